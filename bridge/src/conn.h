@@ -1,0 +1,114 @@
+/*
+ * conn.h - the one place that opens connections and waits for the server.
+ *
+ * Nothing here blocks in libpq: the socket is non-blocking and every wait polls the socket and the
+ * canceller. When the canceller is thrown the server is asked to stop, for at most five seconds,
+ * then the call returns PST_ERR_CANCELED and the connection is broken.
+ *
+ * After a failure that breaks the connection psti_conn_usable is false and the only call left is
+ * psti_conn_close. Server errors leave it usable; a transaction that was open is then aborted.
+ */
+#ifndef PSTI_CONN_H
+#define PSTI_CONN_H
+
+#include <libpq-fe.h>
+
+#include "buf.h"
+#include "options.h"
+
+typedef struct psti_conn psti_conn;
+
+/* What the server is and allows: found at connect in one round trip, then immutable. */
+typedef struct psti_caps
+{
+	int server_version;			/* as PQserverVersion: 150020 */
+	bool in_recovery;			/* a standby */
+	bool superuser;				/* the role */
+	bool temp_tables;			/* the role may create temporary tables in this database */
+	char database[256];			/* the database connected to */
+	char role[256];				/* current_user */
+	char encoding[32];			/* server_encoding: UTF8, LATIN1, SQL_ASCII … */
+	char system_identifier[32]; /* of the cluster; empty where the role may not see it */
+	char postmaster_start[64];	/* pg_postmaster_start_time as text */
+	char extension_version[32]; /* of penstock in this database; empty: not installed */
+} psti_caps;
+
+/*
+ * Connects by the options url, username, password …; database (NULL: theirs) overrides. The session
+ * gets client_encoding UTF8 and the pinned output settings (ISO, UTC, postgres, hex, 1, C), and no
+ * statement, lock or idle timeout of the role's defaults. options and hooks are borrowed until
+ * close.
+ */
+pst_status psti_conn_open(const psti_options *options, const char *database, const pst_hooks *hooks,
+						  psti_conn **out, pst_error *err);
+void psti_conn_close(psti_conn *conn);
+
+const psti_caps *psti_conn_caps(const psti_conn *conn);
+bool psti_conn_usable(const psti_conn *conn);
+
+/* The libpq handle, for result accessors that need it. Never wait on it directly. */
+PGconn *psti_conn_pg(psti_conn *conn);
+
+/*
+ * Runs a text of one or more statements by the simple protocol: one round trip. The last result is
+ * moved to *out (NULL: not wanted). what says what was being done, for the error's message.
+ */
+pst_status psti_conn_exec(psti_conn *conn, const char *what, const char *sql, PGresult **out,
+						  pst_error *err);
+
+/* Runs one statement with text parameters (NULL entries are NULL); text results. */
+pst_status psti_conn_query(psti_conn *conn, const char *what, const char *sql, int nparams,
+						   const char *const *params, PGresult **out, pst_error *err);
+
+/* Prepares the unnamed statement and describes it: *out has the result columns, no rows. */
+pst_status psti_conn_describe(psti_conn *conn, const char *what, const char *sql, PGresult **out,
+							  pst_error *err);
+
+/*
+ * COPY … TO STDOUT. After begin, read appends raw COPY bytes to a buffer: whole CopyData messages
+ * (rows), as many as have arrived, at least one; PST_END when the server has ended the copy well.
+ */
+pst_status psti_conn_copy_out(psti_conn *conn, const char *what, const char *sql, pst_error *err);
+pst_status psti_conn_copy_read(psti_conn *conn, psti_buf *into, size_t target_bytes,
+							   pst_error *err);
+
+/* Ends a copy early: asks the server to stop and takes what it still sends. */
+pst_status psti_conn_copy_abandon(psti_conn *conn, pst_error *err);
+
+/* COPY … FROM STDIN: begin, put any number of times, end (*out: the command's result). */
+pst_status psti_conn_copy_in(psti_conn *conn, const char *what, const char *sql, pst_error *err);
+pst_status psti_conn_copy_put(psti_conn *conn, const void *data, size_t nbytes, pst_error *err);
+pst_status psti_conn_copy_end(psti_conn *conn, PGresult **out, pst_error *err);
+
+/*
+ * A pipeline: statements are queued by add and travel together; run sends them with one Sync and
+ * reads all results. results[i] (moved, at least nsteps entries, NULL for steps after a failed one)
+ * belongs to step i; *failed_step is the first step that failed, or -1. An error inside a pipeline
+ * without explicit transaction rolls all of it back.
+ */
+typedef struct psti_step
+{
+	const char *what;	   /* for errors */
+	const char *sql;	   /* NULL when statement is given */
+	const char *statement; /* a prepared statement's name, or NULL */
+	const char *prepare;   /* with sql: prepare it under this name, do not run it */
+	int nparams;
+	const Oid *types;		   /* NULL: the server infers */
+	const char *const *params; /* all borrowed until psti_conn_pipeline returns */
+	const int *lengths;		   /* of binary parameters */
+	const int *formats;		   /* 0 text, 1 binary; NULL: all text */
+} psti_step;
+
+pst_status psti_conn_pipeline(psti_conn *conn, const psti_step *steps, size_t nsteps,
+							  PGresult **results, int *failed_step, pst_error *err);
+
+/* Waits at most timeout_ms (-1: for ever) for nothing but the canceller: retry pauses. */
+pst_status psti_conn_pause(const pst_hooks *hooks, int timeout_ms, pst_error *err);
+
+/* Fills err from a failed result: status, SQLSTATE, names, detail, hint; "what: server's text". */
+pst_status psti_fail_result(pst_error *err, const PGresult *result, const char *what);
+
+void psti_log(const pst_hooks *hooks, pst_log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#endif /* PSTI_CONN_H */

@@ -1,0 +1,38 @@
+/*
+ * pgtext.h - PostgreSQL's output functions, in the client.
+ *
+ * Each writes exactly the bytes that the type's output function gives under the pinned settings
+ * (ISO dates, UTC, IntervalStyle postgres, hex bytea, extra_float_digits 1 on 12 and newer), without
+ * a terminator, and returns their number. Arguments are PostgreSQL's own representations (as in
+ * binary COPY, in host byte order). Tested value by value against a live server.
+ */
+#ifndef PSTI_PGTEXT_H
+#define PSTI_PGTEXT_H
+
+#include "buf.h"
+
+#define PSTI_TEXT_MAX 64 /* room that every fixed-size writer below may need */
+
+size_t psti_text_int64(int64_t value, char *out);
+size_t psti_text_bool(bool value, char *out); /* t or f */
+size_t psti_text_float4(float value, char *out);
+size_t psti_text_float8(double value, char *out);
+size_t psti_text_date(int32_t days2000, char *out);		/* INT32_MIN, INT32_MAX: infinities */
+size_t psti_text_time(int64_t microseconds, char *out); /* 24:00:00 included */
+size_t psti_text_timetz(int64_t microseconds, int32_t zone_seconds_west, char *out);
+size_t psti_text_timestamp(int64_t microseconds2000, bool with_zone, char *out);
+size_t psti_text_interval(int64_t microseconds, int32_t days, int32_t months, char *out);
+size_t psti_text_uuid(const uint8_t bytes[16], char *out);
+void psti_text_bytea(const uint8_t *bytes, size_t nbytes, psti_buf *out); /* \x… */
+
+/*
+ * The same value as row_to_json gives it inside a json object: dates and timestamps in ISO 8601
+ * form with T, as a quoted string; floats and numerics bare unless NaN or infinite.
+ */
+size_t psti_json_date(int32_t days2000, char *out);
+size_t psti_json_timestamp(int64_t microseconds2000, bool with_zone, char *out);
+
+/* A text as a json string with its quotes, escaped as the server escapes it. */
+void psti_json_string(const char *text, size_t nbytes, psti_buf *out);
+
+#endif /* PSTI_PGTEXT_H */

@@ -226,6 +226,12 @@ extern "C"
 		void (*progress)(void *ctx, const pst_progress *progress);
 		pst_canceller *canceller; /* borrowed until the handle is closed */
 		const char *application;  /* application_name is "penstock/VERSION APPLICATION"; copied */
+
+		/*
+		 * A connection of the handle was made; backend_pid is its server process. Together with
+		 * pst_catalog_blockers this is how a caller learns who a blocked call waits for.
+		 */
+		void (*connected)(void *ctx, int backend_pid);
 	} pst_hooks;
 
 #define PST_HOOKS_INIT                                                                             \
@@ -320,6 +326,15 @@ extern "C"
 	PST_EXPORT pst_status pst_catalog_grants(pst_catalog *catalog, const char *feature,
 											 const char *role, const char *table, char **sql,
 											 pst_error *err);
+
+	/*
+ * Who holds up these server processes (pst_hooks.connected): [{"pid":n,"wait":"Lock: relation",
+ * "object":"public.t","blocked_by":[{"pid":n,"user":..,"application":..,"state":..,"seconds":n} or
+ * {"gid":..,"user":..,"seconds":n},...]},...]: one entry for each process that waits, prepared
+ * transactions by gid. Processes that are gone or at work have none; pids is borrowed.
+ */
+	PST_EXPORT pst_status pst_catalog_blockers(pst_catalog *catalog, const int *pids, size_t npids,
+											   char **json, pst_error *err);
 
 	/* ---------------------------------------------------------------------------------------------
  * Source: a table or query at one moment, by any number of workers.
@@ -528,7 +543,10 @@ extern "C"
 	/* Takes bytes; returns 0, or an errno value that ends the call with PST_ERR_IO. */
 	typedef int (*pst_write_fn)(void *ctx, const void *data, size_t nbytes);
 
-	/* Gives up to nbytes bytes; sets *nread (0 = end); returns 0 or an errno value. */
+	/*
+ * Gives up to nbytes bytes; sets *nread (0 = end); returns 0 or an errno value. EAGAIN is no
+ * failure: nothing has come yet, and the decoder gives what it has (pst_decoder_next).
+ */
 	typedef int (*pst_read_fn)(void *ctx, void *data, size_t nbytes, size_t *nread);
 
 	/*
@@ -564,14 +582,18 @@ extern "C"
 										  pst_decoder **out, pst_error *err);
 	PST_EXPORT void pst_decoder_free(pst_decoder *decoder);
 
-	/* The schema of the batches, moved. Reads as much of the input as it takes to know it. */
+	/*
+ * The schema of the batches, moved. Reads as much of the input as it takes to know it; PST_AGAIN
+ * when read said EAGAIN before that.
+ */
 	PST_EXPORT pst_status pst_decoder_schema(pst_decoder *decoder, struct ArrowSchema *out,
 											 pst_error *err);
 
 	/*
  * The next batch, moved, or PST_END. *row_kind (NULL allowed) is borrowed until the next call:
  * one PST_ROW_* a row, or NULL when the input has no row kind column. err->row is the record's
- * number from 0 on failure.
+ * number from 0 on failure. When read says EAGAIN the rows that are there are the batch, so that a
+ * slow input is not held back; PST_AGAIN when there are none.
  */
 	PST_EXPORT pst_status pst_decoder_next(pst_decoder *decoder, struct ArrowArray *out,
 										   const int8_t **row_kind, pst_error *err);

@@ -11,7 +11,7 @@
 
 #include "buf.h"
 
-#define PSTI_TEXT_MAX 64 /* room that every fixed-size writer below may need */
+#define PSTI_TEXT_MAX 96 /* room that every fixed-size writer below may need */
 
 size_t psti_text_int64(int64_t value, char *out);
 size_t psti_text_bool(bool value, char *out); /* t or f */
@@ -21,7 +21,13 @@ size_t psti_text_date(int32_t days2000, char *out);		/* INT32_MIN, INT32_MAX: in
 size_t psti_text_time(int64_t microseconds, char *out); /* 24:00:00 included */
 size_t psti_text_timetz(int64_t microseconds, int32_t zone_seconds_west, char *out);
 size_t psti_text_timestamp(int64_t microseconds2000, bool with_zone, char *out);
+
+/*
+ * Intervals: the greatest and least values of all three parts are infinity and -infinity, as 17 and
+ * newer print them; _finite prints them as the finite intervals that they are before 17.
+ */
 size_t psti_text_interval(int64_t microseconds, int32_t days, int32_t months, char *out);
+size_t psti_text_interval_finite(int64_t microseconds, int32_t days, int32_t months, char *out);
 size_t psti_text_uuid(const uint8_t bytes[16], char *out);
 void psti_text_bytea(const uint8_t *bytes, size_t nbytes, psti_buf *out); /* \x… */
 

@@ -246,7 +246,7 @@ extern "C"
 	/*
  * Calls visit once for every option that the library knows, in the manual's order: its name, the
  * handles that take it ("catalog source sink"), its default ("" for none) and one sentence of
- * help. All texts are static. This is where the manual's table comes from.
+ * help. Texts are borrowed for the visit. This is where the manual's table comes from.
  */
 	PST_EXPORT void pst_options_visit(void (*visit)(void *ctx, const char *name,
 													const char *handles, const char *default_value,

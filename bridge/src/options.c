@@ -399,8 +399,8 @@ set_value(opt_value *value, const char *text, pst_error *err)
 /* --- the handle -------------------------------------------------------------------------- */
 
 static pst_status
-take_pair(psti_options *options, const char *key, const char *text, const pst_hooks *hooks,
-		  pst_error *err)
+take_pair(psti_options *options, const char *key, const char *text, unsigned handle,
+		  const pst_hooks *hooks, pst_error *err)
 {
 	const opt_entry *found = find_entry(key);
 	opt_value *value;
@@ -418,6 +418,8 @@ take_pair(psti_options *options, const char *key, const char *text, const pst_ho
 	if (value->entry->kind == PSTI_KIND_TUNING && !value->given &&
 		value->entry->opt != PSTI_OPT_CONNECTOR)
 		psti_log(hooks, PST_LOG_INFO, "option \"%s\" has no effect: %s", key, value->entry->help);
+	if ((value->entry->handles & handle) == 0)
+		psti_log(hooks, PST_LOG_DEBUG, "option \"%s\" is for another kind of handle", key);
 	value->given = true;
 	return set_value(value, text, err);
 }
@@ -429,7 +431,6 @@ psti_options_new(const char *const *keys, const char *const *values, unsigned ha
 	psti_options *options = calloc(1, sizeof(*options));
 	pst_status status = PST_OK;
 
-	(void) handle;
 	*out = NULL;
 	if (options == NULL)
 		return psti_fail_nomem(err);
@@ -446,7 +447,7 @@ psti_options_new(const char *const *keys, const char *const *values, unsigned ha
 	for (size_t i = 0; status == PST_OK && keys != NULL && keys[i] != NULL; i++)
 	{
 		if (values != NULL && values[i] != NULL)
-			status = take_pair(options, keys[i], values[i], hooks, err);
+			status = take_pair(options, keys[i], values[i], handle, hooks, err);
 	}
 	if (status != PST_OK)
 	{

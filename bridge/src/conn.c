@@ -1,0 +1,1013 @@
+/* conn.c - the one place that opens connections and waits for the server. */
+#include "conn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+
+#include "cancel.h"
+#include "conninfo.h"
+
+#define CANCEL_DEADLINE_MS 5000
+#define COPY_CHUNK_BYTES 65536
+
+struct psti_conn
+{
+	PGconn *pg;
+	pst_hooks hooks; /* a copy; zeroed when none were given */
+	psti_caps caps;
+	int socket_timeout_ms; /* longest silence while waiting; 0: none */
+	bool broken;		   /* only close is left */
+	const char *what;	   /* of the copy in progress; static or the caller's */
+	char what_text[128];   /* its copy */
+};
+
+/* --- time and log ------------------------------------------------------------------------ */
+
+static int64_t
+now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Milliseconds left to a deadline (-1: none) as poll takes them. */
+static int
+left_ms(int64_t deadline)
+{
+	int64_t left;
+
+	if (deadline < 0)
+		return -1;
+	left = deadline - now_ms();
+	return left < 0 ? 0 : left > 3600000 ? 3600000 : (int) left;
+}
+
+void
+psti_log(const pst_hooks *hooks, pst_log_level level, const char *fmt, ...)
+{
+	char message[1024];
+	va_list ap;
+
+	if (hooks == NULL || hooks->log == NULL)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	hooks->log(hooks->ctx, level, message);
+}
+
+/* --- errors ------------------------------------------------------------------------------ */
+
+static void
+copy_field(char *field, size_t size, const PGresult *result, int code)
+{
+	psti_error_copy(field, size, PQresultErrorField(result, code));
+}
+
+pst_status
+psti_fail_result(pst_error *err, const PGresult *result, const char *what)
+{
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+	/* Without a SQLSTATE the message is libpq's own: the connection is gone. */
+	if (sqlstate == NULL)
+	{
+		char text[600];
+
+		psti_error_copy(text, sizeof(text), PQresultErrorMessage(result));
+		text[strcspn(text, "\n")] = '\0';
+		return psti_fail_sqlstate(err, "08006", "%s: %s", what,
+								  text[0] == '\0' ? "connection lost" : text);
+	}
+	psti_fail_sqlstate(err, sqlstate, "%s: %s", what, primary == NULL ? "error" : primary);
+	copy_field(err->detail, sizeof(err->detail), result, PG_DIAG_MESSAGE_DETAIL);
+	copy_field(err->hint, sizeof(err->hint), result, PG_DIAG_MESSAGE_HINT);
+	copy_field(err->schema, sizeof(err->schema), result, PG_DIAG_SCHEMA_NAME);
+	copy_field(err->table, sizeof(err->table), result, PG_DIAG_TABLE_NAME);
+	copy_field(err->column, sizeof(err->column), result, PG_DIAG_COLUMN_NAME);
+	copy_field(err->constraint, sizeof(err->constraint), result, PG_DIAG_CONSTRAINT_NAME);
+	if (err->detail[0] == '\0')
+		copy_field(err->detail, sizeof(err->detail), result, PG_DIAG_CONTEXT);
+	return err->status;
+}
+
+static pst_status
+fail_canceled(pst_error *err, const char *what)
+{
+	return psti_fail_sqlstate(err, "57014", "%s: cancelled by the caller", what);
+}
+
+/* The connection is lost, as libpq says. */
+static pst_status
+fail_lost(psti_conn *conn, const char *what, pst_error *err)
+{
+	char text[600];
+
+	conn->broken = true;
+	psti_error_copy(text, sizeof(text), PQerrorMessage(conn->pg));
+	text[strcspn(text, "\n")] = '\0';
+	return psti_fail_sqlstate(err, "08006", "%s: %s", what,
+							  text[0] == '\0' ? "connection lost" : text);
+}
+
+static pst_status
+check_usable(psti_conn *conn, const char *what, pst_error *err)
+{
+	if (conn->broken)
+		return psti_fail(err, PST_ERR_STATE, "%s: the connection is no longer usable", what);
+	if (pst_canceller_thrown(conn->hooks.canceller))
+	{
+		conn->broken = true;
+		return fail_canceled(err, what);
+	}
+	return PST_OK;
+}
+
+/* --- cancelling -------------------------------------------------------------------------- */
+
+#ifdef LIBPQ_HAS_ASYNC_CANCEL
+
+static void
+send_cancel(psti_conn *conn, int64_t deadline)
+{
+	PGcancelConn *cancel = PQcancelCreate(conn->pg);
+	PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+
+	if (cancel == NULL || !PQcancelStart(cancel))
+	{
+		PQcancelFinish(cancel);
+		return;
+	}
+	while (state != PGRES_POLLING_OK && state != PGRES_POLLING_FAILED && left_ms(deadline) > 0)
+	{
+		struct pollfd fd = {PQcancelSocket(cancel),
+							state == PGRES_POLLING_READING ? POLLIN : POLLOUT, 0};
+
+		if (poll(&fd, 1, left_ms(deadline)) > 0)
+			state = PQcancelPoll(cancel);
+	}
+	PQcancelFinish(cancel);
+}
+
+#else
+
+/* Fills the address that the connection goes to; its length, or 0 when it is not known. */
+static socklen_t
+peer_address(PGconn *pg, struct sockaddr_storage *address)
+{
+	socklen_t len = sizeof(*address);
+
+	memset(address, 0, sizeof(*address));
+	return getpeername(PQsocket(pg), (struct sockaddr *) address, &len) == 0 ? len : 0;
+}
+
+/*
+ * PQcancel of libpq before 17 connects without a deadline: first see, with one, that the server
+ * still takes connections.
+ */
+static bool
+reachable(PGconn *pg, int64_t deadline)
+{
+	struct sockaddr_storage address;
+	socklen_t len = peer_address(pg, &address);
+	struct pollfd fd = {-1, POLLOUT, 0};
+	bool good = false;
+
+	if (len == 0)
+		return false;
+	fd.fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd.fd < 0)
+		return false;
+	if (connect(fd.fd, (struct sockaddr *) &address, len) == 0)
+		good = true;
+	else if (errno == EINPROGRESS && poll(&fd, 1, left_ms(deadline)) > 0)
+	{
+		int error = 0;
+		socklen_t size = sizeof(error);
+
+		good = getsockopt(fd.fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+	}
+	close(fd.fd);
+	return good;
+}
+
+static void
+send_cancel(psti_conn *conn, int64_t deadline)
+{
+	PGcancel *cancel = PQgetCancel(conn->pg);
+	char ignored[256];
+
+	if (cancel != NULL && reachable(conn->pg, deadline))
+		PQcancel(cancel, ignored, sizeof(ignored));
+	PQfreeCancel(cancel);
+}
+
+#endif
+
+/*
+ * Asks the server to stop and waits, with a deadline, until it has: what it still sends is thrown
+ * away. The connection is not used again.
+ */
+static void
+stop_server(psti_conn *conn)
+{
+	int64_t deadline = now_ms() + CANCEL_DEADLINE_MS;
+
+	conn->broken = true;
+	if (PQtransactionStatus(conn->pg) != PQTRANS_ACTIVE)
+		return;
+	send_cancel(conn, deadline);
+	while (left_ms(deadline) > 0 && PQstatus(conn->pg) == CONNECTION_OK)
+	{
+		struct pollfd fd = {PQsocket(conn->pg), POLLIN, 0};
+		PGresult *result;
+		char *row = NULL;
+
+		while (PQgetCopyData(conn->pg, &row, 1) > 0)
+			PQfreemem(row);
+		if (!PQisBusy(conn->pg))
+		{
+			result = PQgetResult(conn->pg);
+			if (result == NULL)
+				return;
+			if (PQresultStatus(result) == PGRES_COPY_IN)
+				PQputCopyEnd(conn->pg, "cancelled");
+			PQclear(result);
+			continue;
+		}
+		if (poll(&fd, 1, left_ms(deadline)) > 0 && !PQconsumeInput(conn->pg))
+			return;
+	}
+}
+
+/* --- waiting ----------------------------------------------------------------------------- */
+
+/*
+ * Polls the socket (and the canceller) for events. PST_OK when the socket is ready, PST_AGAIN when
+ * timeout_ms passed, PST_ERR_CANCELED when the switch was thrown.
+ */
+static pst_status
+poll_socket(const pst_hooks *hooks, int socket, short events, int timeout_ms, const char *what,
+			pst_error *err)
+{
+	struct pollfd fds[2] = {{socket, events, 0}, {psti_canceller_fd(hooks->canceller), POLLIN, 0}};
+	nfds_t nfds = fds[1].fd >= 0 ? 2 : 1;
+	int ready;
+
+	do
+	{
+		ready = poll(fds, nfds, timeout_ms);
+	} while (ready < 0 && errno == EINTR && !pst_canceller_thrown(hooks->canceller));
+	if (nfds == 2 && (fds[1].revents != 0 || pst_canceller_thrown(hooks->canceller)))
+		return fail_canceled(err, what);
+	if (ready == 0)
+		return PST_AGAIN;
+	if (ready < 0)
+		return psti_fail(err, PST_ERR_IO, "%s: poll failed (error %d)", what, errno);
+	return PST_OK;
+}
+
+/* Waits for the server on an open connection; breaks it on cancel or silence. */
+static pst_status
+wait_for(psti_conn *conn, short events, const char *what, pst_error *err)
+{
+	int timeout = conn->socket_timeout_ms > 0 ? conn->socket_timeout_ms : -1;
+	pst_status status = poll_socket(&conn->hooks, PQsocket(conn->pg), events, timeout, what, err);
+
+	if (status == PST_ERR_CANCELED)
+		stop_server(conn);
+	if (status == PST_AGAIN)
+	{
+		conn->broken = true;
+		status =
+			psti_fail(err, PST_ERR_TIMEOUT, "%s: the server was silent for %d s (socketTimeout)",
+					  what, conn->socket_timeout_ms / 1000);
+	}
+	return status;
+}
+
+/* Sends what libpq has queued, reading meanwhile so that neither side blocks the other. */
+static pst_status
+flush_out(psti_conn *conn, const char *what, pst_error *err)
+{
+	for (;;)
+	{
+		int left = PQflush(conn->pg);
+		pst_status status;
+
+		if (left < 0)
+			return fail_lost(conn, what, err);
+		if (left == 0)
+			return PST_OK;
+		status = wait_for(conn, POLLIN | POLLOUT, what, err);
+		if (status != PST_OK)
+			return status;
+		if (!PQconsumeInput(conn->pg))
+			return fail_lost(conn, what, err);
+	}
+}
+
+/* The next result, waiting for it; *out NULL at the end of a statement. */
+static pst_status
+next_result(psti_conn *conn, const char *what, PGresult **out, pst_error *err)
+{
+	*out = NULL;
+	while (PQisBusy(conn->pg))
+	{
+		pst_status status = wait_for(conn, POLLIN, what, err);
+
+		if (status != PST_OK)
+			return status;
+		if (!PQconsumeInput(conn->pg))
+			break; /* PQgetResult has the error */
+	}
+	*out = PQgetResult(conn->pg);
+	if (PQstatus(conn->pg) == CONNECTION_BAD)
+		conn->broken = true;
+	return PST_OK;
+}
+
+static bool
+is_error(const PGresult *result)
+{
+	ExecStatusType state = PQresultStatus(result);
+
+	return state == PGRES_FATAL_ERROR || state == PGRES_BAD_RESPONSE;
+}
+
+/*
+ * Takes all results of what was sent; the last one is moved to *out. The first error wins, and the
+ * rest is still taken, so that the connection is idle afterwards. A COPY result ends the taking.
+ */
+static pst_status
+take_results(psti_conn *conn, const char *what, PGresult **out, pst_error *err)
+{
+	PGresult *last = NULL;
+	pst_status status = PST_OK;
+
+	for (;;)
+	{
+		PGresult *result;
+		pst_error later;
+		pst_status got = next_result(conn, what, &result, status == PST_OK ? err : &later);
+
+		if (got != PST_OK)
+		{
+			PQclear(last);
+			return status == PST_OK ? got : status;
+		}
+		if (result == NULL)
+			break;
+		if (status == PST_OK && is_error(result))
+			status = psti_fail_result(err, result, what);
+		PQclear(last);
+		last = result;
+		if (PQresultStatus(result) == PGRES_COPY_IN || PQresultStatus(result) == PGRES_COPY_OUT)
+			break;
+		if (conn->broken)
+			break;
+	}
+	if (status == PST_OK && last == NULL)
+		status = fail_lost(conn, what, err);
+	if (status != PST_OK || out == NULL)
+		PQclear(last);
+	else
+		*out = last;
+	return status;
+}
+
+pst_status
+psti_conn_pause(const pst_hooks *hooks, int timeout_ms, pst_error *err)
+{
+	static const pst_hooks none = PST_HOOKS_INIT;
+	pst_status status =
+		poll_socket(hooks == NULL ? &none : hooks, -1, 0, timeout_ms, "waiting", err);
+
+	return status == PST_AGAIN ? PST_OK : status;
+}
+
+/* --- connecting -------------------------------------------------------------------------- */
+
+static void
+take_notice(void *ctx, const PGresult *result)
+{
+	const psti_conn *conn = ctx;
+	const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	bool warning = severity != NULL && strcmp(severity, "WARNING") == 0;
+
+	if (message != NULL)
+		psti_log(&conn->hooks, warning ? PST_LOG_WARNING : PST_LOG_DEBUG, "server: %s", message);
+}
+
+/*
+ * libpq has no accessor for the SQLSTATE of a failed login, but in verbose messages it stands as
+ * "FATAL:  28P01: password authentication failed". Copies the first such code; false when none.
+ */
+static bool
+login_sqlstate(const char *message, char sqlstate[6])
+{
+	for (const char *at = strchr(message, ':'); at != NULL; at = strchr(at + 1, ':'))
+	{
+		const char *code = at + 1;
+
+		while (*code == ' ')
+			code++;
+		if (strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && code[5] == ':')
+		{
+			memcpy(sqlstate, code, 5);
+			sqlstate[5] = '\0';
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The server's own sentence of a verbose login error, on one line. */
+static void
+login_text(const char *message, const char *sqlstate, char *out, size_t size)
+{
+	const char *from = message;
+
+	if (sqlstate[0] != '\0')
+	{
+		const char *code = strstr(message, sqlstate);
+
+		if (code != NULL && strlen(code) > 7)
+			from = code + 7;
+	}
+	psti_error_copy(out, size, from);
+	out[strcspn(out, "\n")] = '\0';
+}
+
+static pst_status
+fail_login(PGconn *pg, pst_error *err)
+{
+	const char *message = PQerrorMessage(pg);
+	char sqlstate[6] = "";
+	char text[600];
+
+	if (!login_sqlstate(message, sqlstate))
+		sqlstate[0] = '\0';
+	login_text(message, sqlstate, text, sizeof(text));
+	psti_fail_sqlstate(err, sqlstate[0] == '\0' ? "08001" : sqlstate, "cannot connect: %s", text);
+	if (err->status == PST_ERR_PRIVILEGE)
+		psti_error_hint(err, "The role needs the CONNECT privilege on the database.");
+	return err->status;
+}
+
+static pst_status
+finish_login(psti_conn *conn, int timeout_ms, pst_error *err)
+{
+	PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+	int64_t deadline = timeout_ms > 0 ? now_ms() + timeout_ms : -1;
+
+	while (state != PGRES_POLLING_OK)
+	{
+		short events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+		pst_status status;
+
+		if (state == PGRES_POLLING_FAILED || PQsocket(conn->pg) < 0)
+			return fail_login(conn->pg, err);
+		status = poll_socket(&conn->hooks, PQsocket(conn->pg), events, left_ms(deadline),
+							 "connecting", err);
+		if (status == PST_AGAIN)
+		{
+			psti_fail(err, PST_ERR_TIMEOUT, "cannot connect: no answer within %d ms", timeout_ms);
+			psti_error_hint(err, "Check the host and port, or raise connect.timeout.");
+			err->retryable = true;
+			return PST_ERR_TIMEOUT;
+		}
+		if (status != PST_OK)
+			return status;
+		state = PQconnectPoll(conn->pg);
+	}
+	return PST_OK;
+}
+
+static pst_status
+login(psti_conn *conn, const psti_conninfo *info, int timeout_ms, pst_error *err)
+{
+	conn->pg = PQconnectStartParams((const char *const *) info->keywords,
+									(const char *const *) info->values, 0);
+	if (conn->pg == NULL)
+		return psti_fail_nomem(err);
+	PQsetNoticeReceiver(conn->pg, take_notice, conn);
+	PQsetErrorVerbosity(conn->pg, PQERRORS_VERBOSE);
+	if (PQstatus(conn->pg) == CONNECTION_BAD)
+		return fail_login(conn->pg, err);
+	return finish_login(conn, timeout_ms, err);
+}
+
+/* --- the session ------------------------------------------------------------------------- */
+
+/*
+ * What every session of ours is set to, with the first version that knows it: the output settings
+ * under which text means the same everywhere, and no timeout that the role may carry (as pg_dump
+ * does it: a long read is no accident here).
+ */
+static const struct
+{
+	int since;
+	const char *sql;
+} pins[] = {
+	{0, "SET DateStyle = 'ISO, MDY'"},
+	{0, "SET TimeZone = 'UTC'"},
+	{0, "SET IntervalStyle = 'postgres'"},
+	{0, "SET bytea_output = 'hex'"},
+	{0, "SET extra_float_digits = 1"},
+	{0, "SET lc_monetary = 'C'"},
+	{0, "SET xmlbinary = 'base64'"},
+	{0, "SET standard_conforming_strings = on"},
+	{0, "SET statement_timeout = 0"},
+	{0, "SET lock_timeout = 0"},
+	{90600, "SET idle_in_transaction_session_timeout = 0"},
+	{140000, "SET idle_session_timeout = 0"},
+	{170000, "SET transaction_timeout = 0"},
+};
+
+static const char probe_head[] =
+	"SELECT pg_catalog.current_database(), current_user, pg_catalog.pg_is_in_recovery(), "
+	"(SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) "
+	"current_user), "
+	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMP'), "
+	"pg_catalog.getdatabaseencoding(), pg_catalog.pg_postmaster_start_time()::pg_catalog.text, "
+	"(SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) "
+	"'penstock'), ";
+static const char probe_identifier[] =
+	"(SELECT c.system_identifier FROM pg_catalog.pg_control_system() c)";
+
+static void
+copy_cell(char *field, size_t size, const PGresult *result, int column)
+{
+	psti_error_copy(field, size, PQgetvalue(result, 0, column));
+}
+
+static void
+read_probe(psti_conn *conn, const PGresult *result)
+{
+	psti_caps *caps = &conn->caps;
+
+	caps->server_version = PQserverVersion(conn->pg);
+	copy_cell(caps->database, sizeof(caps->database), result, 0);
+	copy_cell(caps->role, sizeof(caps->role), result, 1);
+	caps->in_recovery = PQgetvalue(result, 0, 2)[0] == 't';
+	caps->superuser = PQgetvalue(result, 0, 3)[0] == 't';
+	caps->temp_tables = PQgetvalue(result, 0, 4)[0] == 't';
+	copy_cell(caps->encoding, sizeof(caps->encoding), result, 5);
+	copy_cell(caps->postmaster_start, sizeof(caps->postmaster_start), result, 6);
+	copy_cell(caps->extension_version, sizeof(caps->extension_version), result, 7);
+	copy_cell(caps->system_identifier, sizeof(caps->system_identifier), result, 8);
+}
+
+/* Settings and probe in one round trip; without the identifier where the role may not see it. */
+static pst_status
+probe_once(psti_conn *conn, bool identifier, pst_error *err)
+{
+	psti_buf sql = PSTI_BUF_INIT;
+	PGresult *result = NULL;
+	pst_status status;
+
+	for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++)
+	{
+		if (PQserverVersion(conn->pg) >= pins[i].since)
+			psti_buf_printf(&sql, "%s; ", pins[i].sql);
+	}
+	psti_buf_puts(&sql, probe_head);
+	psti_buf_puts(&sql, identifier ? probe_identifier : "NULL");
+	status = psti_buf_check(&sql, err);
+	if (status == PST_OK)
+		status = psti_conn_exec(conn, "starting the session", sql.data, &result, err);
+	if (status == PST_OK && (PQntuples(result) != 1 || PQnfields(result) != 9))
+		status = psti_fail(err, PST_ERR_PROTOCOL, "the server gave no answer to the probe");
+	if (status == PST_OK)
+		read_probe(conn, result);
+	PQclear(result);
+	psti_buf_free(&sql);
+	return status;
+}
+
+static pst_status
+probe(psti_conn *conn, pst_error *err)
+{
+	pst_status status = probe_once(conn, true, err);
+
+	if (status == PST_ERR_PRIVILEGE && psti_conn_usable(conn))
+		status = probe_once(conn, false, err);
+	if (status == PST_OK && conn->caps.server_version < 90600)
+	{
+		status =
+			psti_fail(err, PST_ERR_UNSUPPORTED, "the server is PostgreSQL %d.%d",
+					  conn->caps.server_version / 10000, conn->caps.server_version / 100 % 100);
+		psti_error_hint(err, "PostgreSQL 9.6 or newer is needed.");
+	}
+	return status;
+}
+
+pst_status
+psti_conn_open(const psti_options *options, const char *database, const pst_hooks *hooks,
+			   psti_conn **out, pst_error *err)
+{
+	psti_conninfo info = {0};
+	psti_conn *conn = calloc(1, sizeof(*conn));
+	pst_status status;
+
+	*out = NULL;
+	if (conn == NULL)
+		return psti_fail_nomem(err);
+	if (hooks != NULL)
+		conn->hooks = *hooks;
+	status = psti_conninfo_new(options, database, hooks, &info, err);
+	if (status == PST_OK && pst_canceller_thrown(conn->hooks.canceller))
+		status = fail_canceled(err, "connecting");
+	if (status == PST_OK)
+		status = login(conn, &info, (int) psti_opt_int(options, PSTI_OPT_CONNECT_TIMEOUT), err);
+	if (status == PST_OK && PQsetnonblocking(conn->pg, 1) != 0)
+		status = fail_lost(conn, "connecting", err);
+	if (status == PST_OK)
+	{
+		conn->socket_timeout_ms = info.socket_timeout_ms;
+		PQsetErrorVerbosity(conn->pg, PQERRORS_DEFAULT);
+		status = probe(conn, err);
+	}
+	psti_conninfo_free(&info);
+	if (status != PST_OK)
+		psti_conn_close(conn);
+	else
+		*out = conn;
+	return status;
+}
+
+void
+psti_conn_close(psti_conn *conn)
+{
+	if (conn == NULL)
+		return;
+	if (conn->pg != NULL)
+		PQfinish(conn->pg);
+	free(conn);
+}
+
+const psti_caps *
+psti_conn_caps(const psti_conn *conn)
+{
+	return &conn->caps;
+}
+
+bool
+psti_conn_usable(const psti_conn *conn)
+{
+	return !conn->broken && PQstatus(conn->pg) == CONNECTION_OK;
+}
+
+PGconn *
+psti_conn_pg(psti_conn *conn)
+{
+	return conn->pg;
+}
+
+/* --- statements -------------------------------------------------------------------------- */
+
+/* After PQsend…: sends it all and takes the results. */
+static pst_status
+finish_statement(psti_conn *conn, int sent, const char *what, PGresult **out, pst_error *err)
+{
+	pst_status status;
+
+	if (!sent)
+		return fail_lost(conn, what, err);
+	status = flush_out(conn, what, err);
+	if (status == PST_OK)
+		status = take_results(conn, what, out, err);
+	return status;
+}
+
+/* A COPY that a statement has begun by surprise would leave the connection stuck. */
+static pst_status
+refuse_copy(psti_conn *conn, const char *what, PGresult *result, pst_error *err)
+{
+	ExecStatusType state = PQresultStatus(result);
+
+	if (state != PGRES_COPY_IN && state != PGRES_COPY_OUT && state != PGRES_COPY_BOTH)
+		return PST_OK;
+	PQclear(result);
+	stop_server(conn);
+	return psti_fail(err, PST_ERR_INVALID, "%s: a COPY cannot be run here", what);
+}
+
+static pst_status
+run(psti_conn *conn, int sent, const char *what, PGresult **out, pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status = finish_statement(conn, sent, what, &result, err);
+
+	if (status == PST_OK)
+		status = refuse_copy(conn, what, result, err);
+	if (status != PST_OK)
+		return status;
+	if (out != NULL)
+		*out = result;
+	else
+		PQclear(result);
+	return PST_OK;
+}
+
+pst_status
+psti_conn_exec(psti_conn *conn, const char *what, const char *sql, PGresult **out, pst_error *err)
+{
+	pst_status status = check_usable(conn, what, err);
+
+	if (out != NULL)
+		*out = NULL;
+	if (status != PST_OK)
+		return status;
+	return run(conn, PQsendQuery(conn->pg, sql), what, out, err);
+}
+
+pst_status
+psti_conn_query(psti_conn *conn, const char *what, const char *sql, int nparams,
+				const char *const *params, PGresult **out, pst_error *err)
+{
+	pst_status status = check_usable(conn, what, err);
+
+	if (out != NULL)
+		*out = NULL;
+	if (status != PST_OK)
+		return status;
+	return run(conn, PQsendQueryParams(conn->pg, sql, nparams, NULL, params, NULL, NULL, 0), what,
+			   out, err);
+}
+
+pst_status
+psti_conn_describe(psti_conn *conn, const char *what, const char *sql, PGresult **out,
+				   pst_error *err)
+{
+	psti_step prepare = {.what = what, .sql = sql, .prepare = ""};
+	PGresult *ignored = NULL;
+	int failed;
+	pst_status status;
+
+	*out = NULL;
+	status = psti_conn_pipeline(conn, &prepare, 1, &ignored, &failed, err);
+	PQclear(ignored);
+	if (status != PST_OK)
+		return status;
+	return run(conn, PQsendDescribePrepared(conn->pg, ""), what, out, err);
+}
+
+/* --- COPY -------------------------------------------------------------------------------- */
+
+static pst_status
+begin_copy(psti_conn *conn, const char *what, const char *sql, ExecStatusType wanted,
+		   pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status = check_usable(conn, what, err);
+
+	if (status != PST_OK)
+		return status;
+	psti_error_copy(conn->what_text, sizeof(conn->what_text), what);
+	conn->what = conn->what_text;
+	status = finish_statement(conn, PQsendQuery(conn->pg, sql), what, &result, err);
+	if (status != PST_OK)
+		return status;
+	if (PQresultStatus(result) != wanted)
+		status = psti_fail(err, PST_ERR_PROTOCOL, "%s: the server did not begin a COPY", what);
+	PQclear(result);
+	return status;
+}
+
+pst_status
+psti_conn_copy_out(psti_conn *conn, const char *what, const char *sql, pst_error *err)
+{
+	return begin_copy(conn, what, sql, PGRES_COPY_OUT, err);
+}
+
+/* After the end of the data: the command's result, which may still be an error. */
+static pst_status
+end_copy_out(psti_conn *conn, pst_error *err)
+{
+	pst_status status = take_results(conn, conn->what, NULL, err);
+
+	return status == PST_OK ? PST_END : status;
+}
+
+pst_status
+psti_conn_copy_read(psti_conn *conn, psti_buf *into, size_t target_bytes, pst_error *err)
+{
+	size_t start = into->len;
+	pst_status status = check_usable(conn, conn->what, err);
+
+	while (status == PST_OK && into->len - start < target_bytes)
+	{
+		char *at = psti_buf_reserve(into, COPY_CHUNK_BYTES);
+		int n;
+
+		if (at == NULL)
+			return psti_fail_nomem(err);
+		n = PQgetlineAsync(conn->pg, at, COPY_CHUNK_BYTES);
+		if (n > 0)
+		{
+			into->len += (size_t) n;
+			continue;
+		}
+		if (n < 0)
+			return into->len > start ? PST_OK : end_copy_out(conn, err);
+		if (into->len > start)
+			break; /* decoding what is here overlaps with the network */
+		status = wait_for(conn, POLLIN, conn->what, err);
+		if (status == PST_OK && !PQconsumeInput(conn->pg))
+			status = fail_lost(conn, conn->what, err);
+	}
+	return status;
+}
+
+pst_status
+psti_conn_copy_abandon(psti_conn *conn, pst_error *err)
+{
+	int64_t deadline = now_ms() + CANCEL_DEADLINE_MS;
+	psti_buf thrown = PSTI_BUF_INIT;
+	pst_status status = PST_OK;
+
+	if (conn->broken)
+		return PST_OK;
+	send_cancel(conn, deadline);
+	while (status == PST_OK)
+	{
+		psti_buf_reset(&thrown);
+		status = psti_conn_copy_read(conn, &thrown, COPY_CHUNK_BYTES, err);
+	}
+	psti_buf_free(&thrown);
+	/* The end, or the cancel's own error, is what was asked for. */
+	if (status == PST_END || (psti_conn_usable(conn) && strcmp(err->sqlstate, "57014") == 0))
+		return PST_OK;
+	return status;
+}
+
+pst_status
+psti_conn_copy_in(psti_conn *conn, const char *what, const char *sql, pst_error *err)
+{
+	return begin_copy(conn, what, sql, PGRES_COPY_IN, err);
+}
+
+pst_status
+psti_conn_copy_put(psti_conn *conn, const void *data, size_t nbytes, pst_error *err)
+{
+	const char *at = data;
+	pst_status status = check_usable(conn, conn->what, err);
+
+	while (status == PST_OK && nbytes > 0)
+	{
+		size_t n = nbytes < COPY_CHUNK_BYTES ? nbytes : COPY_CHUNK_BYTES;
+		int put = PQputCopyData(conn->pg, at, (int) n);
+
+		if (put < 0)
+			return take_results(conn, conn->what, NULL, err);
+		if (put > 0)
+		{
+			at += n;
+			nbytes -= n;
+		}
+		status = flush_out(conn, conn->what, err);
+	}
+	return status;
+}
+
+pst_status
+psti_conn_copy_end(psti_conn *conn, PGresult **out, pst_error *err)
+{
+	pst_status status = check_usable(conn, conn->what, err);
+
+	if (out != NULL)
+		*out = NULL;
+	while (status == PST_OK)
+	{
+		int put = PQputCopyEnd(conn->pg, NULL);
+
+		if (put < 0)
+			break;
+		status = flush_out(conn, conn->what, err);
+		if (put > 0)
+			break;
+	}
+	if (status != PST_OK)
+		return status;
+	return take_results(conn, conn->what, out, err);
+}
+
+/* --- pipelines --------------------------------------------------------------------------- */
+
+static int
+queue_step(PGconn *pg, const psti_step *step)
+{
+	if (step->prepare != NULL)
+		return PQsendPrepare(pg, step->prepare, step->sql, step->nparams, step->types);
+	if (step->statement != NULL)
+		return PQsendQueryPrepared(pg, step->statement, step->nparams, step->params, step->lengths,
+								   step->formats, 0);
+	return PQsendQueryParams(pg, step->sql, step->nparams, step->types, step->params, step->lengths,
+							 step->formats, 0);
+}
+
+/* Queues every step and the Sync, sending as the buffer fills. */
+static pst_status
+queue_steps(psti_conn *conn, const psti_step *steps, size_t nsteps, pst_error *err)
+{
+	const char *what = nsteps > 0 ? steps[0].what : "pipeline";
+
+	if (!PQenterPipelineMode(conn->pg))
+		return fail_lost(conn, what, err);
+	for (size_t i = 0; i < nsteps; i++)
+	{
+		if (!queue_step(conn->pg, &steps[i]))
+			return fail_lost(conn, steps[i].what, err);
+	}
+	if (!PQpipelineSync(conn->pg))
+		return fail_lost(conn, what, err);
+	return flush_out(conn, what, err);
+}
+
+/* Takes the results of one step, up to the NULL that ends it; the last is moved to *out. */
+static pst_status
+take_step(psti_conn *conn, const char *what, PGresult **out, pst_error *err)
+{
+	for (;;)
+	{
+		PGresult *result;
+		pst_status status = next_result(conn, what, &result, err);
+
+		if (status != PST_OK)
+			return status;
+		if (result == NULL)
+			return PST_OK;
+		PQclear(*out);
+		*out = result;
+		if (conn->broken)
+			return PST_OK;
+	}
+}
+
+/* Takes the result of the Sync and leaves pipeline mode. */
+static pst_status
+end_pipeline(psti_conn *conn, const char *what, pst_error *err)
+{
+	PGresult *result;
+	pst_status status = next_result(conn, what, &result, err);
+	bool good = status == PST_OK && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+
+	PQclear(status == PST_OK ? result : NULL);
+	if (status != PST_OK)
+		return status;
+	if (!good || !PQexitPipelineMode(conn->pg))
+		return fail_lost(conn, what, err);
+	return PST_OK;
+}
+
+pst_status
+psti_conn_pipeline(psti_conn *conn, const psti_step *steps, size_t nsteps, PGresult **results,
+				   int *failed_step, pst_error *err)
+{
+	const char *what = nsteps > 0 ? steps[0].what : "pipeline";
+	pst_status status = check_usable(conn, what, err);
+	pst_status outcome = PST_OK;
+
+	*failed_step = -1;
+	for (size_t i = 0; i < nsteps; i++)
+		results[i] = NULL;
+	if (status == PST_OK)
+		status = queue_steps(conn, steps, nsteps, err);
+	for (size_t i = 0; status == PST_OK && i < nsteps; i++)
+	{
+		status =
+			take_step(conn, steps[i].what, &results[i], outcome == PST_OK ? err : &(pst_error){0});
+		if (status == PST_OK && outcome == PST_OK && (results[i] == NULL || is_error(results[i])))
+		{
+			*failed_step = (int) i;
+			outcome = results[i] == NULL ? fail_lost(conn, steps[i].what, err)
+										 : psti_fail_result(err, results[i], steps[i].what);
+		}
+		if (outcome != PST_OK)
+		{
+			PQclear(results[i]);
+			results[i] = NULL;
+		}
+		if (conn->broken)
+			return outcome == PST_OK ? fail_lost(conn, steps[i].what, err) : outcome;
+	}
+	if (status == PST_OK)
+		status = end_pipeline(conn, what, outcome == PST_OK ? err : &(pst_error){0});
+	return outcome != PST_OK ? outcome : status;
+}

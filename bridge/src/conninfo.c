@@ -1,0 +1,516 @@
+/* conninfo.c - where to connect: url, hostname, username … as libpq's keywords. */
+#include "conninfo.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define JDBC_PREFIX "jdbc:postgresql:"
+
+void
+psti_conninfo_free(psti_conninfo *info)
+{
+	for (size_t i = 0; i < info->count; i++)
+	{
+		free(info->keywords[i]);
+		free(info->values[i]);
+	}
+	free(info->keywords);
+	free(info->values);
+	memset(info, 0, sizeof(*info));
+}
+
+const char *
+psti_conninfo_get(const psti_conninfo *info, const char *keyword)
+{
+	for (size_t i = 0; i < info->count; i++)
+	{
+		if (strcmp(info->keywords[i], keyword) == 0)
+			return info->values[i];
+	}
+	return NULL;
+}
+
+/* Room for one more pair and the terminator. */
+static bool
+grow(psti_conninfo *info)
+{
+	size_t n = info->count + 2;
+	char **keywords = realloc(info->keywords, n * sizeof(char *));
+	char **values;
+
+	if (keywords == NULL)
+		return false;
+	info->keywords = keywords;
+	values = realloc(info->values, n * sizeof(char *));
+	if (values == NULL)
+		return false;
+	info->values = values;
+	return true;
+}
+
+/* Sets a keyword, replacing an earlier value; both texts are copied. NULL value: no change. */
+static pst_status
+set(psti_conninfo *info, const char *keyword, const char *value, pst_error *err)
+{
+	char *copy;
+
+	if (value == NULL)
+		return PST_OK;
+	copy = strdup(value);
+	if (copy == NULL)
+		return psti_fail_nomem(err);
+	for (size_t i = 0; i < info->count; i++)
+	{
+		if (strcmp(info->keywords[i], keyword) == 0)
+		{
+			free(info->values[i]);
+			info->values[i] = copy;
+			return PST_OK;
+		}
+	}
+	if (!grow(info) || (info->keywords[info->count] = strdup(keyword)) == NULL)
+	{
+		free(copy);
+		return psti_fail_nomem(err);
+	}
+	info->values[info->count++] = copy;
+	info->keywords[info->count] = NULL;
+	info->values[info->count] = NULL;
+	return PST_OK;
+}
+
+/* Adds a piece to the keyword options, after what is there. */
+static pst_status
+add_options(psti_conninfo *info, const char *piece, pst_error *err)
+{
+	const char *before = psti_conninfo_get(info, "options");
+	psti_buf text = PSTI_BUF_INIT;
+	pst_status status;
+
+	psti_buf_printf(&text, "%s%s%s", before == NULL ? "" : before, before == NULL ? "" : " ",
+					piece);
+	status = psti_buf_check(&text, err);
+	if (status == PST_OK)
+		status = set(info, "options", text.data, err);
+	psti_buf_free(&text);
+	return status;
+}
+
+/* Adds -c name=value, blanks and backslashes escaped as the server splits its options. */
+static pst_status
+add_setting(psti_conninfo *info, const char *name, const char *value, pst_error *err)
+{
+	psti_buf text = PSTI_BUF_INIT;
+	pst_status status;
+
+	psti_buf_printf(&text, "-c %s=", name);
+	for (const char *p = value; *p != '\0'; p++)
+	{
+		if (*p == ' ' || *p == '\\')
+			psti_buf_putc(&text, '\\');
+		psti_buf_putc(&text, *p);
+	}
+	status = psti_buf_check(&text, err);
+	if (status == PST_OK)
+		status = add_options(info, text.data, err);
+	psti_buf_free(&text);
+	return status;
+}
+
+/* --- libpq's own forms ------------------------------------------------------------------- */
+
+/* libpq's messages quote pieces of the string, which may be the password: none of it is repeated. */
+static pst_status
+fail_url(const psti_options *options, pst_error *err, const char *why)
+{
+	psti_opt_fail(options, PSTI_OPT_URL, err, "%s", why);
+	psti_error_hint(err, "It takes postgresql://user@host:port/database, a keyword string such as "
+						 "\"host=… dbname=…\", or jdbc:postgresql://host:port/database.");
+	return PST_ERR_INVALID;
+}
+
+static pst_status
+read_libpq(const psti_options *options, const char *url, psti_conninfo *info, pst_error *err)
+{
+	char *message = NULL;
+	PQconninfoOption *pairs = PQconninfoParse(url, &message);
+	pst_status status = PST_OK;
+
+	if (pairs == NULL)
+	{
+		bool nomem = message == NULL;
+
+		PQfreemem(message);
+		return nomem ? psti_fail_nomem(err)
+					 : fail_url(options, err, "is not a connection URI or keyword string");
+	}
+	for (PQconninfoOption *pair = pairs; status == PST_OK && pair->keyword != NULL; pair++)
+		status = set(info, pair->keyword, pair->val, err);
+	PQconninfoFree(pairs);
+	return status;
+}
+
+/* --- JDBC URLs --------------------------------------------------------------------------- */
+
+/* How a pgjdbc parameter is taken over. Names and meanings: pgjdbc's manual, "Connection". */
+typedef enum jdbc_rule
+{
+	JDBC_SAME,	   /* libpq's keyword has the same values */
+	JDBC_SSL,	   /* ssl=true: verify-full */
+	JDBC_OPTIONS,  /* added to those of other parameters */
+	JDBC_SCHEMA,   /* search_path */
+	JDBC_SECONDS,  /* whole seconds, libpq's own unit */
+	JDBC_SOCKET,   /* socketTimeout, ours */
+	JDBC_BOOL01,   /* true or false as 1 or 0 */
+	JDBC_TARGET,   /* targetServerType */
+	JDBC_BALANCE,  /* loadBalanceHosts */
+	JDBC_READONLY, /* default_transaction_read_only */
+	JDBC_HARMLESS  /* tunes that driver only; strings bind to the target's type here anyway */
+} jdbc_rule;
+
+typedef struct jdbc_param
+{
+	const char *name;
+	const char *keyword;
+	jdbc_rule rule;
+} jdbc_param;
+
+static const jdbc_param jdbc_params[] = {
+	{"user", "user", JDBC_SAME},
+	{"password", "password", JDBC_SAME},
+	{"sslmode", "sslmode", JDBC_SAME},
+	{"ssl", "sslmode", JDBC_SSL},
+	{"sslcert", "sslcert", JDBC_SAME},
+	{"sslkey", "sslkey", JDBC_SAME},
+	{"sslrootcert", "sslrootcert", JDBC_SAME},
+	{"sslpassword", "sslpassword", JDBC_SAME},
+	{"sslNegotiation", "sslnegotiation", JDBC_SAME},
+	{"channelBinding", "channel_binding", JDBC_SAME},
+	{"gssEncMode", "gssencmode", JDBC_SAME},
+	{"kerberosServerName", "krbsrvname", JDBC_SAME},
+	{"options", NULL, JDBC_OPTIONS},
+	{"ApplicationName", "application_name", JDBC_SAME},
+	{"currentSchema", NULL, JDBC_SCHEMA},
+	{"connectTimeout", "connect_timeout", JDBC_SECONDS},
+	{"loginTimeout", "connect_timeout", JDBC_SECONDS},
+	{"socketTimeout", NULL, JDBC_SOCKET},
+	{"tcpKeepAlive", "keepalives", JDBC_BOOL01},
+	{"targetServerType", "target_session_attrs", JDBC_TARGET},
+	{"loadBalanceHosts", "load_balance_hosts", JDBC_BALANCE},
+	{"readOnly", NULL, JDBC_READONLY},
+	{"stringtype", NULL, JDBC_HARMLESS},
+	{"prepareThreshold", NULL, JDBC_HARMLESS},
+	{"binaryTransfer", NULL, JDBC_HARMLESS},
+	{"defaultRowFetchSize", NULL, JDBC_HARMLESS},
+	{"reWriteBatchedInserts", NULL, JDBC_HARMLESS},
+	{"preparedStatementCacheQueries", NULL, JDBC_HARMLESS},
+	{"preparedStatementCacheSizeMiB", NULL, JDBC_HARMLESS},
+};
+
+static const struct
+{
+	const char *jdbc;
+	const char *libpq;
+} jdbc_targets[] = {
+	{"any", "any"},
+	{"primary", "primary"},
+	{"master", "primary"},
+	{"secondary", "standby"},
+	{"slave", "standby"},
+	{"preferSecondary", "prefer-standby"},
+	{"preferSlave", "prefer-standby"},
+};
+
+/* Whether this libpq knows a keyword. */
+static bool
+libpq_knows(const char *keyword)
+{
+	PQconninfoOption *all = PQconndefaults();
+	bool known = false;
+
+	for (PQconninfoOption *o = all; o != NULL && o->keyword != NULL; o++)
+		known = known || strcmp(o->keyword, keyword) == 0;
+	if (all != NULL)
+		PQconninfoFree(all);
+	return known;
+}
+
+static int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char) tolower((unsigned char) c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Decodes %XX and, in parameters, +; NULL when out of memory or malformed (then *bad). */
+static char *
+url_decode(const char *text, size_t len, bool plus, bool *bad)
+{
+	char *out = malloc(len + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; out != NULL && i < len; i++)
+	{
+		int high = text[i] == '%' && i + 2 < len ? hex_digit(text[i + 1]) : -1;
+		int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
+
+		if (text[i] == '%' && (low < 0 || (high == 0 && low == 0)))
+		{
+			*bad = true;
+			free(out);
+			return NULL;
+		}
+		if (text[i] == '%')
+		{
+			out[n++] = (char) (high * 16 + low);
+			i += 2;
+		}
+		else
+			out[n++] = plus && text[i] == '+' ? ' ' : text[i];
+	}
+	if (out != NULL)
+		out[n] = '\0';
+	return out;
+}
+
+static pst_status
+set_target(psti_conninfo *info, const char *value, const pst_hooks *hooks, pst_error *err)
+{
+	for (size_t i = 0; i < sizeof(jdbc_targets) / sizeof(jdbc_targets[0]); i++)
+	{
+		if (strcasecmp(value, jdbc_targets[i].jdbc) == 0)
+			return set(info, "target_session_attrs", jdbc_targets[i].libpq, err);
+	}
+	psti_log(hooks, PST_LOG_WARNING,
+			 "targetServerType=%s of the JDBC URL has no counterpart; any server is taken", value);
+	return PST_OK;
+}
+
+static pst_status
+set_socket_timeout(psti_conninfo *info, const char *value, pst_error *err)
+{
+	char *end;
+	long seconds = strtol(value, &end, 10);
+
+	if (*end != '\0' || end == value || seconds < 0 || seconds > 86400)
+		return psti_fail(err, PST_ERR_INVALID,
+						 "socketTimeout of the JDBC URL is not a number of seconds up to 86400");
+	info->socket_timeout_ms = (int) seconds * 1000;
+	return PST_OK;
+}
+
+/* Applies one decoded parameter. */
+static pst_status
+jdbc_apply(psti_conninfo *info, const char *name, const char *value, const pst_hooks *hooks,
+		   pst_error *err)
+{
+	const jdbc_param *param = NULL;
+	bool yes = value[0] == '\0' || strcasecmp(value, "true") == 0;
+
+	for (size_t i = 0; i < sizeof(jdbc_params) / sizeof(jdbc_params[0]); i++)
+	{
+		if (strcmp(jdbc_params[i].name, name) == 0)
+			param = &jdbc_params[i];
+	}
+	if (param == NULL || (param->keyword != NULL && !libpq_knows(param->keyword)))
+	{
+		psti_log(hooks, PST_LOG_WARNING, "parameter %s of the JDBC URL has no effect here", name);
+		return PST_OK;
+	}
+	switch (param->rule)
+	{
+		case JDBC_SAME:
+		case JDBC_SECONDS:
+			return set(info, param->keyword, value, err);
+		case JDBC_SSL:
+			return yes && psti_conninfo_get(info, "sslmode") == NULL
+					   ? set(info, "sslmode", "verify-full", err)
+					   : PST_OK;
+		case JDBC_OPTIONS:
+			return add_options(info, value, err);
+		case JDBC_SCHEMA:
+			return add_setting(info, "search_path", value, err);
+		case JDBC_SOCKET:
+			return set_socket_timeout(info, value, err);
+		case JDBC_BOOL01:
+			return set(info, param->keyword, yes ? "1" : "0", err);
+		case JDBC_TARGET:
+			return set_target(info, value, hooks, err);
+		case JDBC_BALANCE:
+			return set(info, param->keyword, yes ? "random" : "disable", err);
+		case JDBC_READONLY:
+			return yes ? add_setting(info, "default_transaction_read_only", "on", err) : PST_OK;
+		case JDBC_HARMLESS:
+			return PST_OK;
+	}
+	return PST_OK;
+}
+
+static pst_status
+jdbc_params_read(const psti_options *options, const char *query, const pst_hooks *hooks,
+				 psti_conninfo *info, pst_error *err)
+{
+	pst_status status = PST_OK;
+
+	while (status == PST_OK && *query != '\0')
+	{
+		size_t len = strcspn(query, "&");
+		size_t eq = strcspn(query, "=&");
+		bool bad = false;
+		char *name = url_decode(query, eq, true, &bad);
+		char *value = eq < len ? url_decode(query + eq + 1, len - eq - 1, true, &bad)
+							   : url_decode("", 0, true, &bad);
+
+		if (bad)
+			status = fail_url(options, err, "has a malformed %XX in its parameters");
+		else if (name == NULL || value == NULL)
+			status = psti_fail_nomem(err);
+		else if (name[0] != '\0')
+			status = jdbc_apply(info, name, value, hooks, err);
+		free(name);
+		free(value);
+		query += len + (query[len] == '&');
+	}
+	return status;
+}
+
+/* Splits host[:port],host[:port] into libpq's two comma-separated lists. */
+static pst_status
+jdbc_hosts_read(const psti_options *options, const char *hosts, size_t len, psti_conninfo *info,
+				pst_error *err)
+{
+	psti_buf names = PSTI_BUF_INIT;
+	psti_buf ports = PSTI_BUF_INIT;
+	pst_status status = PST_OK;
+	const char *end = hosts + len;
+
+	for (const char *at = hosts; status == PST_OK && at <= end;)
+	{
+		const char *comma = memchr(at, ',', (size_t) (end - at));
+		const char *stop = comma == NULL ? end : comma;
+		const char *close = *at == '[' ? memchr(at, ']', (size_t) (stop - at)) : NULL;
+		const char *from = close == NULL ? at : at + 1;
+		const char *name_end = close;
+		const char *colon =
+			memchr(close == NULL ? at : close, ':', (size_t) (stop - (close == NULL ? at : close)));
+
+		if (name_end == NULL)
+			name_end = colon == NULL ? stop : colon;
+		if (*at == '[' && close == NULL)
+			status = fail_url(options, err, "has an IPv6 address without its closing bracket");
+		if (at > hosts)
+		{
+			psti_buf_putc(&names, ',');
+			psti_buf_putc(&ports, ',');
+		}
+		psti_buf_append(&names, from, (size_t) (name_end - from));
+		if (colon != NULL)
+			psti_buf_append(&ports, colon + 1, (size_t) (stop - colon - 1));
+		else
+			psti_buf_puts(&ports, "5432");
+		at = stop + 1;
+	}
+	if (status == PST_OK && (names.failed || ports.failed))
+		status = psti_fail_nomem(err);
+	if (status == PST_OK && names.len > 0)
+		status = set(info, "host", names.data, err);
+	if (status == PST_OK && names.len > 0)
+		status = set(info, "port", ports.data, err);
+	psti_buf_free(&names);
+	psti_buf_free(&ports);
+	return status;
+}
+
+/* jdbc:postgresql:[//hosts[/]][database][?parameters] */
+static pst_status
+read_jdbc(const psti_options *options, const char *url, const pst_hooks *hooks, psti_conninfo *info,
+		  pst_error *err)
+{
+	const char *at = url + strlen(JDBC_PREFIX);
+	pst_status status = PST_OK;
+	bool bad = false;
+	size_t len;
+	char *database;
+
+	/* pgjdbc's default where libpq's is a Unix socket. */
+	status = set(info, "host", "localhost", err);
+	if (status == PST_OK && strncmp(at, "//", 2) == 0)
+	{
+		at += 2;
+		len = strcspn(at, "/?");
+		if (len > 0)
+			status = jdbc_hosts_read(options, at, len, info, err);
+		at += len + (at[len] == '/');
+	}
+	if (status != PST_OK)
+		return status;
+	len = strcspn(at, "?");
+	database = url_decode(at, len, false, &bad);
+	if (bad)
+		return fail_url(options, err, "has a malformed %XX in its database name");
+	if (database == NULL)
+		return psti_fail_nomem(err);
+	if (len > 0)
+		status = set(info, "dbname", database, err);
+	free(database);
+	at += len;
+	if (status == PST_OK && *at == '?')
+		status = jdbc_params_read(options, at + 1, hooks, info, err);
+	return status;
+}
+
+/* --- all together ------------------------------------------------------------------------ */
+
+static pst_status
+set_application_name(const psti_options *options, const pst_hooks *hooks, psti_conninfo *info,
+					 pst_error *err)
+{
+	const char *given = psti_opt_text(options, PSTI_OPT_APPLICATION_NAME);
+	char name[64];
+
+	if (given != NULL)
+		return set(info, "application_name", given, err);
+	if (psti_conninfo_get(info, "application_name") != NULL)
+		return PST_OK;
+	snprintf(name, sizeof(name), "penstock/%s%s%s", pst_version(),
+			 hooks != NULL && hooks->application != NULL ? " " : "",
+			 hooks != NULL && hooks->application != NULL ? hooks->application : "");
+	return set(info, "application_name", name, err);
+}
+
+pst_status
+psti_conninfo_new(const psti_options *options, const char *database, const pst_hooks *hooks,
+				  psti_conninfo *out, pst_error *err)
+{
+	const char *url = psti_opt_text(options, PSTI_OPT_URL);
+	pst_status status = PST_OK;
+
+	memset(out, 0, sizeof(*out));
+	if (url != NULL && strncmp(url, JDBC_PREFIX, strlen(JDBC_PREFIX)) == 0)
+		status = read_jdbc(options, url, hooks, out, err);
+	else if (url != NULL)
+		status = read_libpq(options, url, out, err);
+	if (status == PST_OK)
+		status = set(out, "host", psti_opt_text(options, PSTI_OPT_HOSTNAME), err);
+	if (status == PST_OK)
+		status = set(out, "port", psti_opt_text(options, PSTI_OPT_PORT), err);
+	if (status == PST_OK)
+		status = set(out, "user", psti_opt_text(options, PSTI_OPT_USERNAME), err);
+	if (status == PST_OK)
+		status = set(out, "password", psti_opt_text(options, PSTI_OPT_PASSWORD), err);
+	if (status == PST_OK)
+		status = set(out, "dbname",
+					 database != NULL ? database : psti_opt_text(options, PSTI_OPT_DATABASE), err);
+	if (status == PST_OK)
+		status = set_application_name(options, hooks, out, err);
+	if (status == PST_OK)
+		status = set(out, "client_encoding", "UTF8", err);
+	if (status != PST_OK)
+		psti_conninfo_free(out);
+	return status;
+}

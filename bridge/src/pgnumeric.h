@@ -19,12 +19,18 @@ typedef enum psti_numeric_kind
 	PSTI_NUMERIC_BAD		/* not a numeric: wrong length, digit or sign */
 } psti_numeric_kind;
 
-/* To decimal128: 16 bytes little-endian two's complement of value * 10^scale. */
+/*
+ * To decimal128: 16 bytes little-endian two's complement of value * 10^scale, zeros when it is not
+ * FINITE. precision above 38 counts as 38; scale may be negative.
+ */
 psti_numeric_kind psti_numeric_to_decimal(const uint8_t *data, size_t nbytes, int precision,
 										  int scale, uint8_t out[16]);
 
 /* Appends numeric_out's text (NaN, Infinity included). BAD appends nothing. */
 psti_numeric_kind psti_numeric_to_text(const uint8_t *data, size_t nbytes, psti_buf *out);
+
+/* The scales that a numeric can have: the caller of the two functions below has checked it. */
+#define PSTI_NUMERIC_SCALE_MAX 16383
 
 /* decimal128 to the binary form with dscale = scale (scale < 0: 0), without a length word. */
 void psti_decimal_to_numeric(const uint8_t decimal[16], int scale, psti_buf *out);

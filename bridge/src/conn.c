@@ -426,7 +426,9 @@ login_sqlstate(const char *message, char sqlstate[6])
 
 		while (*code == ' ')
 			code++;
-		if (strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && code[5] == ':')
+		/* A digit keeps the severity itself (ERROR, FATAL, PANIC) apart. */
+		if (strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && code[5] == ':' &&
+			strcspn(code, "0123456789") < 5)
 		{
 			memcpy(sqlstate, code, 5);
 			sqlstate[5] = '\0';
@@ -451,6 +453,8 @@ login_text(const char *message, const char *sqlstate, char *out, size_t size)
 	}
 	psti_error_copy(out, size, from);
 	out[strcspn(out, "\n")] = '\0';
+	if (out[0] == ' ' || sqlstate[0] == '\0')
+		memmove(out, out + strspn(out, " "), strlen(out + strspn(out, " ")) + 1);
 }
 
 static pst_status

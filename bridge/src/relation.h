@@ -17,7 +17,7 @@ typedef struct psti_type
 	char category;		 /* typcategory of the base type: N S D A … */
 	bool has_send;		 /* the base type (and an array's element) has a binary form */
 	char *name;			 /* format_type(oid, typmod): `penstock.type` */
-	char *bare_name;	 /* format_type(base, NULL), schema-qualified: for casts */
+	char *bare_name;	 /* the base type's quoted schema.name: for casts without typmod */
 	char *output;		 /* the base type's output function, quoted and qualified */
 	Oid elem;			 /* element type when the base is a true array, else 0 */
 	Oid elem_base;		 /* the element's base type */

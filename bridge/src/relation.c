@@ -1,0 +1,374 @@
+/* relation.c - what source and sink need to know of a table's columns and types. */
+#include "relation.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sql_texts.h"
+
+/* The columns of the text `relation` in sql/05_relation.sql, in its order. */
+enum
+{
+	R_OID,
+	R_SCHEMA,
+	R_NAME,
+	R_KIND,
+	R_PERSISTENCE,
+	R_HEAP,
+	R_ROW_SECURITY,
+	R_PARTITION,
+	R_SUBCLASS,
+	R_TRIGGERS,
+	R_RULES,
+	R_PAGES,
+	R_TUPLES,
+	C_NAME,
+	C_ATTNUM,
+	C_NOT_NULL,
+	C_HAS_DEFAULT,
+	C_GENERATED,
+	C_IDENTITY,
+	C_COLLATION,
+	C_DETERMINISTIC,
+	C_KEY_POSITION,
+	C_SELECTABLE,
+	C_INSERTABLE,
+	C_UPDATABLE,
+	T_OID,
+	T_TYPMOD,
+	T_BASE,
+	T_BASE_TYPMOD,
+	T_TYPTYPE,
+	T_CATEGORY,
+	T_HAS_SEND,
+	T_NAME,
+	T_BARE_NAME,
+	T_OUTPUT,
+	T_ELEM,
+	T_ELEM_BASE,
+	T_ELEM_TYPMOD,
+	T_ELEM_NAME,
+	N_FIELDS
+};
+
+/* One row of the answer; the readers below take typed cells from it. */
+typedef struct cells
+{
+	const PGresult *result;
+	int row;
+	bool failed; /* a copy found no memory */
+} cells;
+
+static const char *
+cell(const cells *c, int field)
+{
+	return PQgetvalue(c->result, c->row, field);
+}
+
+static bool
+cell_bool(const cells *c, int field)
+{
+	return cell(c, field)[0] == 't';
+}
+
+static char
+cell_char(const cells *c, int field)
+{
+	return cell(c, field)[0];
+}
+
+static int64_t
+cell_int(const cells *c, int field)
+{
+	return strtoll(cell(c, field), NULL, 10);
+}
+
+static Oid
+cell_oid(const cells *c, int field)
+{
+	return (Oid) strtoul(cell(c, field), NULL, 10);
+}
+
+/* An owned copy, NULL for SQL NULL. */
+static char *
+cell_text(cells *c, int field)
+{
+	char *copy;
+
+	if (PQgetisnull(c->result, c->row, field))
+		return NULL;
+	copy = strdup(cell(c, field));
+	c->failed = c->failed || copy == NULL;
+	return copy;
+}
+
+static void
+read_type(cells *c, psti_type *type)
+{
+	type->oid = cell_oid(c, T_OID);
+	type->typmod = (int32_t) cell_int(c, T_TYPMOD);
+	type->base = cell_oid(c, T_BASE);
+	type->base_typmod = (int32_t) cell_int(c, T_BASE_TYPMOD);
+	type->typtype = cell_char(c, T_TYPTYPE);
+	type->category = cell_char(c, T_CATEGORY);
+	type->has_send = cell_bool(c, T_HAS_SEND);
+	type->name = cell_text(c, T_NAME);
+	type->bare_name = cell_text(c, T_BARE_NAME);
+	type->output = cell_text(c, T_OUTPUT);
+	type->elem = cell_oid(c, T_ELEM);
+	type->elem_base = cell_oid(c, T_ELEM_BASE);
+	type->elem_typmod = (int32_t) cell_int(c, T_ELEM_TYPMOD);
+	type->elem_name = cell_text(c, T_ELEM_NAME);
+}
+
+static void
+read_column(cells *c, psti_column *column)
+{
+	column->name = cell_text(c, C_NAME);
+	column->attnum = (int16_t) cell_int(c, C_ATTNUM);
+	column->not_null = cell_bool(c, C_NOT_NULL);
+	column->has_default = cell_bool(c, C_HAS_DEFAULT);
+	column->generated = cell_bool(c, C_GENERATED);
+	column->identity = cell(c, C_IDENTITY)[0] != '\0';
+	column->identity_always = cell_char(c, C_IDENTITY) == 'a';
+	column->collation = cell_oid(c, C_COLLATION);
+	column->collation_deterministic = cell_bool(c, C_DETERMINISTIC);
+	column->key_position = (int16_t) cell_int(c, C_KEY_POSITION);
+	column->selectable = cell_bool(c, C_SELECTABLE);
+	column->insertable = cell_bool(c, C_INSERTABLE);
+	column->updatable = cell_bool(c, C_UPDATABLE);
+	read_type(c, &column->type);
+}
+
+static void
+read_relation(cells *c, psti_relation *relation)
+{
+	relation->oid = cell_oid(c, R_OID);
+	relation->schema = cell_text(c, R_SCHEMA);
+	relation->name = cell_text(c, R_NAME);
+	relation->relkind = cell_char(c, R_KIND);
+	relation->persistence = cell_char(c, R_PERSISTENCE);
+	relation->is_heap = cell_bool(c, R_HEAP);
+	relation->row_security = cell_bool(c, R_ROW_SECURITY);
+	relation->is_partition = cell_bool(c, R_PARTITION);
+	relation->has_subclass = cell_bool(c, R_SUBCLASS);
+	relation->has_triggers = cell_bool(c, R_TRIGGERS);
+	relation->has_rules = cell_bool(c, R_RULES);
+	relation->pages = cell_int(c, R_PAGES);
+	relation->tuples = strtod(cell(c, R_TUPLES), NULL);
+}
+
+static pst_status
+qualify(psti_relation *relation, pst_error *err)
+{
+	psti_buf name = PSTI_BUF_INIT;
+
+	psti_buf_qualified(&name, relation->schema, relation->name);
+	relation->qualified = psti_buf_steal(&name);
+	return relation->qualified == NULL ? psti_fail_nomem(err) : PST_OK;
+}
+
+/* Turns the answer into a relation; a relation without oid is one of a query. */
+static pst_status
+read_answer(const PGresult *result, psti_relation **out, pst_error *err)
+{
+	psti_relation *relation = calloc(1, sizeof(*relation));
+	cells c = {result, 0, false};
+	int nrows = PQntuples(result);
+	bool none = nrows > 0 && PQgetisnull(result, 0, T_OID);
+	pst_status status = PST_OK;
+
+	if (relation == NULL)
+		return psti_fail_nomem(err);
+	relation->columns = calloc(nrows > 0 ? (size_t) nrows : 1, sizeof(psti_column));
+	if (relation->columns == NULL)
+	{
+		free(relation);
+		return psti_fail_nomem(err);
+	}
+	if (nrows > 0 && !PQgetisnull(result, 0, R_OID))
+	{
+		read_relation(&c, relation);
+		status = c.failed ? psti_fail_nomem(err) : qualify(relation, err);
+	}
+	for (c.row = 0; status == PST_OK && !none && c.row < nrows; c.row++)
+	{
+		read_column(&c, &relation->columns[relation->ncolumns++]);
+		if (c.failed)
+			status = psti_fail_nomem(err);
+	}
+	if (status != PST_OK)
+		psti_relation_free(relation);
+	else
+		*out = relation;
+	return status;
+}
+
+static pst_status
+ask(psti_conn *conn, const char *const params[4], psti_relation **out, pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status =
+		psti_conn_query(conn, "describing the columns", psti_sql_relation, 4, params, &result, err);
+
+	if (status == PST_OK && PQnfields(result) != N_FIELDS)
+		status = psti_fail(err, PST_ERR_PROTOCOL, "the catalog query gave %d columns, not %d",
+						   PQnfields(result), N_FIELDS);
+	if (status == PST_OK)
+		status = read_answer(result, out, err);
+	PQclear(result);
+	return status;
+}
+
+/* "relation "x" does not exist", with the name that differs in case only as the hint. */
+static pst_status
+fail_not_found(psti_conn *conn, const char *schema, const char *table, pst_error *err)
+{
+	psti_buf name = PSTI_BUF_INIT;
+	PGresult *result = NULL;
+	pst_error ignored;
+
+	if (schema != NULL)
+		psti_buf_printf(&name, "%s.", schema);
+	psti_buf_puts(&name, table);
+	if (!name.failed)
+	{
+		const char *params[] = {name.data};
+
+		(void) psti_conn_query(conn, "looking for the table", psti_sql_relation_other_case, 1,
+							   params, &result, &ignored);
+	}
+	psti_fail_sqlstate(err, "42P01", "relation \"%s\" does not exist",
+					   name.failed ? table : name.data);
+	PSTI_ERROR_SET(err, table, table);
+	if (result != NULL && PQntuples(result) == 1)
+		psti_error_hint(err, "There is %s; names in other than lower case stand in double quotes.",
+						PQgetvalue(result, 0, 0));
+	else
+		psti_error_hint(err, "Name the schema, or check the search_path and the database.");
+	PQclear(result);
+	psti_buf_free(&name);
+	return err->status;
+}
+
+pst_status
+psti_relation_find(psti_conn *conn, const char *schema, const char *table, psti_relation **out,
+				   pst_error *err)
+{
+	const char *params[4] = {table, schema, NULL, NULL};
+	pst_status status;
+
+	*out = NULL;
+	status = ask(conn, params, out, err);
+	/* A schema that does not exist, or one that may not be looked into, is said by the server. */
+	if (status == PST_OK && (*out)->oid == 0)
+	{
+		psti_relation_free(*out);
+		*out = NULL;
+		status = fail_not_found(conn, schema, table, err);
+	}
+	return status;
+}
+
+/* The two array literals of a described statement's types and typmods. */
+static void
+type_arrays(const PGresult *described, psti_buf *types, psti_buf *typmods)
+{
+	psti_buf_putc(types, '{');
+	psti_buf_putc(typmods, '{');
+	for (int i = 0; i < PQnfields(described); i++)
+	{
+		psti_buf_printf(types, "%s%u", i > 0 ? "," : "", PQftype(described, i));
+		psti_buf_printf(typmods, "%s%d", i > 0 ? "," : "", PQfmod(described, i));
+	}
+	psti_buf_putc(types, '}');
+	psti_buf_putc(typmods, '}');
+}
+
+static pst_status
+name_columns(psti_relation *relation, const PGresult *described, pst_error *err)
+{
+	if (relation->ncolumns != (size_t) PQnfields(described))
+		return psti_fail(err, PST_ERR_PROTOCOL, "the catalog query described %zu of %d columns",
+						 relation->ncolumns, PQnfields(described));
+	for (size_t i = 0; i < relation->ncolumns; i++)
+	{
+		char *name = strdup(PQfname(described, (int) i));
+
+		if (name == NULL)
+			return psti_fail_nomem(err);
+		free(relation->columns[i].name);
+		relation->columns[i].name = name;
+		relation->columns[i].selectable = true;
+	}
+	return PST_OK;
+}
+
+pst_status
+psti_relation_query(psti_conn *conn, const char *query, psti_relation **out, pst_error *err)
+{
+	psti_buf types = PSTI_BUF_INIT;
+	psti_buf typmods = PSTI_BUF_INIT;
+	PGresult *described = NULL;
+	pst_status status;
+
+	*out = NULL;
+	status = psti_conn_describe(conn, "describing the query", query, &described, err);
+	if (status == PST_OK)
+	{
+		type_arrays(described, &types, &typmods);
+		status = types.failed || typmods.failed ? psti_fail_nomem(err) : PST_OK;
+	}
+	if (status == PST_OK)
+	{
+		const char *params[4] = {NULL, NULL, types.data, typmods.data};
+
+		status = ask(conn, params, out, err);
+	}
+	if (status == PST_OK)
+		status = name_columns(*out, described, err);
+	if (status != PST_OK)
+	{
+		psti_relation_free(*out);
+		*out = NULL;
+	}
+	PQclear(described);
+	psti_buf_free(&types);
+	psti_buf_free(&typmods);
+	return status;
+}
+
+const psti_column *
+psti_relation_column(const psti_relation *relation, const char *name)
+{
+	for (size_t i = 0; i < relation->ncolumns; i++)
+	{
+		if (strcmp(relation->columns[i].name, name) == 0)
+			return &relation->columns[i];
+	}
+	return NULL;
+}
+
+static void
+free_column(psti_column *column)
+{
+	free(column->name);
+	free(column->type.name);
+	free(column->type.bare_name);
+	free(column->type.output);
+	free(column->type.elem_name);
+}
+
+void
+psti_relation_free(psti_relation *relation)
+{
+	if (relation == NULL)
+		return;
+	for (size_t i = 0; i < relation->ncolumns; i++)
+		free_column(&relation->columns[i]);
+	free(relation->columns);
+	free(relation->schema);
+	free(relation->name);
+	free(relation->qualified);
+	free(relation);
+}

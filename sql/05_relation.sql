@@ -1,0 +1,133 @@
+-- What source and sink need to know of a relation's columns and types. This text is the bridge's own:
+-- the extension has no function of it. It runs under the caller's search_path, since that is how a
+-- bare table name is found; so every function and operator in it is qualified.
+
+-- $1 table name, $2 schema name or NULL: with a schema both names are taken letter by letter, else $1
+-- is read as regclass reads it. Or, for a query's columns, $1 is NULL and $3, $4 are their types and
+-- typmods. One row per column in order; a relation without columns gives one row without attname; no
+-- relation gives one row without oid.
+-- embed: relation
+WITH RECURSIVE found AS (
+	SELECT c.*, c.oid AS reloid
+	FROM pg_catalog.pg_class c
+	WHERE c.oid OPERATOR(pg_catalog.=) CASE
+		WHEN $2::pg_catalog.text IS NULL THEN pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid
+		ELSE (SELECT s.oid
+			FROM pg_catalog.pg_class s
+			JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) s.relnamespace
+			WHERE n.nspname OPERATOR(pg_catalog.=) $2::pg_catalog.name AND s.relname OPERATOR(pg_catalog.=) $1::pg_catalog.name)
+		END
+), input AS (
+	SELECT a.attnum::pg_catalog.int8 AS ord, a.attname, a.attnum, a.atttypid AS typid,
+		a.atttypmod AS typmod, a.attnotnull, a.atthasdef, a.attcollation,
+		pg_catalog.to_jsonb(a) OPERATOR(pg_catalog.->>) 'attgenerated' AS attgenerated,
+		pg_catalog.to_jsonb(a) OPERATOR(pg_catalog.->>) 'attidentity' AS attidentity
+	FROM found f
+	JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) f.reloid
+	WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+	UNION ALL
+	SELECT q.ord, ''::pg_catalog.name, 0::pg_catalog.int2, q.typid, q.typmod, false, false, 0::pg_catalog.oid, '', ''
+	FROM ROWS FROM (pg_catalog.unnest($3::pg_catalog.oid[]), pg_catalog.unnest($4::pg_catalog.int4[]))
+		WITH ORDINALITY AS q(typid, typmod, ord)
+), domains AS (
+	SELECT i.ord, i.typid AS base, i.typmod AS base_typmod FROM input i
+	UNION ALL
+	SELECT d.ord, t.typbasetype, t.typtypmod
+	FROM domains d
+	JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) d.base
+	WHERE t.typtype OPERATOR(pg_catalog.=) 'd'
+), bases AS (
+	SELECT d.ord, d.base_typmod, t.oid AS base, t.typname, t.typnamespace, t.typtype, t.typcategory,
+		t.typsend, t.typoutput, t.typlen, t.typelem
+	FROM domains d
+	JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) d.base
+	WHERE t.typtype OPERATOR(pg_catalog.<>) 'd'
+), elements AS (
+	SELECT b.ord, b.typelem AS elem, b.base_typmod AS elem_typmod, b.typelem AS elem_base
+	FROM bases b
+	WHERE b.typlen OPERATOR(pg_catalog.=) -1::pg_catalog.int2 AND b.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+	AND b.typoutput::pg_catalog.oid OPERATOR(pg_catalog.=) 'pg_catalog.array_out'::pg_catalog.regproc::pg_catalog.oid
+	UNION ALL
+	SELECT e.ord, e.elem, t.typtypmod, t.typbasetype
+	FROM elements e
+	JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) e.elem_base
+	WHERE t.typtype OPERATOR(pg_catalog.=) 'd'
+), element_bases AS (
+	SELECT e.ord, e.elem, e.elem_typmod, t.oid AS elem_base, t.typsend
+	FROM elements e
+	JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) e.elem_base
+	WHERE t.typtype OPERATOR(pg_catalog.<>) 'd'
+), keys AS (
+	SELECT k.attnum, k.place
+	FROM found f
+	JOIN pg_catalog.pg_constraint c ON c.conrelid OPERATOR(pg_catalog.=) f.reloid AND c.contype OPERATOR(pg_catalog.=) 'p'
+	CROSS JOIN LATERAL pg_catalog.unnest(c.conkey) WITH ORDINALITY AS k(attnum, place)
+)
+SELECT
+	f.reloid,
+	n.nspname,
+	f.relname,
+	f.relkind,
+	f.relpersistence,
+	f.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'm']::pg_catalog."char"[]) AND COALESCE((SELECT m.amname FROM pg_catalog.pg_am m WHERE m.oid OPERATOR(pg_catalog.=) f.relam), 'heap') OPERATOR(pg_catalog.=) 'heap',
+	pg_catalog.row_security_active(f.reloid),
+	COALESCE((pg_catalog.to_jsonb(f) OPERATOR(pg_catalog.->>) 'relispartition')::pg_catalog.bool, false),
+	f.relhassubclass,
+	f.relhastriggers,
+	f.relhasrules,
+	CASE WHEN f.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'm']::pg_catalog."char"[]) THEN
+		pg_catalog.pg_relation_size(f.reloid) OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8
+		ELSE -1 END,
+	f.reltuples,
+	i.attname,
+	i.attnum,
+	i.attnotnull,
+	i.atthasdef AND COALESCE(i.attgenerated, '') OPERATOR(pg_catalog.=) '',
+	COALESCE(i.attgenerated, '') OPERATOR(pg_catalog.<>) '',
+	COALESCE(i.attidentity, ''),
+	i.attcollation,
+	COALESCE((SELECT (pg_catalog.to_jsonb(o) OPERATOR(pg_catalog.->>) 'collisdeterministic')::pg_catalog.bool
+		FROM pg_catalog.pg_collation o WHERE o.oid OPERATOR(pg_catalog.=) i.attcollation), true),
+	COALESCE(k.place, 0),
+	pg_catalog.has_column_privilege(f.reloid, i.attnum::pg_catalog.int2, 'SELECT'),
+	pg_catalog.has_column_privilege(f.reloid, i.attnum::pg_catalog.int2, 'INSERT'),
+	pg_catalog.has_column_privilege(f.reloid, i.attnum::pg_catalog.int2, 'UPDATE'),
+	i.typid,
+	i.typmod,
+	b.base,
+	b.base_typmod,
+	b.typtype,
+	b.typcategory,
+	b.typsend::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid AND (e.elem IS NULL OR e.typsend::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid),
+	pg_catalog.format_type(i.typid, i.typmod),
+	pg_catalog.concat(pg_catalog.quote_ident(bn.nspname), '.', pg_catalog.quote_ident(b.typname)),
+	pg_catalog.concat(pg_catalog.quote_ident(pn.nspname), '.', pg_catalog.quote_ident(p.proname)),
+	COALESCE(e.elem, 0::pg_catalog.oid),
+	COALESCE(e.elem_base, 0::pg_catalog.oid),
+	COALESCE(e.elem_typmod, -1),
+	CASE WHEN e.elem IS NOT NULL THEN pg_catalog.format_type(e.elem, CASE WHEN e.elem OPERATOR(pg_catalog.=) e.elem_base THEN e.elem_typmod END) END
+FROM (VALUES (1)) AS one(row)
+LEFT JOIN found f ON true
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) f.relnamespace
+LEFT JOIN input i ON true
+LEFT JOIN bases b ON b.ord OPERATOR(pg_catalog.=) i.ord
+LEFT JOIN pg_catalog.pg_namespace bn ON bn.oid OPERATOR(pg_catalog.=) b.typnamespace
+LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) b.typoutput::pg_catalog.oid
+LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.pronamespace
+LEFT JOIN element_bases e ON e.ord OPERATOR(pg_catalog.=) i.ord
+LEFT JOIN keys k ON k.attnum OPERATOR(pg_catalog.=) i.attnum AND f.reloid IS NOT NULL
+ORDER BY i.ord
+-- end
+
+-- Tables whose name differs from $1 (a bare or schema-qualified name in any case) in case only.
+-- embed: relation_other_case
+SELECT pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(c.relname))
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f']::pg_catalog."char"[])
+AND pg_catalog.lower(pg_catalog.replace($1::pg_catalog.text, '"', '')) OPERATOR(pg_catalog.=) ANY (ARRAY[
+	pg_catalog.lower(c.relname::pg_catalog.text),
+	pg_catalog.lower(pg_catalog.concat(n.nspname, '.', c.relname))])
+ORDER BY pg_catalog.pg_table_is_visible(c.oid) DESC, 1
+LIMIT 1
+-- end

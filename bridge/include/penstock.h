@@ -104,7 +104,7 @@ extern "C"
 
 #endif /* ARROW_C_STREAM_INTERFACE */
 
-	/* ---------------------------------------------------------------------------------------------
+/* ---------------------------------------------------------------------------------------------
  * Status and errors
  */
 
@@ -137,7 +137,7 @@ extern "C"
 		PST_ERR_SERVER = -21		   /* any other error of the server */
 	} pst_status;
 
-	/*
+/*
  * What went wrong. Caller-owned, no memory behind it. All texts are empty when unknown. message
  * says what was being done and what came of it; detail and hint are sentences. key is the row's
  * key as `(a, b)=(1, x)`, row its number (from 0) in the batch or input, or -1.
@@ -173,11 +173,11 @@ extern "C"
 	/* Frees a text or array that a function of this header moved to the caller. NULL is allowed. */
 	PST_EXPORT void pst_free(void *text);
 
-	/* ---------------------------------------------------------------------------------------------
+/* ---------------------------------------------------------------------------------------------
  * Cancelling, log lines, progress
  */
 
-	/*
+/*
  * A switch that ends blocking calls. One canceller may serve many handles (pst_hooks); when it is
  * thrown, each call that blocks on one of them asks the server to stop its statement, waits for
  * that at most some seconds and returns PST_ERR_CANCELED; later calls return it at once. It cannot
@@ -213,7 +213,7 @@ extern "C"
 		int64_t bytes_total;
 	} pst_progress;
 
-	/*
+/*
  * What a handle tells while it works, and what can stop it. All members may be zero. The functions
  * are called in the thread that is inside a call on the handle, must not call back into it, and
  * get ctx as their first argument. Texts are borrowed for the call. The struct is copied.
@@ -239,11 +239,11 @@ extern "C"
 		.struct_size = sizeof(pst_hooks)                                                           \
 	}
 
-	/* ---------------------------------------------------------------------------------------------
+/* ---------------------------------------------------------------------------------------------
  * Options
  */
 
-	/*
+/*
  * Calls visit once for every option that the library knows, in the manual's order: its name, the
  * handles that take it ("catalog source sink"), its default ("" for none) and one sentence of
  * help. Texts are borrowed for the visit. This is where the manual's table comes from.
@@ -253,7 +253,7 @@ extern "C"
 													const char *help),
 									  void *ctx);
 
-	/* ---------------------------------------------------------------------------------------------
+/* ---------------------------------------------------------------------------------------------
  * Catalog: what there is. Answers are JSON texts, those of the SQL functions of the same name
  * (docs/catalog.md). Each call is one round trip.
  *
@@ -273,7 +273,7 @@ extern "C"
 	/* ["public",...]: schemas that the role may use, without the system's. */
 	PST_EXPORT pst_status pst_catalog_schemas(pst_catalog *catalog, char **json, pst_error *err);
 
-	/*
+/*
  * [{"schema":..,"name":..,"qualified":..,"kind":"table|partitioned table|view|materialized view|
  * foreign table","comment":..,"rows":n},...], sorted by schema and name. schema NULL means all
  * but the system's.
@@ -296,7 +296,7 @@ extern "C"
 /* Flags of pst_catalog_create_table. */
 #define PST_CREATE_IF_NOT_EXISTS 1 /* an existing compatible table is fine */
 
-	/*
+/*
  * Makes a table for an Arrow schema. A field's type is its metadata `penstock.type` when the
  * server has that type, else by its format (docs/types.md). key names the primary key's columns, a
  * NULL-terminated array or NULL for none. With PST_CREATE_IF_NOT_EXISTS an existing table must
@@ -313,13 +313,13 @@ extern "C"
 	PST_EXPORT pst_status pst_catalog_drop_database(pst_catalog *catalog, const char *database,
 													pst_error *err);
 
-	/*
+/*
  * What works on this server, and for the rest what to do: {"server":..,"checks":[{"feature":..,
  * "check":..,"status":"ok|reduced|blocked","message":..,"fix":..},...]} (docs/doctor.md).
  */
 	PST_EXPORT pst_status pst_catalog_doctor(pst_catalog *catalog, char **json, pst_error *err);
 
-	/*
+/*
  * The GRANT statements that a role needs, no more, for a feature: "read", "write" or "catalog".
  * role NULL stands for the placeholder "your_role"; table NULL for every table of the database.
  */
@@ -327,7 +327,7 @@ extern "C"
 											 const char *role, const char *table, char **sql,
 											 pst_error *err);
 
-	/*
+/*
  * Who holds up these server processes (pst_hooks.connected): [{"pid":n,"wait":"Lock: relation",
  * "object":"public.t","blocked_by":[{"pid":n,"user":..,"application":..,"state":..,"seconds":n} or
  * {"gid":..,"user":..,"seconds":n},...]},...]: one entry for each process that waits, prepared
@@ -336,7 +336,7 @@ extern "C"
 	PST_EXPORT pst_status pst_catalog_blockers(pst_catalog *catalog, const int *pids, size_t npids,
 											   char **json, pst_error *err);
 
-	/* ---------------------------------------------------------------------------------------------
+/* ---------------------------------------------------------------------------------------------
  * Source: a table or query at one moment, by any number of workers.
  *
  * One handle plans: it takes the snapshot and the locks and keeps them until it is closed. Splits
@@ -357,7 +357,7 @@ extern "C"
 	PST_EXPORT pst_status pst_source_schema(pst_source *source, struct ArrowSchema *out,
 											pst_error *err);
 
-	/*
+/*
  * Cuts the table into at most max_splits splits (0: as many as its size asks for); at least one.
  * *splits is a NULL-terminated array in one allocation: free it, not its texts, with pst_free.
  * A second call plans anew under the same snapshot.
@@ -365,7 +365,7 @@ extern "C"
 	PST_EXPORT pst_status pst_source_plan(pst_source *source, int max_splits, char ***splits,
 										  size_t *nsplits, pst_error *err);
 
-	/*
+/*
  * Opens a stream over one split, or over all rows when split is NULL. Batches are moved and
  * self-contained: they may be released by any thread, also after the handle is closed. One stream
  * at a time per handle. Errors inside the stream are errno values with get_last_error's text;
@@ -392,7 +392,7 @@ extern "C"
 #define PST_ROW_UPDATE_AFTER 2	/* +U */
 #define PST_ROW_DELETE 3		/* -D */
 
-	/*
+/*
  * Rows of one table at one schema version, with what is known of each change. Arrays have one
  * entry a row and may be NULL when unknown. An update is two adjacent rows, -U and +U.
  */
@@ -431,7 +431,7 @@ extern "C"
 		PST_EVENT_PROGRESS = 7			 /* nothing but a newer position */
 	} pst_event_kind;
 
-	/* ---------------------------------------------------------------------------------------------
+/* ---------------------------------------------------------------------------------------------
  * Sink: rows into a table.
  *
  * Rows are buffered and flushed by rows, bytes and time; each flush is one transaction. Nothing is
@@ -444,7 +444,7 @@ extern "C"
  */
 	typedef struct pst_sink pst_sink;
 
-	/*
+/*
  * Opens a sink for rows of this Arrow schema (borrowed); fields are matched to the target's
  * columns by name. Everything that can be refused is refused here: unknown columns, a generated
  * column, types that cannot be written, a key without its unique index (the error has the CREATE
@@ -454,7 +454,7 @@ extern "C"
 										const struct ArrowSchema *schema, const pst_hooks *hooks,
 										pst_sink **out, pst_error *err);
 
-	/*
+/*
  * Takes the rows of a struct array (borrowed; copied into the buffer), flushing when a threshold
  * is passed. row_kind has one PST_ROW_* a row, or is NULL: all inserts.
  */
@@ -465,7 +465,7 @@ extern "C"
 	PST_EXPORT pst_status pst_sink_write_changes(pst_sink *sink, const pst_change_batch *batch,
 												 pst_error *err);
 
-	/*
+/*
  * Milliseconds until buffered rows are due by sink.buffer-flush.interval: 0 when they are, -1 when
  * nothing is buffered. The library has no thread: a caller that may idle calls pst_sink_poll then.
  */
@@ -480,21 +480,21 @@ extern "C"
 	/* Forgets the rows that are buffered; *nrows (NULL allowed) tells how many. */
 	PST_EXPORT void pst_sink_discard(pst_sink *sink, int64_t *nrows);
 
-	/*
+/*
  * The position that the next flush stores with its rows: any text, copied; it is the position
  * after all rows written so far. Needs the progress table.
  */
 	PST_EXPORT pst_status pst_sink_set_position(pst_sink *sink, const char *position,
 												pst_error *err);
 
-	/*
+/*
  * What the progress table held for this job and writer at open, moved: epoch (-1: none yet) and
  * position (NULL: none).
  */
 	PST_EXPORT pst_status pst_sink_stored(pst_sink *sink, int64_t *epoch, char **position,
 										  pst_error *err);
 
-	/*
+/*
  * Two phases for engines with checkpoints (sink.staging = true, and the progress table): prepare
  * writes the rows since the last prepare durably to the job's staging table under this epoch,
  * commit moves them to the target and records the epoch in one transaction, abort forgets them.
@@ -525,14 +525,14 @@ extern "C"
 	/* Fills *stats, whose struct_size the caller has set. */
 	PST_EXPORT void pst_sink_get_stats(const pst_sink *sink, pst_sink_stats *stats);
 
-	/*
+/*
  * Flushes what is buffered and frees the handle, also on failure (then err tells how many rows
  * were lost). After an error of an earlier call or a cancel nothing more is sent: discard or flush
  * first if the rows matter. NULL is PST_OK.
  */
 	PST_EXPORT pst_status pst_sink_close(pst_sink *sink, pst_error *err);
 
-	/* ---------------------------------------------------------------------------------------------
+/* ---------------------------------------------------------------------------------------------
  * Codecs: Arrow arrays to and from csv, json lines and the Arrow IPC stream (docs/formats.md).
  * They know no server. Options: format (csv | json | arrow), csv.delimiter, csv.null, csv.header,
  * row-kind-column.
@@ -543,13 +543,13 @@ extern "C"
 	/* Takes bytes; returns 0, or an errno value that ends the call with PST_ERR_IO. */
 	typedef int (*pst_write_fn)(void *ctx, const void *data, size_t nbytes);
 
-	/*
+/*
  * Gives up to nbytes bytes; sets *nread (0 = end); returns 0 or an errno value. EAGAIN is no
  * failure: nothing has come yet, and the decoder gives what it has (pst_decoder_next).
  */
 	typedef int (*pst_read_fn)(void *ctx, void *data, size_t nbytes, size_t *nread);
 
-	/*
+/*
  * An encoder for rows of this schema (borrowed). csv and json write the text of each value as
  * PostgreSQL would; a source opened with read.values = csv or json gives columns that already
  * hold it, for every type and value there is.
@@ -571,7 +571,7 @@ extern "C"
 	PST_EXPORT pst_status pst_encoder_end(pst_encoder *encoder, pst_write_fn write, void *ctx,
 										  pst_error *err);
 
-	/*
+/*
  * A decoder of a stream of bytes. For csv and json, describe is the target's JSON as
  * pst_catalog_describe gives it (borrowed): columns are found by name, an unknown one is an error,
  * values come as utf8 texts that the sink binds to the column's type. It is not used for arrow and
@@ -582,14 +582,14 @@ extern "C"
 										  pst_decoder **out, pst_error *err);
 	PST_EXPORT void pst_decoder_free(pst_decoder *decoder);
 
-	/*
+/*
  * The schema of the batches, moved. Reads as much of the input as it takes to know it; PST_AGAIN
  * when read said EAGAIN before that.
  */
 	PST_EXPORT pst_status pst_decoder_schema(pst_decoder *decoder, struct ArrowSchema *out,
 											 pst_error *err);
 
-	/*
+/*
  * The next batch, moved, or PST_END. *row_kind (NULL allowed) is borrowed until the next call:
  * one PST_ROW_* a row, or NULL when the input has no row kind column. err->row is the record's
  * number from 0 on failure. When read says EAGAIN the rows that are there are the batch, so that a

@@ -645,6 +645,8 @@ psti_conn_open(const psti_options *options, const char *database, const pst_hook
 	{
 		conn->socket_timeout_ms = info.socket_timeout_ms;
 		PQsetErrorVerbosity(conn->pg, PQERRORS_DEFAULT);
+		if (conn->hooks.connected != NULL)
+			conn->hooks.connected(conn->hooks.ctx, PQbackendPID(conn->pg));
 		status = probe(conn, err);
 	}
 	psti_conninfo_free(&info);

@@ -35,9 +35,16 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
-extern "C"
-{
+#define PST_BEGIN_DECLS                                                                            \
+	extern "C"                                                                                     \
+	{
+#define PST_END_DECLS }
+#else
+#define PST_BEGIN_DECLS
+#define PST_END_DECLS
 #endif
+
+PST_BEGIN_DECLS
 
 #if defined(__GNUC__)
 #define PST_EXPORT __attribute__((visibility("default")))
@@ -61,46 +68,46 @@ extern "C"
 #define ARROW_FLAG_NULLABLE 2
 #define ARROW_FLAG_MAP_KEYS_SORTED 4
 
-	struct ArrowSchema
-	{
-		const char *format;
-		const char *name;
-		const char *metadata;
-		int64_t flags;
-		int64_t n_children;
-		struct ArrowSchema **children;
-		struct ArrowSchema *dictionary;
-		void (*release)(struct ArrowSchema *);
-		void *private_data;
-	};
+struct ArrowSchema
+{
+	const char *format;
+	const char *name;
+	const char *metadata;
+	int64_t flags;
+	int64_t n_children;
+	struct ArrowSchema **children;
+	struct ArrowSchema *dictionary;
+	void (*release)(struct ArrowSchema *);
+	void *private_data;
+};
 
-	struct ArrowArray
-	{
-		int64_t length;
-		int64_t null_count;
-		int64_t offset;
-		int64_t n_buffers;
-		int64_t n_children;
-		const void **buffers;
-		struct ArrowArray **children;
-		struct ArrowArray *dictionary;
-		void (*release)(struct ArrowArray *);
-		void *private_data;
-	};
+struct ArrowArray
+{
+	int64_t length;
+	int64_t null_count;
+	int64_t offset;
+	int64_t n_buffers;
+	int64_t n_children;
+	const void **buffers;
+	struct ArrowArray **children;
+	struct ArrowArray *dictionary;
+	void (*release)(struct ArrowArray *);
+	void *private_data;
+};
 
 #endif /* ARROW_C_DATA_INTERFACE */
 
 #ifndef ARROW_C_STREAM_INTERFACE
 #define ARROW_C_STREAM_INTERFACE
 
-	struct ArrowArrayStream
-	{
-		int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *out);
-		int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *out);
-		const char *(*get_last_error)(struct ArrowArrayStream *);
-		void (*release)(struct ArrowArrayStream *);
-		void *private_data;
-	};
+struct ArrowArrayStream
+{
+	int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *out);
+	int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *out);
+	const char *(*get_last_error)(struct ArrowArrayStream *);
+	void (*release)(struct ArrowArrayStream *);
+	void *private_data;
+};
 
 #endif /* ARROW_C_STREAM_INTERFACE */
 
@@ -108,70 +115,70 @@ extern "C"
  * Status and errors
  */
 
-	/* What a call came to. The class follows from the SQLSTATE by one table (docs/bridge.md). */
-	typedef enum pst_status
-	{
-		PST_OK = 0,
-		PST_END = 1,				   /* nothing more will come */
-		PST_AGAIN = 2,				   /* nothing yet, ask again */
-		PST_ERR_INVALID = -1,		   /* an argument or option is wrong; nothing was done */
-		PST_ERR_NOMEM = -2,			   /* out of memory in this process */
-		PST_ERR_CONNECTION = -3,	   /* the server cannot be reached or was lost (08, 57P) */
-		PST_ERR_AUTH = -4,			   /* the server refuses the login (28) */
-		PST_ERR_PRIVILEGE = -5,		   /* the role may not do this (42501) */
-		PST_ERR_NOT_FOUND = -6,		   /* no such database, schema, table, column, function */
-		PST_ERR_EXISTS = -7,		   /* it is there already */
-		PST_ERR_DATA = -8,			   /* a value does not fit (22, special values) */
-		PST_ERR_CONSTRAINT = -9,	   /* a constraint refuses the row (23, 44) */
-		PST_ERR_CONFLICT = -10,		   /* serialization failure or deadlock (40) */
-		PST_ERR_RESOURCES = -11,	   /* the server lacks memory, disk, connections (53, 54) */
-		PST_ERR_CANCELED = -12,		   /* cancelled, by pst_cancel or by the server (57014) */
-		PST_ERR_TIMEOUT = -13,		   /* a deadline of ours or of the server passed */
-		PST_ERR_PROTOCOL = -14,		   /* bytes that no honest server sends */
-		PST_ERR_UNSUPPORTED = -15,	   /* not possible with this server or relation (0A) */
-		PST_ERR_STATE = -16,		   /* wrong moment: handle closed, stream over, 25, 55 */
-		PST_ERR_SQL = -17,			   /* the server does not understand the statement (42) */
-		PST_ERR_FENCED = -18,		   /* another writer of this name has taken over */
-		PST_ERR_UNKNOWN_OUTCOME = -19, /* the connection broke in COMMIT and nothing can tell */
-		PST_ERR_IO = -20,			   /* a file or callback of the caller failed */
-		PST_ERR_SERVER = -21		   /* any other error of the server */
-	} pst_status;
+/* What a call came to. The class follows from the SQLSTATE by one table (docs/bridge.md). */
+typedef enum pst_status
+{
+	PST_OK = 0,
+	PST_END = 1,				   /* nothing more will come */
+	PST_AGAIN = 2,				   /* nothing yet, ask again */
+	PST_ERR_INVALID = -1,		   /* an argument or option is wrong; nothing was done */
+	PST_ERR_NOMEM = -2,			   /* out of memory in this process */
+	PST_ERR_CONNECTION = -3,	   /* the server cannot be reached or was lost (08, 57P) */
+	PST_ERR_AUTH = -4,			   /* the server refuses the login (28) */
+	PST_ERR_PRIVILEGE = -5,		   /* the role may not do this (42501) */
+	PST_ERR_NOT_FOUND = -6,		   /* no such database, schema, table, column, function */
+	PST_ERR_EXISTS = -7,		   /* it is there already */
+	PST_ERR_DATA = -8,			   /* a value does not fit (22, special values) */
+	PST_ERR_CONSTRAINT = -9,	   /* a constraint refuses the row (23, 44) */
+	PST_ERR_CONFLICT = -10,		   /* serialization failure or deadlock (40) */
+	PST_ERR_RESOURCES = -11,	   /* the server lacks memory, disk, connections (53, 54) */
+	PST_ERR_CANCELED = -12,		   /* cancelled, by pst_cancel or by the server (57014) */
+	PST_ERR_TIMEOUT = -13,		   /* a deadline of ours or of the server passed */
+	PST_ERR_PROTOCOL = -14,		   /* bytes that no honest server sends */
+	PST_ERR_UNSUPPORTED = -15,	   /* not possible with this server or relation (0A) */
+	PST_ERR_STATE = -16,		   /* wrong moment: handle closed, stream over, 25, 55 */
+	PST_ERR_SQL = -17,			   /* the server does not understand the statement (42) */
+	PST_ERR_FENCED = -18,		   /* another writer of this name has taken over */
+	PST_ERR_UNKNOWN_OUTCOME = -19, /* the connection broke in COMMIT and nothing can tell */
+	PST_ERR_IO = -20,			   /* a file or callback of the caller failed */
+	PST_ERR_SERVER = -21		   /* any other error of the server */
+} pst_status;
 
 /*
  * What went wrong. Caller-owned, no memory behind it. All texts are empty when unknown. message
  * says what was being done and what came of it; detail and hint are sentences. key is the row's
  * key as `(a, b)=(1, x)`, row its number (from 0) in the batch or input, or -1.
  */
-	typedef struct pst_error
-	{
-		size_t struct_size;
-		pst_status status;
-		bool retryable; /* the same call may succeed later with nothing changed */
-		char sqlstate[6];
-		char message[1024];
-		char detail[1024];
-		char hint[1024];
-		char schema[256];
-		char table[256];
-		char column[256];
-		char constraint[256];
-		char key[512];
-		int64_t row;
-	} pst_error;
+typedef struct pst_error
+{
+	size_t struct_size;
+	pst_status status;
+	bool retryable; /* the same call may succeed later with nothing changed */
+	char sqlstate[6];
+	char message[1024];
+	char detail[1024];
+	char hint[1024];
+	char schema[256];
+	char table[256];
+	char column[256];
+	char constraint[256];
+	char key[512];
+	int64_t row;
+} pst_error;
 
 #define PST_ERROR_INIT                                                                             \
 	{                                                                                              \
 		.struct_size = sizeof(pst_error), .row = -1                                                \
 	}
 
-	/* The name of a status, such as "PST_ERR_DATA". Never NULL, static. */
-	PST_EXPORT const char *pst_status_name(pst_status status);
+/* The name of a status, such as "PST_ERR_DATA". Never NULL, static. */
+PST_EXPORT const char *pst_status_name(pst_status status);
 
-	/* The library's version, "0.1.0". Static. */
-	PST_EXPORT const char *pst_version(void);
+/* The library's version, "0.1.0". Static. */
+PST_EXPORT const char *pst_version(void);
 
-	/* Frees a text or array that a function of this header moved to the caller. NULL is allowed. */
-	PST_EXPORT void pst_free(void *text);
+/* Frees a text or array that a function of this header moved to the caller. NULL is allowed. */
+PST_EXPORT void pst_free(void *text);
 
 /* ---------------------------------------------------------------------------------------------
  * Cancelling, log lines, progress
@@ -183,56 +190,56 @@ extern "C"
  * that at most some seconds and returns PST_ERR_CANCELED; later calls return it at once. It cannot
  * be taken back: afterwards only close is meaningful.
  */
-	typedef struct pst_canceller pst_canceller;
+typedef struct pst_canceller pst_canceller;
 
-	/* Makes a canceller (two file descriptors). It must outlive the handles that it was given to. */
-	PST_EXPORT pst_status pst_canceller_new(pst_canceller **out, pst_error *err);
+/* Makes a canceller (two file descriptors). It must outlive the handles that it was given to. */
+PST_EXPORT pst_status pst_canceller_new(pst_canceller **out, pst_error *err);
 
-	/* Throws the switch. Safe from any thread and from a signal handler; never blocks. */
-	PST_EXPORT void pst_cancel(pst_canceller *canceller);
+/* Throws the switch. Safe from any thread and from a signal handler; never blocks. */
+PST_EXPORT void pst_cancel(pst_canceller *canceller);
 
-	/* Whether pst_cancel was called. Safe from any thread. */
-	PST_EXPORT bool pst_canceller_thrown(const pst_canceller *canceller);
+/* Whether pst_cancel was called. Safe from any thread. */
+PST_EXPORT bool pst_canceller_thrown(const pst_canceller *canceller);
 
-	PST_EXPORT void pst_canceller_free(pst_canceller *canceller);
+PST_EXPORT void pst_canceller_free(pst_canceller *canceller);
 
-	typedef enum pst_log_level
-	{
-		PST_LOG_DEBUG = 0,
-		PST_LOG_INFO = 1,
-		PST_LOG_WARNING = 2
-	} pst_log_level;
+typedef enum pst_log_level
+{
+	PST_LOG_DEBUG = 0,
+	PST_LOG_INFO = 1,
+	PST_LOG_WARNING = 2
+} pst_log_level;
 
-	/* How far long work has come. Totals are estimates, or -1 when unknown. */
-	typedef struct pst_progress
-	{
-		size_t struct_size;
-		int64_t rows;
-		int64_t bytes; /* as they crossed the wire */
-		int64_t rows_total;
-		int64_t bytes_total;
-	} pst_progress;
+/* How far long work has come. Totals are estimates, or -1 when unknown. */
+typedef struct pst_progress
+{
+	size_t struct_size;
+	int64_t rows;
+	int64_t bytes; /* as they crossed the wire */
+	int64_t rows_total;
+	int64_t bytes_total;
+} pst_progress;
 
 /*
  * What a handle tells while it works, and what can stop it. All members may be zero. The functions
  * are called in the thread that is inside a call on the handle, must not call back into it, and
  * get ctx as their first argument. Texts are borrowed for the call. The struct is copied.
  */
-	typedef struct pst_hooks
-	{
-		size_t struct_size;
-		void *ctx;
-		void (*log)(void *ctx, pst_log_level level, const char *message);
-		void (*progress)(void *ctx, const pst_progress *progress);
-		pst_canceller *canceller; /* borrowed until the handle is closed */
-		const char *application;  /* application_name is "penstock/VERSION APPLICATION"; copied */
+typedef struct pst_hooks
+{
+	size_t struct_size;
+	void *ctx;
+	void (*log)(void *ctx, pst_log_level level, const char *message);
+	void (*progress)(void *ctx, const pst_progress *progress);
+	pst_canceller *canceller; /* borrowed until the handle is closed */
+	const char *application;  /* application_name is "penstock/VERSION APPLICATION"; copied */
 
-		/*
-		 * A connection of the handle was made; backend_pid is its server process. Together with
-		 * pst_catalog_blockers this is how a caller learns who a blocked call waits for.
-		 */
-		void (*connected)(void *ctx, int backend_pid);
-	} pst_hooks;
+	/*
+	 * A connection of the handle was made; backend_pid is its server process. Together with
+	 * pst_catalog_blockers this is how a caller learns who a blocked call waits for.
+	 */
+	void (*connected)(void *ctx, int backend_pid);
+} pst_hooks;
 
 #define PST_HOOKS_INIT                                                                             \
 	{                                                                                              \
@@ -248,10 +255,9 @@ extern "C"
  * handles that take it ("catalog source sink"), its default ("" for none) and one sentence of
  * help. Texts are borrowed for the visit. This is where the manual's table comes from.
  */
-	PST_EXPORT void pst_options_visit(void (*visit)(void *ctx, const char *name,
-													const char *handles, const char *default_value,
-													const char *help),
-									  void *ctx);
+PST_EXPORT void pst_options_visit(void (*visit)(void *ctx, const char *name, const char *handles,
+												const char *default_value, const char *help),
+								  void *ctx);
 
 /* ---------------------------------------------------------------------------------------------
  * Catalog: what there is. Answers are JSON texts, those of the SQL functions of the same name
@@ -260,38 +266,37 @@ extern "C"
  * Table names are read as regclass reads them: unquoted parts fold to lower case, one part alone
  * goes by the search_path.
  */
-	typedef struct pst_catalog pst_catalog;
+typedef struct pst_catalog pst_catalog;
 
-	PST_EXPORT pst_status pst_catalog_open(const char *const *keys, const char *const *values,
-										   const pst_hooks *hooks, pst_catalog **out,
-										   pst_error *err);
-	PST_EXPORT void pst_catalog_close(pst_catalog *catalog);
+PST_EXPORT pst_status pst_catalog_open(const char *const *keys, const char *const *values,
+									   const pst_hooks *hooks, pst_catalog **out, pst_error *err);
+PST_EXPORT void pst_catalog_close(pst_catalog *catalog);
 
-	/* ["a","b"]: databases that can be connected to, by database.whitelist and database.blacklist. */
-	PST_EXPORT pst_status pst_catalog_databases(pst_catalog *catalog, char **json, pst_error *err);
+/* ["a","b"]: databases that can be connected to, by database.whitelist and database.blacklist. */
+PST_EXPORT pst_status pst_catalog_databases(pst_catalog *catalog, char **json, pst_error *err);
 
-	/* ["public",...]: schemas that the role may use, without the system's. */
-	PST_EXPORT pst_status pst_catalog_schemas(pst_catalog *catalog, char **json, pst_error *err);
+/* ["public",...]: schemas that the role may use, without the system's. */
+PST_EXPORT pst_status pst_catalog_schemas(pst_catalog *catalog, char **json, pst_error *err);
 
 /*
  * [{"schema":..,"name":..,"qualified":..,"kind":"table|partitioned table|view|materialized view|
  * foreign table","comment":..,"rows":n},...], sorted by schema and name. schema NULL means all
  * but the system's.
  */
-	PST_EXPORT pst_status pst_catalog_tables(pst_catalog *catalog, const char *schema, char **json,
-											 pst_error *err);
+PST_EXPORT pst_status pst_catalog_tables(pst_catalog *catalog, const char *schema, char **json,
+										 pst_error *err);
 
-	/* All about one relation: columns, types, keys, indexes, partitioning, comments (docs/catalog.md). */
-	PST_EXPORT pst_status pst_catalog_describe(pst_catalog *catalog, const char *table, char **json,
-											   pst_error *err);
+/* All about one relation: columns, types, keys, indexes, partitioning, comments (docs/catalog.md). */
+PST_EXPORT pst_status pst_catalog_describe(pst_catalog *catalog, const char *table, char **json,
+										   pst_error *err);
 
-	/* The same for every relation of a schema (NULL: of all but the system's), as one JSON array. */
-	PST_EXPORT pst_status pst_catalog_describe_all(pst_catalog *catalog, const char *schema,
-												   char **json, pst_error *err);
+/* The same for every relation of a schema (NULL: of all but the system's), as one JSON array. */
+PST_EXPORT pst_status pst_catalog_describe_all(pst_catalog *catalog, const char *schema,
+											   char **json, pst_error *err);
 
-	/* A relation as a Flink CREATE TABLE statement, ready to paste; the password is left out. */
-	PST_EXPORT pst_status pst_catalog_flink_ddl(pst_catalog *catalog, const char *table, char **ddl,
-												pst_error *err);
+/* A relation as a Flink CREATE TABLE statement, ready to paste; the password is left out. */
+PST_EXPORT pst_status pst_catalog_flink_ddl(pst_catalog *catalog, const char *table, char **ddl,
+											pst_error *err);
 
 /* Flags of pst_catalog_create_table. */
 #define PST_CREATE_IF_NOT_EXISTS 1 /* an existing compatible table is fine */
@@ -302,30 +307,29 @@ extern "C"
  * NULL-terminated array or NULL for none. With PST_CREATE_IF_NOT_EXISTS an existing table must
  * have every column of the schema with a type that the column's values can be written to.
  */
-	PST_EXPORT pst_status pst_catalog_create_table(pst_catalog *catalog, const char *table,
-												   const struct ArrowSchema *schema,
-												   const char *const *key, int flags,
-												   pst_error *err);
-	PST_EXPORT pst_status pst_catalog_drop_table(pst_catalog *catalog, const char *table,
-												 pst_error *err);
-	PST_EXPORT pst_status pst_catalog_create_database(pst_catalog *catalog, const char *database,
-													  pst_error *err);
-	PST_EXPORT pst_status pst_catalog_drop_database(pst_catalog *catalog, const char *database,
-													pst_error *err);
+PST_EXPORT pst_status pst_catalog_create_table(pst_catalog *catalog, const char *table,
+											   const struct ArrowSchema *schema,
+											   const char *const *key, int flags, pst_error *err);
+PST_EXPORT pst_status pst_catalog_drop_table(pst_catalog *catalog, const char *table,
+											 pst_error *err);
+PST_EXPORT pst_status pst_catalog_create_database(pst_catalog *catalog, const char *database,
+												  pst_error *err);
+PST_EXPORT pst_status pst_catalog_drop_database(pst_catalog *catalog, const char *database,
+												pst_error *err);
 
 /*
  * What works on this server, and for the rest what to do: {"server":..,"checks":[{"feature":..,
  * "check":..,"status":"ok|reduced|blocked","message":..,"fix":..},...]} (docs/doctor.md).
  */
-	PST_EXPORT pst_status pst_catalog_doctor(pst_catalog *catalog, char **json, pst_error *err);
+PST_EXPORT pst_status pst_catalog_doctor(pst_catalog *catalog, char **json, pst_error *err);
 
 /*
  * The GRANT statements that a role needs, no more, for a feature: "read", "write" or "catalog".
  * role NULL stands for the placeholder "your_role"; table NULL for every table of the database.
  */
-	PST_EXPORT pst_status pst_catalog_grants(pst_catalog *catalog, const char *feature,
-											 const char *role, const char *table, char **sql,
-											 pst_error *err);
+PST_EXPORT pst_status pst_catalog_grants(pst_catalog *catalog, const char *feature,
+										 const char *role, const char *table, char **sql,
+										 pst_error *err);
 
 /*
  * Who holds up these server processes (pst_hooks.connected): [{"pid":n,"wait":"Lock: relation",
@@ -333,8 +337,8 @@ extern "C"
  * {"gid":..,"user":..,"seconds":n},...]},...]: one entry for each process that waits, prepared
  * transactions by gid. Processes that are gone or at work have none; pids is borrowed.
  */
-	PST_EXPORT pst_status pst_catalog_blockers(pst_catalog *catalog, const int *pids, size_t npids,
-											   char **json, pst_error *err);
+PST_EXPORT pst_status pst_catalog_blockers(pst_catalog *catalog, const int *pids, size_t npids,
+										   char **json, pst_error *err);
 
 /* ---------------------------------------------------------------------------------------------
  * Source: a table or query at one moment, by any number of workers.
@@ -345,25 +349,25 @@ extern "C"
  * handle is open. Whatever is written meanwhile, every row of the moment of the plan is in exactly
  * one split.
  */
-	typedef struct pst_source pst_source;
+typedef struct pst_source pst_source;
 
-	PST_EXPORT pst_status pst_source_open(const char *const *keys, const char *const *values,
-										  const pst_hooks *hooks, pst_source **out, pst_error *err);
+PST_EXPORT pst_status pst_source_open(const char *const *keys, const char *const *values,
+									  const pst_hooks *hooks, pst_source **out, pst_error *err);
 
-	/* Closes the snapshot and the connections; streams still held answer EINVAL. */
-	PST_EXPORT void pst_source_close(pst_source *source);
+/* Closes the snapshot and the connections; streams still held answer EINVAL. */
+PST_EXPORT void pst_source_close(pst_source *source);
 
-	/* The schema of the rows, moved: a struct ('+s') whose fields carry `penstock.type` metadata. */
-	PST_EXPORT pst_status pst_source_schema(pst_source *source, struct ArrowSchema *out,
-											pst_error *err);
+/* The schema of the rows, moved: a struct ('+s') whose fields carry `penstock.type` metadata. */
+PST_EXPORT pst_status pst_source_schema(pst_source *source, struct ArrowSchema *out,
+										pst_error *err);
 
 /*
  * Cuts the table into at most max_splits splits (0: as many as its size asks for); at least one.
  * *splits is a NULL-terminated array in one allocation: free it, not its texts, with pst_free.
  * A second call plans anew under the same snapshot.
  */
-	PST_EXPORT pst_status pst_source_plan(pst_source *source, int max_splits, char ***splits,
-										  size_t *nsplits, pst_error *err);
+PST_EXPORT pst_status pst_source_plan(pst_source *source, int max_splits, char ***splits,
+									  size_t *nsplits, pst_error *err);
 
 /*
  * Opens a stream over one split, or over all rows when split is NULL. Batches are moved and
@@ -371,18 +375,18 @@ extern "C"
  * at a time per handle. Errors inside the stream are errno values with get_last_error's text;
  * pst_source_error has the whole of it.
  */
-	PST_EXPORT pst_status pst_source_read(pst_source *source, const char *split,
-										  struct ArrowArrayStream *out, pst_error *err);
+PST_EXPORT pst_status pst_source_read(pst_source *source, const char *split,
+									  struct ArrowArrayStream *out, pst_error *err);
 
-	/* The error that ended the handle's last stream, copied to *err; its status, or PST_OK. */
-	PST_EXPORT pst_status pst_source_error(pst_source *source, pst_error *err);
+/* The error that ended the handle's last stream, copied to *err; its status, or PST_OK. */
+PST_EXPORT pst_status pst_source_error(pst_source *source, pst_error *err);
 
-	/* "plain" or "assisted": what the handle uses. Static. */
-	PST_EXPORT const char *pst_source_transport(const pst_source *source);
+/* "plain" or "assisted": what the handle uses. Static. */
+PST_EXPORT const char *pst_source_transport(const pst_source *source);
 
-	/* The server's estimate of the rows and bytes that a full read yields; -1 when there is none. */
-	PST_EXPORT pst_status pst_source_estimate(pst_source *source, int64_t *rows, int64_t *bytes,
-											  pst_error *err);
+/* The server's estimate of the rows and bytes that a full read yields; -1 when there is none. */
+PST_EXPORT pst_status pst_source_estimate(pst_source *source, int64_t *rows, int64_t *bytes,
+										  pst_error *err);
 
 /* ---------------------------------------------------------------------------------------------
  * Changes. The kinds of a row are Flink's RowKind values.
@@ -396,40 +400,40 @@ extern "C"
  * Rows of one table at one schema version, with what is known of each change. Arrays have one
  * entry a row and may be NULL when unknown. An update is two adjacent rows, -U and +U.
  */
-	typedef struct pst_change_batch
-	{
-		size_t struct_size;
-		const char *database;			  /* borrowed with the batch, NULL when unknown */
-		const char *schema_name;		  /* the same */
-		const char *table;				  /* the same */
-		const struct ArrowSchema *schema; /* borrowed until the next schema event */
-		struct ArrowArray array;		  /* a struct array; moved to whoever receives the batch */
-		const int8_t *row_kind;			  /* PST_ROW_*; NULL: all inserts */
-		const uint64_t *commit_lsn;
-		const uint64_t *xid;	  /* 64 bit, of the top-level transaction */
-		const uint64_t *sequence; /* number in its transaction, from 0 */
-		const int64_t *op_ts;	  /* commit time, microseconds since 1970 UTC */
-		const uint16_t *origin;	  /* replication origin, 0: local */
-		bool snapshot;			  /* rows of a snapshot, not of the stream */
-		/*
+typedef struct pst_change_batch
+{
+	size_t struct_size;
+	const char *database;			  /* borrowed with the batch, NULL when unknown */
+	const char *schema_name;		  /* the same */
+	const char *table;				  /* the same */
+	const struct ArrowSchema *schema; /* borrowed until the next schema event */
+	struct ArrowArray array;		  /* a struct array; moved to whoever receives the batch */
+	const int8_t *row_kind;			  /* PST_ROW_*; NULL: all inserts */
+	const uint64_t *commit_lsn;
+	const uint64_t *xid;	  /* 64 bit, of the top-level transaction */
+	const uint64_t *sequence; /* number in its transaction, from 0 */
+	const int64_t *op_ts;	  /* commit time, microseconds since 1970 UTC */
+	const uint16_t *origin;	  /* replication origin, 0: local */
+	bool snapshot;			  /* rows of a snapshot, not of the stream */
+	/*
 	 * Per column NULL, or a bitmap (least significant bit first, indexed as the array's rows
 	 * without its offset): 1 = the change did not carry this value, keep what the target has.
 	 */
-		const uint8_t *const *unchanged;
-	} pst_change_batch;
+	const uint8_t *const *unchanged;
+} pst_change_batch;
 
-	/* What a change stream tells next. */
-	typedef enum pst_event_kind
-	{
-		PST_EVENT_ROWS = 0,
-		PST_EVENT_SCHEMA = 1,			 /* the table's schema from here on */
-		PST_EVENT_TRUNCATE = 2,			 /* the table was emptied */
-		PST_EVENT_RESET = 3,			 /* forget the table: it is read anew */
-		PST_EVENT_CLEAR_RANGE = 4,		 /* forget the rows of a key range: it is read anew */
-		PST_EVENT_SNAPSHOT_COMPLETE = 5, /* from here on the copy equals a moment of the server */
-		PST_EVENT_MESSAGE = 6,			 /* a logical message; never trusted */
-		PST_EVENT_PROGRESS = 7			 /* nothing but a newer position */
-	} pst_event_kind;
+/* What a change stream tells next. */
+typedef enum pst_event_kind
+{
+	PST_EVENT_ROWS = 0,
+	PST_EVENT_SCHEMA = 1,			 /* the table's schema from here on */
+	PST_EVENT_TRUNCATE = 2,			 /* the table was emptied */
+	PST_EVENT_RESET = 3,			 /* forget the table: it is read anew */
+	PST_EVENT_CLEAR_RANGE = 4,		 /* forget the rows of a key range: it is read anew */
+	PST_EVENT_SNAPSHOT_COMPLETE = 5, /* from here on the copy equals a moment of the server */
+	PST_EVENT_MESSAGE = 6,			 /* a logical message; never trusted */
+	PST_EVENT_PROGRESS = 7			 /* nothing but a newer position */
+} pst_event_kind;
 
 /* ---------------------------------------------------------------------------------------------
  * Sink: rows into a table.
@@ -442,7 +446,7 @@ extern "C"
  * its position in the table penstock_progress, in the same transaction, so that a restart can go
  * on exactly after it, and a writer that was replaced is fenced (PST_ERR_FENCED).
  */
-	typedef struct pst_sink pst_sink;
+typedef struct pst_sink pst_sink;
 
 /*
  * Opens a sink for rows of this Arrow schema (borrowed); fields are matched to the target's
@@ -450,49 +454,48 @@ extern "C"
  * column, types that cannot be written, a key without its unique index (the error has the CREATE
  * UNIQUE INDEX statement), a missing privilege.
  */
-	PST_EXPORT pst_status pst_sink_open(const char *const *keys, const char *const *values,
-										const struct ArrowSchema *schema, const pst_hooks *hooks,
-										pst_sink **out, pst_error *err);
+PST_EXPORT pst_status pst_sink_open(const char *const *keys, const char *const *values,
+									const struct ArrowSchema *schema, const pst_hooks *hooks,
+									pst_sink **out, pst_error *err);
 
 /*
  * Takes the rows of a struct array (borrowed; copied into the buffer), flushing when a threshold
  * is passed. row_kind has one PST_ROW_* a row, or is NULL: all inserts.
  */
-	PST_EXPORT pst_status pst_sink_write(pst_sink *sink, const struct ArrowArray *batch,
-										 const int8_t *row_kind, pst_error *err);
+PST_EXPORT pst_status pst_sink_write(pst_sink *sink, const struct ArrowArray *batch,
+									 const int8_t *row_kind, pst_error *err);
 
-	/* The same for a change batch: its row kinds and unchanged values count, its array stays yours. */
-	PST_EXPORT pst_status pst_sink_write_changes(pst_sink *sink, const pst_change_batch *batch,
-												 pst_error *err);
+/* The same for a change batch: its row kinds and unchanged values count, its array stays yours. */
+PST_EXPORT pst_status pst_sink_write_changes(pst_sink *sink, const pst_change_batch *batch,
+											 pst_error *err);
 
 /*
  * Milliseconds until buffered rows are due by sink.buffer-flush.interval: 0 when they are, -1 when
  * nothing is buffered. The library has no thread: a caller that may idle calls pst_sink_poll then.
  */
-	PST_EXPORT int pst_sink_due_ms(const pst_sink *sink);
+PST_EXPORT int pst_sink_due_ms(const pst_sink *sink);
 
-	/* Flushes if the interval has passed. */
-	PST_EXPORT pst_status pst_sink_poll(pst_sink *sink, pst_error *err);
+/* Flushes if the interval has passed. */
+PST_EXPORT pst_status pst_sink_poll(pst_sink *sink, pst_error *err);
 
-	/* Writes everything that is buffered and commits it. */
-	PST_EXPORT pst_status pst_sink_flush(pst_sink *sink, pst_error *err);
+/* Writes everything that is buffered and commits it. */
+PST_EXPORT pst_status pst_sink_flush(pst_sink *sink, pst_error *err);
 
-	/* Forgets the rows that are buffered; *nrows (NULL allowed) tells how many. */
-	PST_EXPORT void pst_sink_discard(pst_sink *sink, int64_t *nrows);
+/* Forgets the rows that are buffered; *nrows (NULL allowed) tells how many. */
+PST_EXPORT void pst_sink_discard(pst_sink *sink, int64_t *nrows);
 
 /*
  * The position that the next flush stores with its rows: any text, copied; it is the position
  * after all rows written so far. Needs the progress table.
  */
-	PST_EXPORT pst_status pst_sink_set_position(pst_sink *sink, const char *position,
-												pst_error *err);
+PST_EXPORT pst_status pst_sink_set_position(pst_sink *sink, const char *position, pst_error *err);
 
 /*
  * What the progress table held for this job and writer at open, moved: epoch (-1: none yet) and
  * position (NULL: none).
  */
-	PST_EXPORT pst_status pst_sink_stored(pst_sink *sink, int64_t *epoch, char **position,
-										  pst_error *err);
+PST_EXPORT pst_status pst_sink_stored(pst_sink *sink, int64_t *epoch, char **position,
+									  pst_error *err);
 
 /*
  * Two phases for engines with checkpoints (sink.staging = true, and the progress table): prepare
@@ -500,76 +503,75 @@ extern "C"
  * commit moves them to the target and records the epoch in one transaction, abort forgets them.
  * Epochs grow. commit and abort are idempotent and may be called by another process after a crash.
  */
-	PST_EXPORT pst_status pst_sink_prepare(pst_sink *sink, int64_t epoch, const char *position,
-										   pst_error *err);
-	PST_EXPORT pst_status pst_sink_commit(pst_sink *sink, int64_t epoch, pst_error *err);
-	PST_EXPORT pst_status pst_sink_abort(pst_sink *sink, int64_t epoch, pst_error *err);
+PST_EXPORT pst_status pst_sink_prepare(pst_sink *sink, int64_t epoch, const char *position,
+									   pst_error *err);
+PST_EXPORT pst_status pst_sink_commit(pst_sink *sink, int64_t epoch, pst_error *err);
+PST_EXPORT pst_status pst_sink_abort(pst_sink *sink, int64_t epoch, pst_error *err);
 
-	/* What a sink has done since it was opened. */
-	typedef struct pst_sink_stats
-	{
-		size_t struct_size;
-		int64_t rows_in;	   /* taken by write */
-		int64_t rows_buffered; /* not yet committed */
-		int64_t
-			rows_upserted; /* committed, as they reached the server (changes of a key are merged) */
-		int64_t rows_deleted;
-		int64_t rows_skipped; /* by on-error = skip */
-		int64_t flushes;
-		int64_t retries;
-		int64_t bytes_out;
-		const char *mode;	/* "append", "upsert", "delete", "changelog"; static */
-		const char *method; /* of the last flush: "copy", "copy+merge", "unnest"; static */
-	} pst_sink_stats;
+/* What a sink has done since it was opened. */
+typedef struct pst_sink_stats
+{
+	size_t struct_size;
+	int64_t rows_in;	   /* taken by write */
+	int64_t rows_buffered; /* not yet committed */
+	int64_t rows_upserted; /* committed, as they reached the server (changes of a key are merged) */
+	int64_t rows_deleted;
+	int64_t rows_skipped; /* by on-error = skip */
+	int64_t flushes;
+	int64_t retries;
+	int64_t bytes_out;
+	const char *mode;	/* "append", "upsert", "delete", "changelog"; static */
+	const char *method; /* of the last flush: "copy", "copy+merge", "unnest"; static */
+} pst_sink_stats;
 
-	/* Fills *stats, whose struct_size the caller has set. */
-	PST_EXPORT void pst_sink_get_stats(const pst_sink *sink, pst_sink_stats *stats);
+/* Fills *stats, whose struct_size the caller has set. */
+PST_EXPORT void pst_sink_get_stats(const pst_sink *sink, pst_sink_stats *stats);
 
 /*
  * Flushes what is buffered and frees the handle, also on failure (then err tells how many rows
  * were lost). After an error of an earlier call or a cancel nothing more is sent: discard or flush
  * first if the rows matter. NULL is PST_OK.
  */
-	PST_EXPORT pst_status pst_sink_close(pst_sink *sink, pst_error *err);
+PST_EXPORT pst_status pst_sink_close(pst_sink *sink, pst_error *err);
 
 /* ---------------------------------------------------------------------------------------------
  * Codecs: Arrow arrays to and from csv, json lines and the Arrow IPC stream (docs/formats.md).
  * They know no server. Options: format (csv | json | arrow), csv.delimiter, csv.null, csv.header,
  * row-kind-column.
  */
-	typedef struct pst_encoder pst_encoder;
-	typedef struct pst_decoder pst_decoder;
+typedef struct pst_encoder pst_encoder;
+typedef struct pst_decoder pst_decoder;
 
-	/* Takes bytes; returns 0, or an errno value that ends the call with PST_ERR_IO. */
-	typedef int (*pst_write_fn)(void *ctx, const void *data, size_t nbytes);
+/* Takes bytes; returns 0, or an errno value that ends the call with PST_ERR_IO. */
+typedef int (*pst_write_fn)(void *ctx, const void *data, size_t nbytes);
 
 /*
  * Gives up to nbytes bytes; sets *nread (0 = end); returns 0 or an errno value. EAGAIN is no
  * failure: nothing has come yet, and the decoder gives what it has (pst_decoder_next).
  */
-	typedef int (*pst_read_fn)(void *ctx, void *data, size_t nbytes, size_t *nread);
+typedef int (*pst_read_fn)(void *ctx, void *data, size_t nbytes, size_t *nread);
 
 /*
  * An encoder for rows of this schema (borrowed). csv and json write the text of each value as
  * PostgreSQL would; a source opened with read.values = csv or json gives columns that already
  * hold it, for every type and value there is.
  */
-	PST_EXPORT pst_status pst_encoder_new(const char *const *keys, const char *const *values,
-										  const struct ArrowSchema *schema, pst_encoder **out,
-										  pst_error *err);
-	PST_EXPORT void pst_encoder_free(pst_encoder *encoder);
+PST_EXPORT pst_status pst_encoder_new(const char *const *keys, const char *const *values,
+									  const struct ArrowSchema *schema, pst_encoder **out,
+									  pst_error *err);
+PST_EXPORT void pst_encoder_free(pst_encoder *encoder);
 
-	/* Writes the header (csv) or schema message (arrow). With several encoders call it on one only. */
-	PST_EXPORT pst_status pst_encoder_begin(pst_encoder *encoder, pst_write_fn write, void *ctx,
-											pst_error *err);
+/* Writes the header (csv) or schema message (arrow). With several encoders call it on one only. */
+PST_EXPORT pst_status pst_encoder_begin(pst_encoder *encoder, pst_write_fn write, void *ctx,
+										pst_error *err);
 
-	/* Writes the rows of a struct array (borrowed) in a single call of write, or few. */
-	PST_EXPORT pst_status pst_encoder_write(pst_encoder *encoder, const struct ArrowArray *batch,
-											pst_write_fn write, void *ctx, pst_error *err);
+/* Writes the rows of a struct array (borrowed) in a single call of write, or few. */
+PST_EXPORT pst_status pst_encoder_write(pst_encoder *encoder, const struct ArrowArray *batch,
+										pst_write_fn write, void *ctx, pst_error *err);
 
-	/* Writes the end marker (arrow). With several encoders call it on one only, last. */
-	PST_EXPORT pst_status pst_encoder_end(pst_encoder *encoder, pst_write_fn write, void *ctx,
-										  pst_error *err);
+/* Writes the end marker (arrow). With several encoders call it on one only, last. */
+PST_EXPORT pst_status pst_encoder_end(pst_encoder *encoder, pst_write_fn write, void *ctx,
+									  pst_error *err);
 
 /*
  * A decoder of a stream of bytes. For csv and json, describe is the target's JSON as
@@ -577,17 +579,17 @@ extern "C"
  * values come as utf8 texts that the sink binds to the column's type. It is not used for arrow and
  * may be NULL for csv and json when the columns are those of the header, or of the first line.
  */
-	PST_EXPORT pst_status pst_decoder_new(const char *const *keys, const char *const *values,
-										  const char *describe, pst_read_fn read, void *ctx,
-										  pst_decoder **out, pst_error *err);
-	PST_EXPORT void pst_decoder_free(pst_decoder *decoder);
+PST_EXPORT pst_status pst_decoder_new(const char *const *keys, const char *const *values,
+									  const char *describe, pst_read_fn read, void *ctx,
+									  pst_decoder **out, pst_error *err);
+PST_EXPORT void pst_decoder_free(pst_decoder *decoder);
 
 /*
  * The schema of the batches, moved. Reads as much of the input as it takes to know it; PST_AGAIN
  * when read said EAGAIN before that.
  */
-	PST_EXPORT pst_status pst_decoder_schema(pst_decoder *decoder, struct ArrowSchema *out,
-											 pst_error *err);
+PST_EXPORT pst_status pst_decoder_schema(pst_decoder *decoder, struct ArrowSchema *out,
+										 pst_error *err);
 
 /*
  * The next batch, moved, or PST_END. *row_kind (NULL allowed) is borrowed until the next call:
@@ -595,11 +597,9 @@ extern "C"
  * number from 0 on failure. When read says EAGAIN the rows that are there are the batch, so that a
  * slow input is not held back; PST_AGAIN when there are none.
  */
-	PST_EXPORT pst_status pst_decoder_next(pst_decoder *decoder, struct ArrowArray *out,
-										   const int8_t **row_kind, pst_error *err);
+PST_EXPORT pst_status pst_decoder_next(pst_decoder *decoder, struct ArrowArray *out,
+									   const int8_t **row_kind, pst_error *err);
 
-#ifdef __cplusplus
-}
-#endif
+PST_END_DECLS
 
 #endif /* PENSTOCK_H */

@@ -330,9 +330,13 @@ parse_list(opt_value *value, pst_error *err)
 		psti_buf name = PSTI_BUF_INIT;
 		bool good = list_name(&at, &name) && (*at == ',' || *at == '\0');
 
-		if (!good)
+		if (name.failed || !good)
 		{
+			pst_status status = psti_buf_check(&name, err);
+
 			psti_buf_free(&name);
+			if (status != PST_OK)
+				return status;
 			return fail_value(value, err,
 							  "names separated by commas, in double quotes where needed");
 		}

@@ -1,0 +1,109 @@
+/*
+ * copy_decode.h - binary COPY in, Arrow struct batches out.
+ *
+ * Knows no socket and no clock: bytes are fed in slices of any size, batches are taken when they
+ * are full. The bytes are hostile: every count and length is checked before it is used, and what
+ * no honest server sends is PST_ERR_PROTOCOL. Format: "Binary Format" on the manual's COPY page;
+ * each type's bytes are those of its send function.
+ */
+#ifndef PSTI_COPY_DECODE_H
+#define PSTI_COPY_DECODE_H
+
+#include "arrow_build.h"
+#include "buf.h"
+
+/* What a field's bytes are. */
+typedef enum psti_copy_type
+{
+	PSTI_COPY_BOOL,
+	PSTI_COPY_INT2,
+	PSTI_COPY_INT4,
+	PSTI_COPY_INT8,
+	PSTI_COPY_OID,
+	PSTI_COPY_FLOAT4,
+	PSTI_COPY_FLOAT8,
+	PSTI_COPY_DATE,
+	PSTI_COPY_TIME,
+	PSTI_COPY_TIMETZ,
+	PSTI_COPY_TIMESTAMP,
+	PSTI_COPY_TIMESTAMPTZ,
+	PSTI_COPY_INTERVAL,
+	PSTI_COPY_UUID,
+	PSTI_COPY_BYTEA,
+	PSTI_COPY_NUMERIC,
+	PSTI_COPY_TEXT,		   /* any text, also one that an output function made */
+	PSTI_COPY_JSON,		   /* the text of a json value */
+	PSTI_COPY_JSONB,	   /* version byte 1, then the text */
+	PSTI_COPY_NUMBER_TEXT, /* text of a number, made by the server */
+	PSTI_COPY_MADE_JSON,   /* to_json of an array, composite …, made by the server */
+	PSTI_COPY_NTYPES
+} psti_copy_type;
+
+/* What becomes of it. */
+typedef enum psti_copy_form
+{
+	PSTI_FORM_ARROW, /* the Arrow type of wire/types.def; utf8 where there is none */
+	PSTI_FORM_TEXT,	 /* utf8: the bytes of the output function */
+	PSTI_FORM_JSON	 /* utf8: the value as row_to_json writes it */
+} psti_copy_form;
+
+/* Values that the PostgreSQL type holds and the Arrow type does not; numbered as special-values. */
+typedef enum psti_special
+{
+	PSTI_SPECIAL_ERROR,
+	PSTI_SPECIAL_NULL,
+	PSTI_SPECIAL_CLAMP
+} psti_special;
+
+typedef struct psti_copy_column
+{
+	const char *name; /* for errors; borrowed until the decoder is freed */
+	psti_copy_type type;
+	psti_copy_form form;
+	bool list;	   /* a one-dimensional array of type; PSTI_FORM_ARROW only */
+	uint32_t elem; /* list: OID that the server must announce for the elements */
+	bool not_null; /* a NULL is an error */
+	bool key;	   /* part of the key that names a row in errors */
+	int precision; /* numeric in PSTI_FORM_ARROW: decimal128(precision, scale) */
+	int scale;
+} psti_copy_column;
+
+typedef struct psti_copy_limits
+{
+	int64_t rows;		/* a batch is full at this many rows, at least 1 */
+	size_t bytes;		/* or when the server sent this many bytes for it */
+	size_t value_bytes; /* bytes of one column's texts at most: INT32_MAX, less in tests */
+	psti_special special;
+} psti_copy_limits;
+
+typedef struct psti_copy_decoder psti_copy_decoder;
+
+/* columns are copied, their names borrowed. */
+pst_status psti_copy_decoder_new(const psti_copy_column *columns, size_t ncolumns,
+								 const psti_copy_limits *limits, psti_copy_decoder **out,
+								 pst_error *err);
+void psti_copy_decoder_free(psti_copy_decoder *decoder);
+
+/*
+ * Takes bytes; *used of them were consumed. PST_OK: all, feed more. PST_AGAIN: a batch is full,
+ * take it and feed the rest. PST_END: the trailer was read.
+ */
+pst_status psti_copy_feed(psti_copy_decoder *decoder, const void *data, size_t nbytes, size_t *used,
+						  pst_error *err);
+
+/* Rows in the open batch. */
+int64_t psti_copy_pending(const psti_copy_decoder *decoder);
+
+/* Moves the open batch out, also when it is not full or has no rows. */
+pst_status psti_copy_take(psti_copy_decoder *decoder, struct ArrowArray *out, pst_error *err);
+
+/* The server has ended the copy: PST_ERR_PROTOCOL unless the trailer was read. */
+pst_status psti_copy_finish(const psti_copy_decoder *decoder, pst_error *err);
+
+/* Another COPY of the same columns follows; rows of the open batch stay. */
+void psti_copy_restart(psti_copy_decoder *decoder);
+
+/* The Arrow format of a column's values: "u", "l", "d:12,2" … (of a list: of its elements). */
+void psti_copy_format(const psti_copy_column *column, char *out, size_t size);
+
+#endif /* PSTI_COPY_DECODE_H */

@@ -21,8 +21,8 @@ put_text(const char *text, char *out)
 	return n;
 }
 
-static size_t
-put_uint64(uint64_t value, char *out)
+size_t
+psti_text_uint64(uint64_t value, char *out)
 {
 	char buf[20];
 	size_t at = sizeof(buf);
@@ -49,7 +49,7 @@ static size_t
 put_padded(uint64_t value, size_t width, char *out)
 {
 	char buf[20];
-	size_t n = put_uint64(value, buf);
+	size_t n = psti_text_uint64(value, buf);
 	size_t zeros = n < width ? width - n : 0;
 
 	memset(out, '0', zeros);
@@ -68,9 +68,9 @@ size_t
 psti_text_int64(int64_t value, char *out)
 {
 	if (value >= 0)
-		return put_uint64((uint64_t) value, out);
+		return psti_text_uint64((uint64_t) value, out);
 	out[0] = '-';
-	return 1 + put_uint64(-(uint64_t) value, out + 1);
+	return 1 + psti_text_uint64(-(uint64_t) value, out + 1);
 }
 
 size_t

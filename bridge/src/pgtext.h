@@ -14,7 +14,8 @@
 #define PSTI_TEXT_MAX 96 /* room that every fixed-size writer below may need */
 
 size_t psti_text_int64(int64_t value, char *out);
-size_t psti_text_bool(bool value, char *out); /* t or f */
+size_t psti_text_uint64(uint64_t value, char *out); /* as a numeric */
+size_t psti_text_bool(bool value, char *out);		/* t or f */
 size_t psti_text_float4(float value, char *out);
 size_t psti_text_float8(double value, char *out);
 size_t psti_text_date(int32_t days2000, char *out);		/* INT32_MIN, INT32_MAX: infinities */

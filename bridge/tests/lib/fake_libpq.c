@@ -61,8 +61,10 @@ static struct
 	const fake_pq_step *script;
 	size_t nsteps;
 	size_t taken;
-	int busy_told; /* of the next step's busy */
-	int results;   /* not cleared yet */
+	int busy_told;	  /* of the next step's busy */
+	const char *line; /* what PQgetlineAsync has not given yet */
+	size_t line_left;
+	int results; /* not cleared yet */
 	int version;
 	struct
 	{
@@ -686,6 +688,36 @@ PQgetCopyData(PGconn *conn, char **buffer, int async)
 	memcpy(*buffer, step->data, step->data_len);
 	(*buffer)[step->data_len] = '\0';
 	return (int) step->data_len;
+}
+
+/* As much of a step's data as fits; the rest comes with the next calls. */
+int
+PQgetlineAsync(PGconn *conn, char *buffer, int size)
+{
+	const fake_pq_step *step;
+	size_t n;
+
+	if (fake.line_left == 0)
+	{
+		step = take(conn, "PQgetlineAsync", NULL, 0, NULL);
+		if (step->has_value)
+			return step->value;
+		fake.line = step->data;
+		fake.line_left = step->data_len;
+	}
+	n = fake.line_left < (size_t) size ? fake.line_left : (size_t) size;
+	memcpy(buffer, fake.line, n);
+	fake.line += n;
+	fake.line_left -= n;
+	return (int) n;
+}
+
+PGVerbosity
+PQsetErrorVerbosity(PGconn *conn, PGVerbosity verbosity)
+{
+	(void) conn;
+	(void) verbosity;
+	return PQERRORS_DEFAULT;
 }
 
 void

@@ -18,7 +18,7 @@
  *	fake_pq_end();
  *
  * Scripted (strict) are the calls that matter: PQconnectStartParams, PQconnectdbParams, PQexec…,
- * PQsend…, PQgetResult, PQputCopyData, PQputCopyEnd, PQgetCopyData, PQpipelineSync, PQgetCancel,
+ * PQsend…, PQgetResult, PQputCopyData, PQputCopyEnd, PQgetCopyData, PQgetlineAsync, PQpipelineSync, PQgetCancel,
  * PQcancel. Those that only ask or wait (PQisBusy, PQflush, PQconsumeInput, PQconnectPoll, PQsocket,
  * PQstatus, PQsetnonblocking, PQenterPipelineMode, …) answer as a healthy connection would, unless
  * the script's next step names them. PQconninfoParse and PQconninfoFree are libpq's own.
@@ -123,6 +123,19 @@ typedef struct fake_pq_step
 #define FAKE_COPY_DONE                                                                             \
 	{                                                                                              \
 		.call = "PQgetCopyData", .value = -1, .has_value = true                                    \
+	}
+/* Data of a COPY through PQgetlineAsync: bytes, none yet, or the end. */
+#define FAKE_LINE(bytes)                                                                           \
+	{                                                                                              \
+		.call = "PQgetlineAsync", .data = (bytes), .data_len = sizeof(bytes) - 1                   \
+	}
+#define FAKE_LINE_LATER                                                                            \
+	{                                                                                              \
+		.call = "PQgetlineAsync", .value = 0, .has_value = true                                    \
+	}
+#define FAKE_LINE_DONE                                                                             \
+	{                                                                                              \
+		.call = "PQgetlineAsync", .value = -1, .has_value = true                                   \
 	}
 /* The call fails and the connection is gone. */
 #define FAKE_FAIL(function, argument, error)                                                       \

@@ -1,0 +1,188 @@
+"""Fixtures of the live tests: the throwaway server, databases, the command, the fault proxy.
+
+The tests run inside `scripts/cluster --tls --standby` (make check-live does that), which sets the
+PG* and PENSTOCK_* variables used here.
+"""
+import itertools
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from proxy import Proxy  # noqa: E402
+
+NUMBER = itertools.count(1)
+TIMEOUT = 300
+
+
+def pytest_configure():
+    if "PENSTOCK_CLUSTER" not in os.environ:
+        pytest.exit("no test server: use make check-live, or scripts/cluster --tls --standby -- …", 2)
+
+
+class Server:
+    """Where the throwaway servers are, and the handle that starts and stops them."""
+
+    def __init__(self):
+        env = os.environ
+        self.host, self.port, self.user = env["PGHOST"], int(env["PGPORT"]), env["PGUSER"]
+        self.folder, self.pgbin = env["PENSTOCK_CLUSTER"], env["PENSTOCK_PGBIN"]
+        self.standby_port = int(env.get("PENSTOCK_STANDBY_PORT", 0)) or None
+        self.tls_ca = env.get("PENSTOCK_TLS_CA")
+        self.tls_client_cert = env.get("PENSTOCK_TLS_CLIENT_CERT")
+        self.tls_client_key = env.get("PENSTOCK_TLS_CLIENT_KEY")
+
+    def url(self, dbname="postgres", **parameters):
+        """A libpq keyword string for the socket; parameters override or add."""
+        words = dict(host=self.host, port=self.port, user=self.user, dbname=dbname)
+        words.update(parameters)
+        return " ".join(f"{key}={value}" for key, value in words.items())
+
+    def connect(self, dbname="postgres", **parameters):
+        """A psycopg connection in autocommit mode."""
+        return psycopg.connect(self.url(dbname, **parameters), autocommit=True)
+
+    def ctl(self, which, action):
+        """primary|standby, start|stop|restart|crash|promote"""
+        subprocess.run([os.path.join(self.folder, "ctl"), which, action], check=True,
+                       timeout=TIMEOUT)
+
+    @property
+    def version(self):
+        with self.connect() as conn:
+            return conn.info.server_version
+
+
+class Database:
+    """A database of a test's own."""
+
+    def __init__(self, server, name):
+        self.server, self.name = server, name
+        self.url = server.url(name)
+
+    def connect(self, **parameters):
+        return self.server.connect(self.name, **parameters)
+
+    def execute(self, sql, params=None):
+        """Runs SQL; rows as a list of tuples when there are any."""
+        with self.connect() as conn:
+            cursor = conn.execute(sql, params)
+            return cursor.fetchall() if cursor.description else None
+
+    def value(self, sql, params=None):
+        return self.execute(sql, params)[0][0]
+
+
+def make_database(server, options=""):
+    name = f"py_{os.getpid()}_{next(NUMBER)}"
+    with server.connect() as conn:
+        conn.execute(f"CREATE DATABASE {name} {options}")
+    return Database(server, name)
+
+
+def drop_database(database):
+    with database.server.connect() as conn:
+        conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                     [database.name])
+        conn.execute(f"DROP DATABASE IF EXISTS {database.name}")
+
+
+@pytest.fixture(scope="session")
+def server():
+    return Server()
+
+
+@pytest.fixture
+def database(server):
+    """An empty database for one test."""
+    made = make_database(server)
+    yield made
+    drop_database(made)
+
+
+@pytest.fixture(scope="module")
+def module_database(server):
+    """A database that the tests of one file share."""
+    made = make_database(server)
+    yield made
+    drop_database(made)
+
+
+@pytest.fixture
+def new_database(server):
+    """new_database("TEMPLATE template0 ENCODING 'LATIN1' …") makes one more; all go at the end."""
+    made = []
+
+    def make(options=""):
+        made.append(make_database(server, options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        drop_database(one)
+
+
+class Done:
+    """How a command ended: code, out and err (bytes), text (out as str), errors (err as str)."""
+
+    def __init__(self, done):
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+        self.text, self.errors = done.stdout.decode(), done.stderr.decode(errors="replace")
+
+
+def run_penstock(*args, input=b"", code=0, failpoints=None, env=None, timeout=TIMEOUT):
+    """Runs the command. It must end with this code (None: any). failpoints: the test build with them."""
+    binary = os.environ["PENSTOCK_FAILPOINT_BIN" if failpoints else "PENSTOCK_BIN"]
+    merged = dict(os.environ, **(env or {}))
+    if failpoints:
+        merged["PENSTOCK_FAILPOINTS"] = failpoints
+    done = Done(subprocess.run([binary, *map(str, args)], env=merged, timeout=timeout,
+                               input=input.encode() if isinstance(input, str) else input,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    assert code is None or done.code == code, (
+        f"exit code {done.code}, wanted {code}\n{done.errors}\n{done.text[:2000]}")
+    return done
+
+
+@pytest.fixture(scope="session")
+def penstock():
+    """penstock("read", url, "t", input=…, code=0, failpoints=…) -> Done"""
+    return run_penstock
+
+
+@pytest.fixture
+def start_penstock():
+    """Starts the command without waiting: a Popen with pipes, killed when the test ends."""
+    running = []
+
+    def start(*args, failpoints=None, env=None):
+        binary = os.environ["PENSTOCK_FAILPOINT_BIN" if failpoints else "PENSTOCK_BIN"]
+        merged = dict(os.environ, **(env or {}))
+        if failpoints:
+            merged["PENSTOCK_FAILPOINTS"] = failpoints
+        running.append(subprocess.Popen([binary, *map(str, args)], env=merged,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE))
+        return running[-1]
+
+    yield start
+    for child in running:
+        child.kill()
+        child.wait()
+
+
+@pytest.fixture
+def proxy(server):
+    """proxy("server:message=3:cut", …) -> a running Proxy (lib/proxy.py) before the server."""
+    running = []
+
+    def make(*rules, port=None):
+        running.append(Proxy("127.0.0.1", port or server.port, rules).__enter__())
+        return running[-1]
+
+    yield make
+    for one in running:
+        one.__exit__()

@@ -35,7 +35,11 @@ typedef struct psti_input
 	bool ended;
 } psti_input;
 
-/* Reads up to nbytes; *nread 0 at the end; PST_ERR_IO when the callback fails. */
+/*
+ * Reads up to nbytes; *nread 0 at the end, which sets ended and then stays; PST_AGAIN when the
+ * callback says EAGAIN (*nread 0, the decoder keeps what it has and goes on at the next call);
+ * PST_ERR_IO when it fails.
+ */
 pst_status psti_input_read(psti_input *input, void *data, size_t nbytes, size_t *nread,
 						   pst_error *err);
 

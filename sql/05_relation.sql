@@ -20,13 +20,19 @@ WITH RECURSIVE found AS (
 ), input AS (
 	SELECT a.attnum::pg_catalog.int8 AS ord, a.attname, a.attnum, a.atttypid AS typid,
 		a.atttypmod AS typmod, a.attnotnull, a.atthasdef, a.attcollation,
+		a.attnotnull AND NOT f.relhassubclass
+			AND f.relkind OPERATOR(pg_catalog.=) 'r'
+			AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint v
+				WHERE v.conrelid OPERATOR(pg_catalog.=) f.reloid AND v.contype OPERATOR(pg_catalog.=) 'n'
+				AND NOT v.convalidated
+				AND a.attnum OPERATOR(pg_catalog.=) ANY (v.conkey)) AS never_null,
 		pg_catalog.to_jsonb(a) OPERATOR(pg_catalog.->>) 'attgenerated' AS attgenerated,
 		pg_catalog.to_jsonb(a) OPERATOR(pg_catalog.->>) 'attidentity' AS attidentity
 	FROM found f
 	JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) f.reloid
 	WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
 	UNION ALL
-	SELECT q.ord, ''::pg_catalog.name, 0::pg_catalog.int2, q.typid, q.typmod, false, false, 0::pg_catalog.oid, '', ''
+	SELECT q.ord, ''::pg_catalog.name, 0::pg_catalog.int2, q.typid, q.typmod, false, false, 0::pg_catalog.oid, false, '', ''
 	FROM ROWS FROM (pg_catalog.unnest($3::pg_catalog.oid[]), pg_catalog.unnest($4::pg_catalog.int4[]))
 		WITH ORDINALITY AS q(typid, typmod, ord)
 ), domains AS (
@@ -82,6 +88,7 @@ SELECT
 	i.attname,
 	i.attnum,
 	i.attnotnull,
+	i.never_null OR COALESCE(k.place, 0) OPERATOR(pg_catalog.>) 0 AND f.relkind OPERATOR(pg_catalog.=) 'p',
 	i.atthasdef AND COALESCE(i.attgenerated, '') OPERATOR(pg_catalog.=) '',
 	COALESCE(i.attgenerated, '') OPERATOR(pg_catalog.<>) '',
 	COALESCE(i.attidentity, ''),

@@ -25,6 +25,7 @@ enum
 	C_NAME,
 	C_ATTNUM,
 	C_NOT_NULL,
+	C_NEVER_NULL,
 	C_HAS_DEFAULT,
 	C_GENERATED,
 	C_IDENTITY,
@@ -127,6 +128,7 @@ read_column(cells *c, psti_column *column)
 	column->name = cell_text(c, C_NAME);
 	column->attnum = (int16_t) cell_int(c, C_ATTNUM);
 	column->not_null = cell_bool(c, C_NOT_NULL);
+	column->never_null = cell_bool(c, C_NEVER_NULL);
 	column->has_default = cell_bool(c, C_HAS_DEFAULT);
 	column->generated = cell_bool(c, C_GENERATED);
 	column->identity = cell(c, C_IDENTITY)[0] != '\0';

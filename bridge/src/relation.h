@@ -30,7 +30,12 @@ typedef struct psti_column
 	char *name;
 	int16_t attnum; /* 0 for a query's column */
 	psti_type type;
-	bool not_null;
+	bool not_null; /* declared */
+	/*
+	 * No row can hold NULL. A declaration alone does not say that: a foreign table's is a promise, a
+	 * parent's (before 18) need not hold for its children, and 18 has NOT NULL … NOT VALID.
+	 */
+	bool never_null;
 	bool has_default;
 	bool generated;		  /* GENERATED ALWAYS AS (…) STORED or VIRTUAL: cannot be written */
 	bool identity_always; /* needs OVERRIDING SYSTEM VALUE */

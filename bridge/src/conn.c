@@ -233,22 +233,21 @@ stop_server(psti_conn *conn)
 	while (left_ms(deadline) > 0 && PQstatus(conn->pg) == CONNECTION_OK)
 	{
 		struct pollfd fd = {PQsocket(conn->pg), POLLIN, 0};
-		PGresult *result;
 		char *row = NULL;
+		int got = PQgetCopyData(conn->pg, &row, 1);
 
-		while (PQgetCopyData(conn->pg, &row, 1) > 0)
-			PQfreemem(row);
-		if (!PQisBusy(conn->pg))
+		PQfreemem(row);
+		if (got < 0 && !PQisBusy(conn->pg))
 		{
-			result = PQgetResult(conn->pg);
+			PGresult *result = PQgetResult(conn->pg);
+
 			if (result == NULL)
 				return;
 			if (PQresultStatus(result) == PGRES_COPY_IN)
 				PQputCopyEnd(conn->pg, "cancelled");
 			PQclear(result);
-			continue;
 		}
-		if (poll(&fd, 1, left_ms(deadline)) > 0 && !PQconsumeInput(conn->pg))
+		else if (got <= 0 && poll(&fd, 1, left_ms(deadline)) > 0 && !PQconsumeInput(conn->pg))
 			return;
 	}
 }

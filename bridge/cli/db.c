@@ -1,0 +1,261 @@
+/* db.c - databases on the command line: options, hooks, and passwords out of sight. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "db.h"
+#include "memory.h"
+#include "progress.h"
+#include "report.h"
+
+void
+pairs_add(cli_pairs *pairs, const char *key, const char *value)
+{
+	size_t nbytes = (pairs->n + 2) * sizeof(char *);
+
+	pairs->keys = cli_realloc(pairs->keys, nbytes);
+	pairs->values = cli_realloc(pairs->values, nbytes);
+	pairs->keys[pairs->n] = cli_strdup(key);
+	pairs->values[pairs->n] = cli_strdup(value);
+	pairs->n++;
+	pairs->keys[pairs->n] = NULL;
+	pairs->values[pairs->n] = NULL;
+}
+
+void
+pairs_copy(cli_pairs *to, const cli_pairs *from)
+{
+	*to = (cli_pairs){0};
+	for (size_t i = 0; i < from->n; i++)
+		pairs_add(to, from->keys[i], from->values[i]);
+}
+
+const char *
+pairs_get(const cli_pairs *pairs, const char *key)
+{
+	for (size_t i = pairs->n; i > 0; i--)
+	{
+		if (strcmp(pairs->keys[i - 1], key) == 0)
+			return pairs->values[i - 1];
+	}
+	return NULL;
+}
+
+void
+pairs_free(cli_pairs *pairs)
+{
+	for (size_t i = 0; i < pairs->n; i++)
+	{
+		free(pairs->keys[i]);
+		free(pairs->values[i]);
+	}
+	free(pairs->keys);
+	free(pairs->values);
+	*pairs = (cli_pairs){0};
+}
+
+/* --with first, so that an option of the command's own wins over the same one given by name. */
+static void
+add_args(cli_pairs *pairs, const cli_args *args)
+{
+	for (size_t i = 0; i < args->nwith; i++)
+	{
+		const char *equals = strchr(args->with[i], '=');
+		char *key = cli_strdup(args->with[i]);
+
+		key[equals - args->with[i]] = '\0';
+		pairs_add(pairs, key, equals + 1);
+		free(key);
+	}
+	for (const cli_option *const *group = args->command->groups; *group != NULL; group++)
+	{
+		for (const cli_option *option = *group; option->name != NULL; option++)
+		{
+			if (option->key != NULL && args->value[option->id] != NULL)
+				pairs_add(pairs, option->key, args->value[option->id]);
+		}
+	}
+	if (cli_given(args, CLI_NO_HEADER))
+		pairs_add(pairs, "csv.header", "false");
+}
+
+void
+db_init(cli_db *db, const char *url, const char *role, const cli_args *args,
+		pst_canceller *canceller)
+{
+	*db = (cli_db){.role = role, .canceller = canceller, .application = args->command->name};
+	pthread_mutex_init(&db->lock, NULL);
+	pairs_add(&db->options, "url", url);
+	add_args(&db->options, args);
+}
+
+void
+db_free(cli_db *db)
+{
+	pairs_free(&db->options);
+	free(db->pids);
+	pthread_mutex_destroy(&db->lock);
+}
+
+static void
+on_log(void *ctx, pst_log_level level, const char *message)
+{
+	(void) ctx;
+	report_once(level, message);
+}
+
+static void
+on_progress(void *ctx, const pst_progress *progress)
+{
+	cli_meter *meter = ctx;
+
+	progress_add(0, progress->bytes - meter->bytes);
+	meter->bytes = progress->bytes;
+}
+
+static void
+on_connected(void *ctx, int backend_pid)
+{
+	cli_db *db = ((cli_meter *) ctx)->db;
+
+	pthread_mutex_lock(&db->lock);
+	db->pids = cli_realloc(db->pids, (db->npids + 1) * sizeof(*db->pids));
+	db->pids[db->npids++] = backend_pid;
+	pthread_mutex_unlock(&db->lock);
+}
+
+pst_hooks
+db_hooks(cli_db *db, cli_meter *meter)
+{
+	pst_hooks hooks = PST_HOOKS_INIT;
+
+	*meter = (cli_meter){.db = db};
+	hooks.ctx = meter;
+	hooks.log = on_log;
+	hooks.progress = on_progress;
+	hooks.connected = on_connected;
+	hooks.canceller = db->canceller;
+	hooks.application = db->application;
+	return hooks;
+}
+
+int *
+db_pids(cli_db *db, size_t *npids)
+{
+	int *pids;
+
+	pthread_mutex_lock(&db->lock);
+	*npids = db->npids;
+	pids = cli_alloc(db->npids * sizeof(*pids));
+	if (db->npids > 0)
+		memcpy(pids, db->pids, db->npids * sizeof(*pids));
+	pthread_mutex_unlock(&db->lock);
+	return pids;
+}
+
+static void
+hide(char *secret, size_t len)
+{
+	report_secret(secret, len);
+	memset(secret, '*', len);
+}
+
+/* user:SECRET@ of a URI. Up to the last @, since an unencoded one may stand in the password. */
+static void
+hide_userinfo(char *text)
+{
+	char *user = strstr(text, "://");
+	char *at = strrchr(text, '@');
+	char *colon;
+
+	if (user == NULL || at == NULL || at < user)
+		return;
+	colon = strchr(user + 3, ':');
+	if (colon != NULL && colon < at)
+		hide(colon + 1, (size_t) (at - colon - 1));
+}
+
+/* The length of a value in a keyword string (quotes included) or in a URI's parameters. */
+static size_t
+secret_length(const char *value, bool in_uri)
+{
+	size_t len = 0;
+
+	if (in_uri)
+		return strcspn(value, "&");
+	if (value[0] != '\'')
+	{
+		while (value[len] != '\0' && !isspace((unsigned char) value[len]))
+			len += value[len] == '\\' && value[len + 1] != '\0' ? 2 : 1;
+		return len;
+	}
+	for (len = 1; value[len] != '\0' && value[len] != '\''; len++)
+	{
+		if (value[len] == '\\' && value[len + 1] != '\0')
+			len++;
+	}
+	return len;
+}
+
+/* Every …password = SECRET, and user:SECRET@. */
+static void
+hide_in_text(char *text)
+{
+	static const char word[] = "password";
+	bool in_uri = strstr(text, "://") != NULL;
+	char *at = text;
+
+	while (*at != '\0')
+	{
+		if (strncasecmp(at, word, sizeof(word) - 1) != 0)
+		{
+			at++;
+			continue;
+		}
+		at += sizeof(word) - 1;
+		while (isspace((unsigned char) *at))
+			at++;
+		if (*at != '=')
+			continue;
+		at++;
+		while (isspace((unsigned char) *at))
+			at++;
+		if (*at == '\'' && !in_uri)
+			at++, hide(at, secret_length(at - 1, false) - 1);
+		else
+			hide(at, secret_length(at, in_uri));
+	}
+	hide_userinfo(text);
+}
+
+/* Whether word is --password, or as much of it as getopt takes for it; *value after its '='. */
+static bool
+is_password_option(char *word, char **value)
+{
+	size_t len = strcspn(word, "=");
+
+	if (len < 3 || strncmp(word, "--password", len) != 0)
+		return false;
+	*value = word[len] == '=' ? word + len + 1 : NULL;
+	return true;
+}
+
+void
+db_scrub(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+	{
+		char *value;
+
+		if (!is_password_option(argv[i], &value))
+		{
+			hide_in_text(argv[i]);
+			continue;
+		}
+		if (value == NULL && i + 1 < argc)
+			value = argv[++i];
+		if (value != NULL)
+			hide(value, strlen(value));
+	}
+}

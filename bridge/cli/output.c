@@ -128,6 +128,12 @@ output_open(output *out, const char *path, const char *name)
 	return open_temporary(out);
 }
 
+bool
+output_is_terminal(const char *path)
+{
+	return (path == NULL || strcmp(path, "-") == 0) && isatty(STDOUT_FILENO);
+}
+
 /* 0 when fd takes bytes, else an errno value. */
 static int
 wait_writable(int fd)

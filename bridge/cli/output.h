@@ -24,6 +24,9 @@ typedef struct output
 /* path NULL or "-": standard output. name: the file's name in a folder. 0 or an errno value. */
 int output_open(output *out, const char *path, const char *name);
 
+/* Whether path (as for output_open) is a terminal. */
+bool output_is_terminal(const char *path);
+
 /* pst_write_fn; ctx is the output. ECANCELED when the command was stopped. */
 int output_write(void *ctx, const void *data, size_t nbytes);
 

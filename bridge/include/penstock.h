@@ -272,6 +272,9 @@ PST_EXPORT pst_status pst_catalog_open(const char *const *keys, const char *cons
 									   const pst_hooks *hooks, pst_catalog **out, pst_error *err);
 PST_EXPORT void pst_catalog_close(pst_catalog *catalog);
 
+/* "plain" or "assisted": what the handle uses. Static. */
+PST_EXPORT const char *pst_catalog_transport(const pst_catalog *catalog);
+
 /* ["a","b"]: databases that can be connected to, by database.whitelist and database.blacklist. */
 PST_EXPORT pst_status pst_catalog_databases(pst_catalog *catalog, char **json, pst_error *err);
 

@@ -88,7 +88,8 @@ put_unicode(const char **at, char *out)
 	if (low < 0xdc00 || low > 0xdfff)
 		return NULL;
 	*at += 6;
-	return put_utf8(out, 0x10000u + (((unsigned) high - 0xd800u) << 10) + ((unsigned) low - 0xdc00u));
+	return put_utf8(out,
+					0x10000u + (((unsigned) high - 0xd800u) << 10) + ((unsigned) low - 0xdc00u));
 }
 
 static char *

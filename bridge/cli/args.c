@@ -332,8 +332,9 @@ cli_help(void)
 		   "Commands:\n");
 	for (const cli_command *const *command = cli_commands; *command != NULL; command++)
 		printf("  %-12s%s\n", (*command)->name, (*command)->summary);
-	printf("\nDB is a libpq URI (postgresql://host/db) or keyword string (\"host=a dbname=b\"), or\n"
-		   "jdbc:postgresql://host/db; \"\" takes everything from PGHOST, PGDATABASE and the like.\n"
-		   "Exit codes: 0 done, 1 data or server error, 2 usage, 3 doctor found what blocks,\n"
-		   "4 fenced, 130 or 143 on a signal, 141 when the output was closed.\n");
+	printf(
+		"\nDB is a libpq URI (postgresql://host/db) or keyword string (\"host=a dbname=b\"), or\n"
+		"jdbc:postgresql://host/db; \"\" takes everything from PGHOST, PGDATABASE and the like.\n"
+		"Exit codes: 0 done, 1 data or server error, 2 usage, 3 doctor found what blocks,\n"
+		"4 fenced, 130 or 143 on a signal, 141 when the output was closed.\n");
 }

@@ -78,12 +78,12 @@ struct cli_args;
 typedef struct cli_command
 {
 	const char *name;
-	const char *summary;		/* one line for the list of commands */
+	const char *summary;		 /* one line for the list of commands */
 	const char *const *synopsis; /* what follows the name, NULL-terminated */
-	const char *description;	/* paragraphs, an empty line between them */
+	const char *description;	 /* paragraphs, an empty line between them */
 	int min_operands;
 	int max_operands;
-	const cli_option *const *groups; /* tables of options, NULL-terminated */
+	const cli_option *const *groups;		 /* tables of options, NULL-terminated */
 	int (*run)(const struct cli_args *args); /* the exit code */
 } cli_command;
 

@@ -25,10 +25,10 @@ void pairs_free(cli_pairs *pairs);
 
 typedef struct cli_db
 {
-	cli_pairs options;	/* of every handle on this database */
-	const char *role;	/* "source", "target" where a command has two, else NULL; static */
+	cli_pairs options;		  /* of every handle on this database */
+	const char *role;		  /* "source", "target" where a command has two, else NULL; static */
 	pst_canceller *canceller; /* borrowed */
-	const char *application; /* the command's name; borrowed */
+	const char *application;  /* the command's name; borrowed */
 	pthread_mutex_t lock;
 	int *pids; /* server processes of the connections made so far; under lock */
 	size_t npids;

@@ -138,8 +138,7 @@ output_is_terminal(const char *path)
 static int
 wait_writable(int fd)
 {
-	struct pollfd fds[2] = {{.fd = fd, .events = POLLOUT},
-							{.fd = signals_fd(), .events = POLLIN}};
+	struct pollfd fds[2] = {{.fd = fd, .events = POLLOUT}, {.fd = signals_fd(), .events = POLLIN}};
 	int n = poll(fds, 2, 0);
 
 	if (n == 0)

@@ -14,10 +14,10 @@
 typedef struct output
 {
 	int fd;
-	bool own;		/* fd is ours to close */
-	size_t chunk;	/* write at most so many bytes after a poll; 0: no poll, a regular file */
-	char *path;		/* final name, NULL: standard output or a device; owned */
-	char *temporary; /* name while writing; owned */
+	bool own;		  /* fd is ours to close */
+	size_t chunk;	  /* write at most so many bytes after a poll; 0: no poll, a regular file */
+	char *path;		  /* final name, NULL: standard output or a device; owned */
+	char *temporary;  /* name while writing; owned */
 	bool closed_pipe; /* the reader has gone */
 } output;
 

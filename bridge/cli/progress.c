@@ -14,9 +14,9 @@
 #include "signals.h"
 #include "wait.h"
 
-#define LIVE_MS 200		   /* the live line's period */
-#define LINE_SECONDS 5	   /* a line's period where there is no terminal */
-#define WAIT_SECONDS 10	   /* standstill after which somebody is asked who blocks */
+#define LIVE_MS 200			  /* the live line's period */
+#define LINE_SECONDS 5		  /* a line's period where there is no terminal */
+#define WAIT_SECONDS 10		  /* standstill after which somebody is asked who blocks */
 #define WAIT_AGAIN_SECONDS 30 /* and again */
 
 /* The command has one progress, so has the process. */

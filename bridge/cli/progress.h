@@ -21,7 +21,7 @@ typedef struct progress_plan
 	const char *transport; /* "plain" or "assisted" */
 	const char *mode;	   /* of the sink, NULL when there is none */
 	int jobs;
-	int64_t rows_total; /* an estimate, -1: not known */
+	int64_t rows_total;	 /* an estimate, -1: not known */
 	int64_t bytes_total; /* exact, -1: not known */
 	int splits_total;	 /* 0: one run */
 } progress_plan;

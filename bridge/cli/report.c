@@ -183,9 +183,9 @@ print_line(int level, const char *event, const char *fields, const char *text)
 	}
 	else
 		fprintf(stderr, "penstock: %s%s\n",
-				level == LEVEL_ERROR		 ? "error: "
+				level == LEVEL_ERROR	   ? "error: "
 				: level == PST_LOG_WARNING ? "warning: "
-											 : "",
+										   : "",
 				text);
 	draw_live();
 	fflush(stderr);
@@ -295,8 +295,8 @@ static void
 print_error_json(const pst_error *err)
 {
 	print_json_head(LEVEL_ERROR);
-	fprintf(stderr, ",\"event\":\"error\",\"status\":\"%s\",\"message\":",
-			pst_status_name(err->status));
+	fprintf(stderr,
+			",\"event\":\"error\",\"status\":\"%s\",\"message\":", pst_status_name(err->status));
 	report_json_string(stderr, err->message);
 	for (size_t i = 0; i < sizeof(error_parts) / sizeof(error_parts[0]); i++)
 	{

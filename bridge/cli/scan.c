@@ -79,9 +79,9 @@ open_source(scan *s, cli_meter *meter, pst_source **source, struct ArrowSchema *
 			pst_error *err)
 {
 	pst_hooks hooks = db_hooks(s->db, meter);
-	pst_status status = pst_source_open((const char *const *) s->options.keys,
-										(const char *const *) s->options.values, &hooks, source,
-										err);
+	pst_status status =
+		pst_source_open((const char *const *) s->options.keys,
+						(const char *const *) s->options.values, &hooks, source, err);
 
 	return status == PST_OK ? pst_source_schema(*source, schema, err) : status;
 }
@@ -178,9 +178,8 @@ same_schema(const struct ArrowSchema *a, const struct ArrowSchema *b)
 {
 	size_t nbytes = metadata_size(a->metadata);
 
-	if (!same_text(a->format, b->format) || !same_text(a->name, b->name) ||
-		a->flags != b->flags || a->n_children != b->n_children ||
-		nbytes != metadata_size(b->metadata))
+	if (!same_text(a->format, b->format) || !same_text(a->name, b->name) || a->flags != b->flags ||
+		a->n_children != b->n_children || nbytes != metadata_size(b->metadata))
 		return false;
 	if (nbytes > 0 && memcmp(a->metadata, b->metadata, nbytes) != 0)
 		return false;

@@ -50,7 +50,7 @@ typedef struct scan
 	size_t nsplits;
 	atomic_size_t next_split;
 	int jobs;
-	int64_t rows_total;	 /* estimate, -1: none */
+	int64_t rows_total; /* estimate, -1: none */
 	bool limited;
 	atomic_llong remaining; /* rows that may still pass, when limited */
 	pthread_mutex_t lock;	/* guards the first failure */

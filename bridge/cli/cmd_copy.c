@@ -1,0 +1,226 @@
+/* cmd_copy.c - penstock copy: a table from one database into another. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "create.h"
+#include "memory.h"
+#include "progress.h"
+#include "report.h"
+#include "scan.h"
+
+/* What all workers share. */
+typedef struct copying
+{
+	const cli_args *args;
+	cli_db *target;
+	cli_pairs source_options;
+	cli_pairs target_options;
+	pthread_mutex_t lock;
+	int64_t committed; /* rows, by all workers; under lock */
+	int64_t skipped;
+} copying;
+
+/* What one worker has of its own. */
+typedef struct pipe_end
+{
+	pst_sink *sink;
+	cli_meter meter;
+} pipe_end;
+
+static void
+announce(const scan *s, const copying *c, const char *mode)
+{
+	progress_plan plan = {.verb = "copying",
+						  .done_verb = "copied",
+						  .what = c->args->operands[1],
+						  .transport = pst_source_transport(s->source),
+						  .mode = mode,
+						  .jobs = s->jobs,
+						  .rows_total = s->rows_total,
+						  .bytes_total = -1,
+						  .splits_total = (int) s->nsplits};
+
+	progress_announce(&plan);
+}
+
+static pst_status
+begin(scan_worker *worker, pst_error *err)
+{
+	copying *c = worker->scan->ctx;
+	pipe_end *end = cli_alloc(sizeof(*end));
+	pst_hooks hooks = db_hooks(c->target, &end->meter);
+	pst_sink_stats stats = {.struct_size = sizeof(stats)};
+	pst_status status;
+
+	worker->data = end;
+	hooks.progress = NULL; /* rows and bytes are counted where they come from */
+	status = pst_sink_open((const char *const *) c->target_options.keys,
+						   (const char *const *) c->target_options.values, &worker->schema, &hooks,
+						   &end->sink, err);
+	if (status == PST_OK && worker->index == 0)
+	{
+		pst_sink_get_stats(end->sink, &stats);
+		announce(worker->scan, c, stats.mode);
+	}
+	return status;
+}
+
+static pst_status
+batch(scan_worker *worker, struct ArrowArray *rows, pst_error *err)
+{
+	pipe_end *end = worker->data;
+	pst_status status = pst_sink_write(end->sink, rows, NULL, err);
+
+	return status == PST_OK ? pst_sink_poll(end->sink, err) : status;
+}
+
+static pst_status
+end(scan_worker *worker, bool ok, pst_error *err)
+{
+	copying *c = worker->scan->ctx;
+	pipe_end *end = worker->data;
+	pst_sink_stats stats = {.struct_size = sizeof(stats)};
+	pst_error ignored = PST_ERROR_INIT;
+	pst_status status = PST_OK;
+
+	if (end == NULL || end->sink == NULL)
+	{
+		free(end);
+		return PST_OK;
+	}
+	if (ok)
+		status = pst_sink_flush(end->sink, err);
+	pst_sink_get_stats(end->sink, &stats);
+	pst_sink_discard(end->sink, NULL);
+	pst_sink_close(end->sink, &ignored);
+	pthread_mutex_lock(&c->lock);
+	c->committed += stats.rows_in - stats.rows_buffered;
+	c->skipped += stats.rows_skipped;
+	pthread_mutex_unlock(&c->lock);
+	free(end);
+	return status;
+}
+
+static const scan_ops ops = {begin, batch, end};
+
+/* The target with the source's columns, types and primary key. */
+static pst_status
+create_target(const scan *s, copying *c, pst_error *err)
+{
+	pst_catalog *from = NULL;
+	pst_catalog *to = NULL;
+	cli_meter meters[2];
+	char *describe = NULL;
+	char **key = NULL;
+	pst_status status = session_catalog(s->db, &meters[0], &from, err);
+
+	if (status == PST_OK)
+		status = pst_catalog_describe(from, c->args->operands[1], &describe, err);
+	if (status == PST_OK)
+		status = session_catalog(c->target, &meters[1], &to, err);
+	if (status == PST_OK)
+	{
+		key = create_key_of(describe);
+		status = pst_catalog_create_table(to, c->args->operands[3], &s->schema,
+										  (const char *const *) key, PST_CREATE_IF_NOT_EXISTS, err);
+	}
+	create_key_free(key);
+	pst_free(describe);
+	pst_catalog_close(from);
+	pst_catalog_close(to);
+	return status;
+}
+
+static pst_status
+copy_all(scan *s, copying *c, pst_error *err)
+{
+	pst_status status = PST_OK;
+
+	if (cli_given(c->args, CLI_CREATE))
+		status = create_target(s, c, err);
+	return status == PST_OK ? scan_run(s, &ops, c, err) : status;
+}
+
+/* After a failure: what stays in the target. */
+static void
+report_rest(const copying *c)
+{
+	char fields[128];
+
+	snprintf(fields, sizeof(fields), "\"rows_committed\":%" PRId64, c->committed);
+	report_event("kept", fields, "%" PRId64 " rows were committed to %s before that and stay",
+				 c->committed, c->args->operands[3]);
+}
+
+static int
+run(const cli_args *args)
+{
+	pst_error err = PST_ERROR_INIT;
+	cli_session session;
+	copying c = {.args = args};
+	scan s;
+	pst_status status;
+	int exit_code = session_begin(&session, args, args->operands[0], args->operands[2]);
+
+	if (exit_code < 0)
+	{
+		throttle_set(cli_number(args, CLI_MAX_RATE, 0));
+		pthread_mutex_init(&c.lock, NULL);
+		c.target = &session.db[1];
+		pairs_copy(&c.source_options, &session.db[0].options);
+		pairs_add(&c.source_options, "table-name", args->operands[1]);
+		pairs_copy(&c.target_options, &session.db[1].options);
+		pairs_add(&c.target_options, "table-name", args->operands[3]);
+		status = scan_open(&s, &session.db[0], &c.source_options, args, &err);
+		if (status == PST_OK)
+			status = copy_all(&s, &c, &err);
+		progress_finish(status >= 0);
+		exit_code = status < 0 ? report_failed(status, &err) : CLI_EXIT_OK;
+		if (status < 0 && s.ctx != NULL)
+			report_rest(&c);
+		if (c.skipped > 0)
+			report_warning("%" PRId64 " rows were skipped by on-error = skip", c.skipped);
+		scan_close(&s);
+		pairs_free(&c.source_options);
+		pairs_free(&c.target_options);
+		pthread_mutex_destroy(&c.lock);
+	}
+	session_end(&session, exit_code == CLI_EXIT_OK);
+	return exit_code;
+}
+
+static const cli_option options[] = {
+	{CLI_MODE, 0, "mode", CLI_WORD, "MODE", "upsert|append|delete",
+	 "What rows do in the target: upsert (default where it has a primary key), append (default "
+	 "else), delete by key",
+	 "sink.mode"},
+	{CLI_JOBS, 0, "jobs", CLI_POSITIVE, "N", NULL,
+	 "Workers, each with a connection to both databases; at most four and the number of CPUs by "
+	 "default",
+	 NULL},
+	{CLI_CREATE, 0, "create", CLI_FLAG, NULL, NULL,
+	 "Make the target with the source's columns, types and primary key when it is not there", NULL},
+	{CLI_MAX_RATE, 0, "max-rate", CLI_POSITIVE, "ROWS", NULL, "At most this many rows a second",
+	 NULL},
+	CLI_OPTIONS_END,
+};
+
+static const char *const synopsis[] = {
+	"SRC TABLE DST TABLE [--mode upsert|append|delete] [--jobs N] [--create]", NULL};
+static const cli_option *const groups[] = {options, cli_db_options, cli_run_options, NULL};
+
+const cli_command cmd_copy = {
+	.name = "copy",
+	.summary = "copy a table from one database into another",
+	.synopsis = synopsis,
+	.description =
+		"Copies the rows that the table SRC TABLE has at one moment into DST TABLE, with several "
+		"workers, without a file between. Columns are matched by name. Each flush of a worker is "
+		"one transaction; when one worker fails all stop, and what was committed is told. "
+		"--username, --password and --with count for both databases.",
+	.min_operands = 4,
+	.max_operands = 4,
+	.groups = groups,
+	.run = run,
+};

@@ -1,0 +1,120 @@
+/* cmd_doctor.c - penstock doctor: what works on this server, and what to do about the rest. */
+#include <stdio.h>
+#include <string.h>
+
+#include "answer.h"
+#include "report.h"
+#include "session.h"
+
+static pst_status
+ask(pst_catalog *catalog, const cli_args *args, char **text, pst_error *err)
+{
+	if (cli_given(args, CLI_GRANTS))
+		return pst_catalog_grants(catalog, args->value[CLI_GRANTS], NULL, NULL, text, err);
+	return pst_catalog_doctor(catalog, text, err);
+}
+
+static bool
+has_status(const answer *check, const char *status)
+{
+	const char *text = answer_text(check, "status");
+
+	return text != NULL && strcmp(text, status) == 0;
+}
+
+static void
+print_check(const answer *check)
+{
+	const char *fix = answer_text(check, "fix");
+	const char *message = answer_text(check, "message");
+
+	printf("%-8s %s: %s", answer_text(check, "status"), answer_text(check, "feature"),
+		   answer_text(check, "check"));
+	if (message != NULL && message[0] != '\0')
+		printf(": %s", message);
+	putchar('\n');
+	if (fix != NULL && fix[0] != '\0' && !has_status(check, "ok"))
+		printf("         fix: %s\n", fix);
+}
+
+/* The answer with the transport as its first member. */
+static void
+print_json(pst_catalog *catalog, const char *text)
+{
+	const char *rest = text + strspn(text, " \t\r\n");
+
+	if (*rest == '{')
+		rest += 1 + strspn(rest + 1, " \t\r\n");
+	printf("{\"transport\":\"%s\"%s%s\n", pst_catalog_transport(catalog), *rest == '}' ? "" : ",",
+		   rest);
+}
+
+static int
+print(const cli_args *args, pst_catalog *catalog, const char *text)
+{
+	answer *report;
+	const answer *checks;
+	const char *server;
+	bool blocked = false;
+
+	if (cli_given(args, CLI_GRANTS))
+	{
+		size_t len = strlen(text);
+
+		printf("%s%s", text, len > 0 && text[len - 1] == '\n' ? "" : "\n");
+		return CLI_EXIT_OK;
+	}
+	report = answer_parse(text);
+	checks = answer_get(report, "checks");
+	server = answer_text(report, "server");
+	if (cli_given(args, CLI_JSON))
+		print_json(catalog, text);
+	else
+		printf("server   %s, transport %s\n", server != NULL ? server : "unknown",
+			   pst_catalog_transport(catalog));
+	for (const answer *check = checks != NULL ? checks->first : NULL; check != NULL;
+		 check = check->next)
+	{
+		blocked |= has_status(check, "blocked");
+		if (!cli_given(args, CLI_JSON))
+			print_check(check);
+	}
+	answer_free(report);
+	return blocked ? CLI_EXIT_BLOCKED : CLI_EXIT_OK;
+}
+
+static int
+run(const cli_args *args)
+{
+	if (cli_given(args, CLI_GRANTS) && cli_given(args, CLI_JSON))
+		return cli_usage(args->command, "--grants prints SQL: it does not go with --json");
+	return session_answer(args, ask, print);
+}
+
+static const cli_option options[] = {
+	{CLI_JSON, 0, "json", CLI_FLAG, NULL, NULL,
+	 "Print one JSON object: transport, server, and checks with feature, check, status, message "
+	 "and fix",
+	 NULL},
+	{CLI_GRANTS, 0, "grants", CLI_WORD, "FEATURE", "read|write|catalog",
+	 "Print the GRANT statements that a role needs for this feature, no more, and check nothing",
+	 NULL},
+	CLI_OPTIONS_END,
+};
+
+static const char *const synopsis[] = {"DB [--json] [--grants FEATURE]", NULL};
+static const cli_option *const groups[] = {options, cli_db_options, cli_run_options, NULL};
+
+const cli_command cmd_doctor = {
+	.name = "doctor",
+	.summary = "check what works on a server, and say how to mend the rest",
+	.synopsis = synopsis,
+	.description =
+		"Checks what works for this role on this server. Each line is a status (ok, reduced or "
+		"blocked), the feature and the check; below it stands what to do. The exit code is 3 when "
+		"something is blocked.",
+	.min_operands = 1,
+	.max_operands = 1,
+	.groups = groups,
+	.run = run,
+};

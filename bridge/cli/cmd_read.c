@@ -1,0 +1,306 @@
+/* cmd_read.c - penstock read: a table or query as csv, json or arrow. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory.h"
+#include "output.h"
+#include "progress.h"
+#include "report.h"
+#include "scan.h"
+#include "signals.h"
+
+/* What all workers share. */
+typedef struct reading
+{
+	const cli_pairs *options; /* of source and encoder */
+	output out;
+	pthread_mutex_t lock; /* one buffer at a time goes out whole */
+} reading;
+
+/* What one worker has of its own. */
+typedef struct row_writer
+{
+	reading *shared;
+	pst_encoder *encoder;
+	char *bytes; /* of one batch, where several workers write */
+	size_t nbytes;
+	size_t capacity;
+} row_writer;
+
+static int
+collect(void *ctx, const void *data, size_t nbytes)
+{
+	row_writer *w = ctx;
+
+	if (nbytes > w->capacity - w->nbytes)
+	{
+		size_t capacity = w->capacity + nbytes + w->capacity / 2;
+
+		w->bytes = cli_realloc(w->bytes, capacity);
+		w->capacity = capacity;
+	}
+	memcpy(w->bytes + w->nbytes, data, nbytes);
+	w->nbytes += nbytes;
+	return 0;
+}
+
+/* A failed write: a closed pipe is the reader's way to say that it has enough. */
+static pst_status
+write_failed(reading *shared, int code, pst_error *err)
+{
+	if (shared->out.closed_pipe)
+	{
+		signals_stop(CLI_EXIT_PIPE);
+		return scan_fail(err, PST_ERR_CANCELED, "the output was closed");
+	}
+	if (code == ECANCELED)
+		return scan_fail(err, PST_ERR_CANCELED, "stopped");
+	return scan_fail(err, PST_ERR_IO, "cannot write the output: %s", strerror(code));
+}
+
+/* The encoder's own words on a failed write are its callback's: say what that was. */
+static pst_status
+encoder_failed(reading *shared, pst_status status, pst_error *err)
+{
+	if (shared->out.closed_pipe)
+		return write_failed(shared, EPIPE, err);
+	if (status == PST_ERR_IO && signals_stopping())
+		return write_failed(shared, ECANCELED, err);
+	return status;
+}
+
+static pst_status
+begin(scan_worker *worker, pst_error *err)
+{
+	reading *shared = worker->scan->ctx;
+	row_writer *w = cli_alloc(sizeof(*w));
+
+	worker->data = w;
+	w->shared = shared;
+	return pst_encoder_new((const char *const *) shared->options->keys,
+						   (const char *const *) shared->options->values, &worker->schema,
+						   &w->encoder, err);
+}
+
+/* With one worker bytes go straight out; with several a batch's bytes go out under the lock. */
+static pst_status
+batch(scan_worker *worker, struct ArrowArray *rows, pst_error *err)
+{
+	reading *shared = worker->scan->ctx;
+	row_writer *w = worker->data;
+	bool alone = worker->scan->jobs == 1;
+	pst_status status;
+	int code;
+
+	w->nbytes = 0;
+	status = pst_encoder_write(w->encoder, rows, alone ? output_write : collect,
+							   alone ? (void *) &shared->out : w, err);
+	if (status != PST_OK)
+		return encoder_failed(shared, status, err);
+	if (alone)
+		return PST_OK;
+	progress_pause();
+	pthread_mutex_lock(&shared->lock);
+	progress_resume();
+	code = output_write(&shared->out, w->bytes, w->nbytes);
+	pthread_mutex_unlock(&shared->lock);
+	return code != 0 ? write_failed(shared, code, err) : PST_OK;
+}
+
+static pst_status
+end(scan_worker *worker, bool ok, pst_error *err)
+{
+	row_writer *w = worker->data;
+
+	(void) ok;
+	(void) err;
+	if (w != NULL)
+	{
+		pst_encoder_free(w->encoder);
+		free(w->bytes);
+	}
+	free(w);
+	return PST_OK;
+}
+
+static const scan_ops ops = {begin, batch, end};
+
+/* Header or schema first, end marker last: by an encoder that writes no rows. */
+static pst_status
+write_rows(scan *s, reading *shared, pst_error *err)
+{
+	pst_encoder *encoder = NULL;
+	pst_status status;
+
+	status =
+		pst_encoder_new((const char *const *) shared->options->keys,
+						(const char *const *) shared->options->values, &s->schema, &encoder, err);
+	if (status == PST_OK)
+		status = pst_encoder_begin(encoder, output_write, &shared->out, err);
+	if (status == PST_OK)
+		status = scan_run(s, &ops, shared, err);
+	if (status == PST_OK)
+		status = pst_encoder_end(encoder, output_write, &shared->out, err);
+	pst_encoder_free(encoder);
+	return status < 0 ? encoder_failed(shared, status, err) : PST_OK;
+}
+
+/* csv and json carry every value as its text, which is the server's affair. */
+static void
+complete_options(cli_pairs *options, const cli_args *args)
+{
+	const char *format = pairs_get(options, "format");
+
+	if (args->noperands > 1)
+		pairs_add(options, "table-name", args->operands[1]);
+	if (format == NULL)
+		pairs_add(options, "format", "csv");
+	if (pairs_get(options, "read.values") == NULL)
+		pairs_add(options, "read.values", format == NULL ? "csv" : format);
+}
+
+static void
+announce(const scan *s, const cli_args *args)
+{
+	progress_plan plan = {.verb = "reading",
+						  .done_verb = "read",
+						  .what = args->noperands > 1 ? args->operands[1] : "a query",
+						  .transport = pst_source_transport(s->source),
+						  .jobs = s->jobs,
+						  .rows_total = s->rows_total,
+						  .bytes_total = -1,
+						  .splits_total = (int) s->nsplits};
+
+	progress_announce(&plan);
+}
+
+/* The name of a file in a folder: the table's and the format's. */
+static char *
+file_name(const cli_args *args, const cli_pairs *options)
+{
+	return cli_format("%s.%s", args->noperands > 1 ? args->operands[1] : "query",
+					  strcmp(pairs_get(options, "format"), "arrow") == 0
+						  ? "arrows"
+						  : pairs_get(options, "format"));
+}
+
+static pst_status
+read_to(scan *s, const cli_pairs *options, const cli_args *args, pst_error *err)
+{
+	reading shared = {.options = options};
+	char *name = file_name(args, options);
+	const char *path = args->value[CLI_OUTPUT];
+	pst_status status;
+	int code = output_open(&shared.out, path, name);
+
+	free(name);
+	pthread_mutex_init(&shared.lock, NULL);
+	if (code != 0)
+	{
+		scan_fail(err, PST_ERR_IO, "cannot write \"%s\": %s", path != NULL ? path : "-",
+				  strerror(code));
+		output_close(&shared.out, false);
+		status = PST_ERR_IO;
+	}
+	else
+	{
+		announce(s, args);
+		status = write_rows(s, &shared, err);
+		code = output_close(&shared.out, status == PST_OK);
+		if (status == PST_OK && code != 0)
+			status = write_failed(&shared, code, err);
+	}
+	pthread_mutex_destroy(&shared.lock);
+	return status;
+}
+
+static int
+check(const cli_args *args)
+{
+	if (cli_given(args, CLI_QUERY) == (args->noperands > 1))
+		return cli_usage(args->command, "name either a TABLE or a --query");
+	if (cli_given(args, CLI_QUERY) && cli_number(args, CLI_JOBS, 1) > 1)
+		return cli_usage(args->command, "a --query is read by one job");
+	if (args->value[CLI_FORMAT] != NULL && strcmp(args->value[CLI_FORMAT], "arrow") == 0 &&
+		output_is_terminal(args->value[CLI_OUTPUT]))
+		return cli_usage(args->command, "arrow is binary and the output a terminal; give -o FILE");
+	return -1;
+}
+
+static int
+run(const cli_args *args)
+{
+	pst_error err = PST_ERROR_INIT;
+	cli_session session;
+	cli_pairs options;
+	scan s;
+	pst_status status;
+	int exit_code = check(args);
+
+	if (exit_code >= 0)
+		return exit_code;
+	exit_code = session_begin(&session, args, args->operands[0], NULL);
+	if (exit_code < 0)
+	{
+		throttle_set(cli_number(args, CLI_MAX_RATE, 0));
+		pairs_copy(&options, &session.db[0].options);
+		complete_options(&options, args);
+		status = scan_open(&s, &session.db[0], &options, args, &err);
+		if (status == PST_OK)
+			status = read_to(&s, &options, args, &err);
+		progress_finish(status == PST_OK);
+		exit_code = status < 0 ? report_failed(status, &err) : CLI_EXIT_OK;
+		scan_close(&s);
+		pairs_free(&options);
+	}
+	session_end(&session, exit_code == CLI_EXIT_OK);
+	return exit_code;
+}
+
+static const cli_option options[] = {
+	{CLI_QUERY, 0, "query", CLI_TEXT, "SQL", NULL, "Read the rows of this SELECT, by one job",
+	 "query"},
+	{CLI_COLUMNS, 0, "columns", CLI_TEXT, "A,B", NULL,
+	 "Only these columns, in this order; quoted as in SQL where needed", "read.columns"},
+	{CLI_WHERE, 0, "where", CLI_TEXT, "SQL", NULL, "Only rows that satisfy this condition",
+	 "read.filter"},
+	{CLI_LIMIT, 0, "limit", CLI_COUNT, "N", NULL, "At most N rows, whichever come first",
+	 "read.limit"},
+	{CLI_JOBS, 0, "jobs", CLI_POSITIVE, "N", NULL,
+	 "Workers, each with a connection; at most four and the number of CPUs by default. Above 1 the "
+	 "order of rows is undefined",
+	 NULL},
+	{CLI_MAX_RATE, 0, "max-rate", CLI_POSITIVE, "ROWS", NULL, "At most this many rows a second",
+	 NULL},
+	{CLI_OUTPUT, 'o', "output", CLI_TEXT, "FILE", NULL,
+	 "Write here in place of standard output; the file appears when it is whole", NULL},
+	CLI_OPTIONS_END,
+};
+
+static const char *const synopsis[] = {
+	"DB TABLE [--columns a,b] [--where SQL] [--limit N] [--jobs N]\n"
+	"                     [--format csv|json|arrow] [-o FILE]",
+	"DB --query SQL [--limit N] [--format csv|json|arrow] [-o FILE]",
+	NULL,
+};
+static const cli_option *const groups[] = {options,		   cli_format_options, cli_csv_options,
+										   cli_db_options, cli_run_options,	   NULL};
+
+const cli_command cmd_read = {
+	.name = "read",
+	.summary = "read a table or query as csv, json or arrow",
+	.synopsis = synopsis,
+	.description =
+		"Reads a table, view or query as of one moment, whatever is written meanwhile and however "
+		"many jobs there are. csv is what COPY ... (FORMAT csv, HEADER) gives, json is one "
+		"row_to_json line a row, arrow is the Arrow IPC stream.\n\n"
+		"A regular -o FILE is written under a temporary name and renamed when it is whole; in a "
+		"folder the file is named after the table. Standard output may be partial when the exit "
+		"code is not 0.",
+	.min_operands = 1,
+	.max_operands = 2,
+	.groups = groups,
+	.run = run,
+};

@@ -1,0 +1,148 @@
+/* main.c - the command penstock: finds the command in the table and runs it. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "args.h"
+#include "db.h"
+#include "memory.h"
+#include "penstock.h"
+#include "report.h"
+
+extern const cli_command cmd_databases;
+extern const cli_command cmd_tables;
+extern const cli_command cmd_describe;
+extern const cli_command cmd_read;
+extern const cli_command cmd_write;
+extern const cli_command cmd_copy;
+extern const cli_command cmd_doctor;
+
+const cli_command *const cli_commands[] = {
+	&cmd_databases, &cmd_tables, &cmd_describe, &cmd_read, &cmd_write, &cmd_copy, &cmd_doctor, NULL,
+};
+
+static int
+show_help(void)
+{
+	cli_help();
+	return CLI_EXIT_OK;
+}
+
+static int
+show_version(void)
+{
+	printf("penstock %s\n", pst_version());
+	return CLI_EXIT_OK;
+}
+
+static int
+show_man(void)
+{
+	cli_man();
+	return CLI_EXIT_OK;
+}
+
+/* What may stand in place of a command. */
+static const struct
+{
+	const char *name;
+	int (*run)(void);
+} shows[] = {
+	{"--help", show_help}, {"help", show_help}, {"--version", show_version}, {"--man", show_man}};
+
+static const cli_command *
+find_command(const char *name)
+{
+	for (const cli_command *const *command = cli_commands; *command != NULL; command++)
+	{
+		if (strcmp((*command)->name, name) == 0)
+			return *command;
+	}
+	return NULL;
+}
+
+static int
+run_command(const cli_command *command, int argc, char **argv)
+{
+	cli_args args;
+	const char *form;
+	int exit_code;
+
+	report_init(command->name, false, false);
+	exit_code = cli_args_parse(command, argc, argv, &args);
+	if (exit_code < 0)
+	{
+		form = args.value[CLI_LOG];
+		report_init(command->name, cli_given(&args, CLI_QUIET),
+					form != NULL && strcmp(form, "json") == 0);
+		exit_code = command->run(&args);
+	}
+	cli_args_free(&args);
+	return exit_code;
+}
+
+static int
+run(int argc, char **argv)
+{
+	const cli_command *command;
+
+	if (argc < 2)
+	{
+		fputs("Usage: penstock COMMAND DB [ARGUMENT]...\nTry \"penstock --help\".\n", stderr);
+		return CLI_EXIT_USAGE;
+	}
+	for (size_t i = 0; i < sizeof(shows) / sizeof(shows[0]); i++)
+	{
+		if (strcmp(argv[1], shows[i].name) == 0)
+			return shows[i].run();
+	}
+	command = find_command(argv[1]);
+	if (command == NULL)
+		return cli_usage(NULL, "there is no command \"%s\"", argv[1]);
+	return run_command(command, argc - 1, argv + 1);
+}
+
+/* What stdio still holds: a list that did not reach the disk is no success. */
+static int
+finish_output(int exit_code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return exit_code;
+	if (errno == EPIPE)
+		return CLI_EXIT_PIPE;
+	if (exit_code == CLI_EXIT_OK)
+	{
+		report_failure("cannot write the output: %s", strerror(errno));
+		exit_code = CLI_EXIT_FAILED;
+	}
+	return exit_code;
+}
+
+/* Copies of the arguments: the originals can be seen by everyone, and lose their passwords. */
+static char **
+copy_arguments(int argc, char **argv)
+{
+	char **copies = cli_alloc(((size_t) argc + 1) * sizeof(*copies));
+
+	for (int i = 0; i < argc; i++)
+		copies[i] = cli_strdup(argv[i]);
+	return copies;
+}
+
+int
+main(int argc, char **argv)
+{
+	char **arguments = copy_arguments(argc, argv);
+	int exit_code;
+
+	db_scrub(argc, argv);
+	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write, told by the exit code */
+	report_init(NULL, false, false);
+	exit_code = finish_output(run(argc, arguments));
+	for (int i = 0; i < argc; i++)
+		free(arguments[i]);
+	free(arguments);
+	return exit_code;
+}

@@ -97,7 +97,15 @@ typedef struct cli_args
 	int noperands;
 } cli_args;
 
-/* Every command, in the order of the manual; ends with a NULL name. */
+extern const cli_command cmd_databases;
+extern const cli_command cmd_tables;
+extern const cli_command cmd_describe;
+extern const cli_command cmd_read;
+extern const cli_command cmd_write;
+extern const cli_command cmd_copy;
+extern const cli_command cmd_doctor;
+
+/* Every command, in the order of the manual; NULL-terminated. */
 extern const cli_command *const cli_commands[];
 
 /* Groups of options that commands share. */

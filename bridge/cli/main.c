@@ -11,14 +11,6 @@
 #include "penstock.h"
 #include "report.h"
 
-extern const cli_command cmd_databases;
-extern const cli_command cmd_tables;
-extern const cli_command cmd_describe;
-extern const cli_command cmd_read;
-extern const cli_command cmd_write;
-extern const cli_command cmd_copy;
-extern const cli_command cmd_doctor;
-
 const cli_command *const cli_commands[] = {
 	&cmd_databases, &cmd_tables, &cmd_describe, &cmd_read, &cmd_write, &cmd_copy, &cmd_doctor, NULL,
 };

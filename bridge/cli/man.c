@@ -177,8 +177,7 @@ put_examples(void)
 {
 	static const char *const examples[] = {
 		"penstock read postgresql://localhost/shop public.orders -o orders.csv",
-		"penstock read \"dbname=shop\" orders --where \"day >= '2026-01-01'\" --format arrow "
-		"| python3 report.py",
+		"penstock read \"dbname=shop\" orders --where \"day > '2026-01-01'\" --format json | head",
 		"penstock write \"dbname=shop\" prices prices.csv --mode upsert",
 		"penstock copy \"dbname=shop\" orders \"host=b dbname=shop\" orders --create --jobs 4",
 		"penstock describe \"dbname=shop\" orders --format flink",

@@ -191,6 +191,9 @@ print_line(int level, const char *event, const char *fields, const char *text)
 	fflush(stderr);
 }
 
+static void say(int level, const char *event, const char *fields, const char *fmt, va_list ap)
+	__attribute__((format(printf, 4, 0)));
+
 static void
 say(int level, const char *event, const char *fields, const char *fmt, va_list ap)
 {

@@ -603,6 +603,14 @@ PST_EXPORT pst_status pst_decoder_schema(pst_decoder *decoder, struct ArrowSchem
 PST_EXPORT pst_status pst_decoder_next(pst_decoder *decoder, struct ArrowArray *out,
 									   const int8_t **row_kind, pst_error *err);
 
+/*
+ * Which values of the last batch its rows did not have: pst_change_batch.unchanged for it, so that
+ * a json line without a key leaves that column as it is (or at its default). One entry a column of
+ * the schema, NULL for a column that every row had; the whole is NULL when no value was missing,
+ * then pst_sink_write does. Borrowed until the next call on the decoder.
+ */
+PST_EXPORT const uint8_t *const *pst_decoder_unchanged(const pst_decoder *decoder);
+
 PST_END_DECLS
 
 #endif /* PENSTOCK_H */

@@ -25,6 +25,8 @@ typedef struct psti_decoder_ops
 	pst_status (*schema)(void *self, struct ArrowSchema *out, pst_error *err);
 	pst_status (*next)(void *self, struct ArrowArray *out, const int8_t **row_kind, pst_error *err);
 	void (*free)(void *self);
+	/* As pst_decoder_unchanged; NULL for a format whose rows always have all columns. */
+	const uint8_t *const *(*unchanged)(const void *self);
 } psti_decoder_ops;
 
 /* What every decoder reads from; read and ctx are the caller's. */

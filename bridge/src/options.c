@@ -64,9 +64,8 @@ find_entry(const char *name)
 	return NULL;
 }
 
-/* Edit distance of two names, at most 63 bytes of each. */
-static size_t
-distance(const char *a, const char *b)
+size_t
+psti_name_distance(const char *a, const char *b)
 {
 	size_t row[64];
 	size_t na = strnlen(a, 63);
@@ -103,7 +102,7 @@ fail_unknown(const char *name, pst_error *err)
 
 	for (size_t i = 0; i < NENTRIES; i++)
 	{
-		size_t d = distance(name, entries[i].name);
+		size_t d = psti_name_distance(name, entries[i].name);
 
 		if (d < best)
 		{

@@ -62,4 +62,7 @@ const char *const *psti_opt_list(const psti_options *options, psti_opt opt, size
 pst_status psti_opt_fail(const psti_options *options, psti_opt opt, pst_error *err, const char *fmt,
 						 ...) __attribute__((format(printf, 4, 5)));
 
+/* Edit distance of two names, at most 63 bytes of each: for errors that tell the nearest one. */
+size_t psti_name_distance(const char *a, const char *b);
+
 #endif /* PSTI_OPTIONS_H */

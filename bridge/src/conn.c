@@ -27,6 +27,7 @@ struct psti_conn
 	psti_caps caps;
 	int socket_timeout_ms; /* longest silence while waiting; 0: none */
 	bool broken;		   /* only close is left */
+	char *pins;			   /* owned: the settings as SET LOCAL statements */
 	const char *what;	   /* of the copy in progress; static or the caller's */
 	char what_text[128];   /* its copy */
 };
@@ -525,21 +526,21 @@ login(psti_conn *conn, const psti_conninfo *info, int timeout_ms, pst_error *err
 static const struct
 {
 	int since;
-	const char *sql;
+	const char *setting;
 } pins[] = {
-	{0, "SET DateStyle = 'ISO, MDY'"},
-	{0, "SET TimeZone = 'UTC'"},
-	{0, "SET IntervalStyle = 'postgres'"},
-	{0, "SET bytea_output = 'hex'"},
-	{0, "SET extra_float_digits = 1"},
-	{0, "SET lc_monetary = 'C'"},
-	{0, "SET xmlbinary = 'base64'"},
-	{0, "SET standard_conforming_strings = on"},
-	{0, "SET statement_timeout = 0"},
-	{0, "SET lock_timeout = 0"},
-	{90600, "SET idle_in_transaction_session_timeout = 0"},
-	{140000, "SET idle_session_timeout = 0"},
-	{170000, "SET transaction_timeout = 0"},
+	{0, "DateStyle = 'ISO, MDY'"},
+	{0, "TimeZone = 'UTC'"},
+	{0, "IntervalStyle = 'postgres'"},
+	{0, "bytea_output = 'hex'"},
+	{0, "extra_float_digits = 1"},
+	{0, "lc_monetary = 'C'"},
+	{0, "xmlbinary = 'base64'"},
+	{0, "standard_conforming_strings = on"},
+	{0, "statement_timeout = 0"},
+	{0, "lock_timeout = 0"},
+	{90600, "idle_in_transaction_session_timeout = 0"},
+	{140000, "idle_session_timeout = 0"},
+	{170000, "transaction_timeout = 0"},
 };
 
 static const char probe_head[] =
@@ -576,6 +577,17 @@ read_probe(psti_conn *conn, const PGresult *result)
 	copy_cell(caps->system_identifier, sizeof(caps->system_identifier), result, 8);
 }
 
+/* The settings that this server knows, each as a statement that begins with verb. */
+static void
+append_pins(const psti_conn *conn, const char *verb, psti_buf *sql)
+{
+	for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++)
+	{
+		if (PQserverVersion(conn->pg) >= pins[i].since)
+			psti_buf_printf(sql, "%s %s; ", verb, pins[i].setting);
+	}
+}
+
 /* Settings and probe in one round trip; without the identifier where the role may not see it. */
 static pst_status
 probe_once(psti_conn *conn, bool identifier, pst_error *err)
@@ -584,11 +596,7 @@ probe_once(psti_conn *conn, bool identifier, pst_error *err)
 	PGresult *result = NULL;
 	pst_status status;
 
-	for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++)
-	{
-		if (PQserverVersion(conn->pg) >= pins[i].since)
-			psti_buf_printf(&sql, "%s; ", pins[i].sql);
-	}
+	append_pins(conn, "SET", &sql);
 	psti_buf_puts(&sql, probe_head);
 	psti_buf_puts(&sql, identifier ? probe_identifier : "NULL");
 	status = psti_buf_check(&sql, err);
@@ -616,6 +624,15 @@ probe(psti_conn *conn, pst_error *err)
 			psti_fail(err, PST_ERR_UNSUPPORTED, "the server is PostgreSQL %d.%d",
 					  conn->caps.server_version / 10000, conn->caps.server_version / 100 % 100);
 		psti_error_hint(err, "PostgreSQL 9.6 or newer is needed.");
+	}
+	if (status == PST_OK)
+	{
+		psti_buf local = PSTI_BUF_INIT;
+
+		append_pins(conn, "SET LOCAL", &local);
+		conn->pins = psti_buf_steal(&local);
+		if (conn->pins == NULL)
+			status = psti_fail_nomem(err);
 	}
 	return status;
 }
@@ -663,6 +680,7 @@ psti_conn_close(psti_conn *conn)
 		return;
 	if (conn->pg != NULL)
 		PQfinish(conn->pg);
+	free(conn->pins);
 	free(conn);
 }
 
@@ -670,6 +688,12 @@ const psti_caps *
 psti_conn_caps(const psti_conn *conn)
 {
 	return &conn->caps;
+}
+
+const char *
+psti_conn_pins(const psti_conn *conn)
+{
+	return conn->pins;
 }
 
 bool

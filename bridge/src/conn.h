@@ -46,6 +46,13 @@ void psti_conn_close(psti_conn *conn);
 const psti_caps *psti_conn_caps(const psti_conn *conn);
 bool psti_conn_usable(const psti_conn *conn);
 
+/*
+ * The session's settings as SET LOCAL statements, "SET LOCAL …; …; ", borrowed until close. A
+ * transaction that lives on text or on timeouts runs them after its BEGIN: behind a pooler that
+ * shares server connections by transaction the session's own settings may be another client's.
+ */
+const char *psti_conn_pins(const psti_conn *conn);
+
 /* The libpq handle, for result accessors that need it. Never wait on it directly. */
 PGconn *psti_conn_pg(psti_conn *conn);
 

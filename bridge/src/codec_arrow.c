@@ -85,6 +85,7 @@ encoder_begin(void *self, psti_buf *out, pst_error *err)
 	return PST_OK;
 }
 
+/* The batch has passed psti_arrow_check (codec.c). */
 static pst_status
 encoder_write(void *self, const struct ArrowArray *batch, psti_buf *out, pst_error *err)
 {
@@ -92,12 +93,8 @@ encoder_write(void *self, const struct ArrowArray *batch, psti_buf *out, pst_err
 	arrow_ipc_error wire;
 	size_t nbytes;
 	char *at;
-	arrow_ipc_status status;
-	pst_status checked = psti_arrow_check(&e->schema, batch, err);
+	arrow_ipc_status status = arrow_ipc_write_batch(&e->schema, batch, NULL, 0, &nbytes, &wire);
 
-	if (checked != PST_OK)
-		return checked;
-	status = arrow_ipc_write_batch(&e->schema, batch, NULL, 0, &nbytes, &wire);
 	if (status != ARROW_IPC_OK)
 		return fail_wire(err, status, &wire, PST_ERR_INVALID);
 	at = psti_buf_reserve(out, nbytes);
@@ -635,7 +632,7 @@ pst_status
 psti_arrow_decoder(const psti_options *options, const char *describe, const psti_input *input,
 				   void **self, const psti_decoder_ops **ops, pst_error *err)
 {
-	static const psti_decoder_ops decoder_ops = {decoder_schema, decoder_next, decoder_free};
+	static const psti_decoder_ops decoder_ops = {decoder_schema, decoder_next, decoder_free, NULL};
 	const char *kind_name = psti_opt_text(options, PSTI_OPT_ROW_KIND_COLUMN);
 	decoder *d;
 

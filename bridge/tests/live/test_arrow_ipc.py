@@ -2,6 +2,11 @@
 
 Every table goes pyarrow -> bytes -> ipc_tool (decoded, encoded again) -> bytes -> pyarrow and must
 come back equal: schema, metadata, values and NULLs. No server takes part.
+
+golden/arrow/ has a stream of each type twice: NAME.pyarrow as pyarrow wrote it and NAME.penstock as
+we write the same. They are checked from this side here, from ours in unit/arrow_ipc_test.c. Run as
+a program (PENSTOCK_TOOLS set) this file writes them anew, which is to be done only when the format
+changes on purpose.
 """
 import datetime
 import decimal
@@ -13,6 +18,7 @@ import subprocess
 import pyarrow as pa
 import pytest
 
+GOLDEN = os.path.join(os.path.dirname(__file__), "..", "golden", "arrow")
 TOOL = os.path.join(os.environ.get("PENSTOCK_TOOLS", "build/test/tool"), "ipc_tool")
 MODES = ["copy", "rows", "columns"]
 
@@ -294,3 +300,60 @@ def test_polars_reads_and_writes_the_same():
     frame.write_ipc_stream(sink, compat_level=pl.CompatLevel.oldest())
     back = pl.read_ipc_stream(io.BytesIO(tool(sink.getvalue())))
     assert back.equals(frame)
+
+
+def golden_tables():
+    """Name -> (table, its batches)."""
+    tables = {}
+    for name, (kind, values) in COLUMNS.items():
+        array = pa.array([*values[:3], None, *values[3:5]], kind)
+        tables[name.replace(" ", "_")] = pa.table({"c": array})
+    tables["null"] = pa.table({"c": pa.nulls(3)})
+    # In sorted order: the order of metadata must not hang on a hash.
+    fields = [pa.field("id", pa.binary(16), nullable=False,
+                       metadata={"ARROW:extension:metadata": "", "ARROW:extension:name":
+                                 "penstock.made_up", "penstock.type": "uuid"}),
+              pa.field("čísla", pa.list_(pa.int32()), metadata={"penstock.type": "integer[]"})]
+    tables["metadata"] = pa.Table.from_arrays(
+        [pa.array([b"0123456789abcdef"], pa.binary(16)), pa.array([[1, None]], pa.list_(pa.int32()))],
+        schema=pa.schema(fields, metadata={"penstock": "1"}))
+    golden = {name: (table, table.to_batches()) for name, table in tables.items()}
+    no_columns = pa.record_batch([pa.array(range(5))], ["a"]).select([])
+    golden["zero_columns"] = (pa.Table.from_batches([no_columns]), [no_columns])
+    halves = pa.table({"i": pa.array([1, 2, 3], pa.int32()), "t": ["x", None, "zzz"]})
+    golden["two_batches"] = (halves, halves.to_batches(max_chunksize=2))
+    empty = pa.table({"i": pa.array([], pa.int32()), "t": pa.array([], pa.utf8())})
+    golden["no_batches"] = (empty, [])
+    golden["empty_batch"] = (empty, [pa.record_batch([empty["i"].combine_chunks(),
+                                                      empty["t"].combine_chunks()], empty.schema)])
+    return golden
+
+
+def golden_file(name, writer):
+    with open(os.path.join(GOLDEN, f"{name}.{writer}"), "rb") as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("writer", ["pyarrow", "penstock"])
+@pytest.mark.parametrize("name", golden_tables())
+def test_golden_streams_hold_what_they_say(name, writer):
+    table, batches = golden_tables()[name]
+    with pa.ipc.open_stream(golden_file(name, writer)) as reader:
+        assert reader.schema.equals(table.schema, check_metadata=True)
+        assert [b.num_rows for b in reader] == [b.num_rows for b in batches]
+    assert from_bytes(golden_file(name, writer)).equals(table)
+
+
+@pytest.mark.parametrize("name", golden_tables())
+def test_golden_streams_are_what_we_write(name):
+    assert tool(golden_file(name, "pyarrow")) == golden_file(name, "penstock")
+    assert tool(golden_file(name, "penstock")) == golden_file(name, "penstock")
+
+
+if __name__ == "__main__":
+    os.makedirs(GOLDEN, exist_ok=True)
+    for golden_name, (golden_table, golden_batches) in golden_tables().items():
+        golden_data = to_bytes(golden_table, golden_batches)
+        for suffix, data_of in (("pyarrow", golden_data), ("penstock", tool(golden_data))):
+            with open(os.path.join(GOLDEN, f"{golden_name}.{suffix}"), "wb") as golden_out:
+                golden_out.write(data_of)

@@ -172,18 +172,6 @@ choose(const pst_source *source, psti_read_column *read, psti_copy_column *copy)
 	}
 }
 
-/*
- * A NOT NULL that holds for every row that is read: children of a plain table may lack it, and
- * nobody checks a foreign table's.
- */
-static bool
-never_null(const psti_relation *relation, const psti_column *column)
-{
-	bool own = relation->relkind == 'r' && !relation->has_subclass;
-
-	return column->not_null && (own || relation->relkind == 'p');
-}
-
 /* ---- Facts that only some columns need ---- */
 
 static const char type_facts[] =
@@ -197,12 +185,6 @@ static const char type_facts[] =
 	"FROM pg_catalog.pg_type t JOIN pg_catalog.pg_proc p "
 	"ON p.oid OPERATOR(pg_catalog.=) t.typoutput::pg_catalog.oid "
 	"WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])";
-
-/* PostgreSQL 18 knows NOT NULL constraints that older rows were not checked against. */
-static const char unchecked_not_null[] =
-	"SELECT k FROM pg_catalog.pg_constraint c, pg_catalog.unnest(c.conkey) AS k "
-	"WHERE c.conrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND "
-	"c.contype OPERATOR(pg_catalog.=) 'n'::pg_catalog.\"char\" AND NOT c.convalidated";
 
 static void
 use_type_fact(pst_source *source, Oid oid, bool may_call, bool json_cast)
@@ -252,27 +234,6 @@ ask_type_facts(pst_source *source, pst_error *err)
 	return status;
 }
 
-static pst_status
-drop_unchecked_not_null(pst_source *source, pst_error *err)
-{
-	char oid[16];
-	const char *params[] = {oid};
-	PGresult *result = NULL;
-	pst_status status;
-
-	if (psti_conn_caps(source->conn)->server_version < 180000 || source->relation->oid == 0)
-		return PST_OK;
-	snprintf(oid, sizeof(oid), "%lu", (unsigned long) source->relation->oid);
-	status = psti_conn_query(source->conn, "reading the table's constraints", unchecked_not_null, 1,
-							 params, &result, err);
-	for (int i = 0; status == PST_OK && i < PQntuples(result); i++)
-		for (size_t c = 0; c < source->ncolumns; c++)
-			if (source->columns[c].column->attnum == atoi(PQgetvalue(result, i, 0)))
-				source->copy[c].not_null = false;
-	PQclear(result);
-	return status;
-}
-
 /* ---- The projection ---- */
 
 static pst_status
@@ -284,7 +245,7 @@ add_column(pst_source *source, size_t position)
 	read->position = position;
 	read->column = &source->relation->columns[position];
 	choose(source, read, copy);
-	copy->not_null = never_null(source->relation, read->column);
+	copy->not_null = read->column->never_null;
 	source->ncolumns++;
 	return PST_OK;
 }
@@ -639,8 +600,6 @@ psti_source_columns(pst_source *source, pst_error *err)
 		status = check_privileges(source, err);
 	if (status == PST_OK)
 		status = ask_type_facts(source, err);
-	if (status == PST_OK)
-		status = drop_unchecked_not_null(source, err);
 	if (status == PST_OK)
 	{
 		mark_key(source);

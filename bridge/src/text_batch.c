@@ -152,7 +152,7 @@ psti_text_batch_undo(psti_text_batch *batch)
 	{
 		psti_text_column *column = &batch->columns[c];
 
-		if (column->offsets == NULL || row >= batch->room)
+		if (column->offsets == NULL || column->valid == NULL || row >= batch->room)
 			continue;
 		if (column->filled > row && !psti_bit_get(column->valid, row))
 			column->nulls--;

@@ -1,0 +1,925 @@
+/* catalog_test.c - databases, schemas, tables, describe and the DDL against a real server. */
+#include "test.h"
+
+#include "json.h"
+#include "live.h"
+
+static PGconn *admin;
+
+/* --- helpers ----------------------------------------------------------------------------- */
+
+typedef struct log_lines
+{
+	char text[8192];
+} log_lines;
+
+static void
+take_log(void *ctx, pst_log_level level, const char *message)
+{
+	log_lines *lines = ctx;
+	size_t used = strlen(lines->text);
+
+	if (level == PST_LOG_WARNING)
+		snprintf(lines->text + used, sizeof(lines->text) - used, "%s\n", message);
+}
+
+/* Opens with one or two options; keys NULL: none. */
+static pst_catalog *
+open_with(const char *key1, const char *value1, const char *key2, const char *value2,
+		  log_lines *lines)
+{
+	const char *keys[] = {key1, key2, NULL};
+	const char *values[] = {value1, value2, NULL};
+	pst_hooks hooks = PST_HOOKS_INIT;
+	pst_error err = PST_ERROR_INIT;
+	pst_catalog *catalog;
+
+	hooks.log = lines == NULL ? NULL : take_log;
+	hooks.ctx = lines;
+	assert_ok(pst_catalog_open(keys, values, &hooks, &catalog, &err), &err);
+	return catalog;
+}
+
+static pst_catalog *
+open_plain(void)
+{
+	return open_with(NULL, NULL, NULL, NULL, NULL);
+}
+
+/* As another role of the server. */
+static pst_catalog *
+open_as(const char *role)
+{
+	return open_with("username", role, NULL, NULL, NULL);
+}
+
+static psti_json *
+parse(char *text)
+{
+	pst_error err = PST_ERROR_INIT;
+	psti_json *root;
+
+	assert_ok(psti_json_parse(text, &root, &err), &err);
+	pst_free(text);
+	return root;
+}
+
+static psti_json *
+describe(pst_catalog *catalog, const char *table)
+{
+	pst_error err = PST_ERROR_INIT;
+	char *text;
+
+	assert_ok(pst_catalog_describe(catalog, table, &text, &err), &err);
+	return parse(text);
+}
+
+/* The object of an array whose "name" is name; fails the test when there is none. */
+static const psti_json *
+named(const psti_json *array, const char *name)
+{
+	for (const psti_json *item = psti_json_first(array); item != NULL; item = psti_json_next(item))
+		if (psti_json_text(item, "name") != NULL && strcmp(psti_json_text(item, "name"), name) == 0)
+			return item;
+	fail_msg("there is no \"%s\"", name);
+	return NULL;
+}
+
+static const psti_json *
+column(const psti_json *relation, const char *name)
+{
+	return named(psti_json_get(relation, "columns"), name);
+}
+
+/* The texts of an array joined by commas. */
+static const char *
+joined(const psti_json *array, char *out, size_t size)
+{
+	out[0] = '\0';
+	for (const psti_json *item = psti_json_first(array); item != NULL; item = psti_json_next(item))
+	{
+		size_t used = strlen(out);
+
+		snprintf(out + used, size - used, "%s%s", used > 0 ? "," : "",
+				 psti_json_string_value(item));
+	}
+	return out;
+}
+
+#define assert_list(array, want)                                                                   \
+	do                                                                                             \
+	{                                                                                              \
+		char assert_list_text[1024];                                                               \
+		assert_string_equal(joined((array), assert_list_text, sizeof(assert_list_text)), (want));  \
+	} while (0)
+
+static int
+server_version(void)
+{
+	return PQserverVersion(admin);
+}
+
+/* --- databases --------------------------------------------------------------------------- */
+
+static int
+make_databases(void **state)
+{
+	(void) state;
+	live_exec(admin, "CREATE DATABASE \"cat Mixed\"");
+	live_exec(admin, "CREATE DATABASE cat_closed ALLOW_CONNECTIONS false");
+	live_exec(admin, "CREATE DATABASE cat_private");
+	live_exec(admin, "REVOKE CONNECT ON DATABASE cat_private FROM PUBLIC");
+	live_exec(admin, "CREATE ROLE cat_reader LOGIN");
+	return 0;
+}
+
+static int
+drop_databases(void **state)
+{
+	(void) state;
+	live_exec(admin, "DROP DATABASE \"cat Mixed\"");
+	live_exec(admin, "DROP DATABASE cat_closed");
+	live_exec(admin, "DROP DATABASE cat_private");
+	live_exec(admin, "DROP ROLE cat_reader");
+	return 0;
+}
+
+/* Whether the answer lists a name. */
+static bool
+lists(pst_catalog *catalog, const char *name)
+{
+	pst_error err = PST_ERROR_INIT;
+	char *text;
+	psti_json *root;
+	bool found = false;
+
+	assert_ok(pst_catalog_databases(catalog, &text, &err), &err);
+	root = parse(text);
+	for (const psti_json *item = psti_json_first(root); item != NULL; item = psti_json_next(item))
+		found = found || strcmp(psti_json_string_value(item), name) == 0;
+	psti_json_free(root);
+	return found;
+}
+
+static void
+without_lists_all_databases_but_the_templates_are_listed(void **state)
+{
+	pst_catalog *catalog = open_plain();
+
+	(void) state;
+	assert_true(lists(catalog, "postgres"));
+	assert_true(lists(catalog, "cat Mixed"));
+	assert_true(lists(catalog, "cat_private"));
+	assert_false(lists(catalog, "template0"));
+	assert_false(lists(catalog, "template1"));
+	assert_false(lists(catalog, "cat_closed"));
+	pst_catalog_close(catalog);
+}
+
+static void
+a_database_without_connect_privilege_is_never_listed(void **state)
+{
+	log_lines lines = {""};
+	pst_catalog *catalog = open_as("cat_reader");
+
+	(void) state;
+	assert_false(lists(catalog, "cat_private"));
+	pst_catalog_close(catalog);
+	catalog = open_with("username", "cat_reader", "database.whitelist", "cat_private", &lines);
+	assert_false(lists(catalog, "cat_private"));
+	assert_contains(lines.text, "cannot be connected to by role \"cat_reader\"");
+	pst_catalog_close(catalog);
+}
+
+static void
+an_allow_list_is_trimmed_exact_and_warns_of_what_is_absent(void **state)
+{
+	log_lines lines = {""};
+	pst_catalog *catalog =
+		open_with("database.whitelist", " ; cat Mixed\t;;Postgres;template1; cat_closed;nope ",
+				  NULL, NULL, &lines);
+	pst_error err = PST_ERROR_INIT;
+	char *text;
+
+	(void) state;
+	assert_ok(pst_catalog_databases(catalog, &text, &err), &err);
+	assert_string_equal(text, "[\"cat Mixed\",\"template1\"]");
+	pst_free(text);
+	assert_contains(lines.text, "\"Postgres\" is in database.whitelist but does not exist");
+	assert_contains(lines.text, "there is \"postgres\"");
+	assert_contains(lines.text, "\"cat_closed\" is in database.whitelist but takes no connections");
+	assert_contains(lines.text, "\"nope\" is in database.whitelist but does not exist");
+	assert_null(strstr(lines.text, "template1"));
+	pst_catalog_close(catalog);
+}
+
+static void
+a_deny_list_shows_all_others_that_can_be_connected_to(void **state)
+{
+	pst_catalog *catalog = open_with("database.denylist", "postgres; absent ;", NULL, NULL, NULL);
+
+	(void) state;
+	assert_false(lists(catalog, "postgres"));
+	assert_true(lists(catalog, "template1"));
+	assert_true(lists(catalog, "cat Mixed"));
+	assert_false(lists(catalog, "template0"));
+	pst_catalog_close(catalog);
+}
+
+static void
+both_lists_are_refused_at_open_and_empty_ones_are_none(void **state)
+{
+	const char *keys[] = {"database.whitelist", "database.blacklist", NULL};
+	const char *both[] = {"a", "b", NULL};
+	pst_error err = PST_ERROR_INIT;
+	pst_catalog *catalog = (pst_catalog *) &err;
+
+	(void) state;
+	assert_fails(pst_catalog_open(keys, both, NULL, &catalog, &err), PST_ERR_INVALID, &err);
+	assert_null(catalog);
+	assert_string_equal(err.sqlstate, "22023");
+	assert_contains(err.message, "database.whitelist and database.blacklist");
+	catalog = open_with("database.whitelist", " ; ;", "database.blacklist", "cat Mixed", NULL);
+	assert_false(lists(catalog, "cat Mixed"));
+	assert_true(lists(catalog, "postgres"));
+	pst_catalog_close(catalog);
+	catalog = open_with("database.whitelist", " ; ;", "database.blacklist", "", NULL);
+	assert_false(lists(catalog, "template1"));
+	pst_catalog_close(catalog);
+}
+
+/* --- schemas and tables ------------------------------------------------------------------ */
+
+static int
+make_tables(void **state)
+{
+	(void) state;
+	live_exec(
+		admin,
+		"CREATE TYPE mood AS ENUM ('sad', 'ok', 'it''s \"x\"');"
+		"CREATE TYPE addr AS (street text, no int, tags text[], m mood);"
+		"CREATE TYPE person AS (name varchar(20), home addr, homes addr[]);"
+		"CREATE DOMAIN posint AS int CONSTRAINT positive CHECK (value > 0);"
+		"CREATE DOMAIN posint2 AS posint NOT NULL;"
+		"CREATE DOMAIN vc10 AS varchar(10);"
+		"CREATE SCHEMA \"Odd.Sch\"\"ema\";"
+		"CREATE TABLE \"Odd.Sch\"\"ema\".\"T a.\"\"b\" (\"A b\" int PRIMARY KEY, \"\xc3\xbc\" "
+		"person);"
+		"COMMENT ON TABLE \"Odd.Sch\"\"ema\".\"T a.\"\"b\" IS 'hi \"there\"';"
+		"COMMENT ON COLUMN \"Odd.Sch\"\"ema\".\"T a.\"\"b\".\"A b\" IS 'it''s a key';"
+		"CREATE TABLE \"Upper\" (a int);"
+		"CREATE TABLE typed (e mood, es mood[], d posint2, v vc10, nn numeric, "
+		"n2 numeric(10,2), n3 numeric(50,2), na numeric(8,3)[], nb numeric[], "
+		"ts timestamptz(3), tz timestamptz, t time, iv interval, c char(4), c1 \"char\", "
+		"bp bpchar, vv varchar, j jsonb, u uuid, iv2 int2vector, r int4range, o oid, "
+		"def text DEFAULT 'x' || 'y', b bytea, f4 real, cl text COLLATE \"C\");"
+		"CREATE TABLE parent (id serial PRIMARY KEY, b text, at timestamptz);"
+		"CREATE UNIQUE INDEX parent_part ON parent (b) WHERE id > 0;"
+		"CREATE UNIQUE INDEX parent_expr ON parent (lower(b));"
+		"CREATE UNIQUE INDEX parent_plain ON parent (at, b);"
+		"CREATE INDEX parent_at ON parent (at);"
+		"CREATE TABLE child (z int) INHERITS (parent);"
+		"CREATE TABLE late (a int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, "
+		"p int REFERENCES parent (id) ON DELETE CASCADE, CONSTRAINT sane CHECK (a > 1));"
+		"CREATE VIEW a_view AS SELECT id, b FROM parent;"
+		"CREATE RULE a_rule AS ON INSERT TO a_view DO INSTEAD NOTHING;"
+		"CREATE MATERIALIZED VIEW mat AS SELECT 1 AS x;"
+		"CREATE FOREIGN DATA WRAPPER no_handler;"
+		"CREATE SERVER nowhere FOREIGN DATA WRAPPER no_handler;"
+		"CREATE FOREIGN TABLE far (a int) SERVER nowhere;"
+		"CREATE TABLE empty ();"
+		"CREATE SEQUENCE a_sequence;"
+		"CREATE TABLE counted (a int); INSERT INTO counted SELECT generate_series(1, 1000);"
+		"ANALYZE counted;"
+		"CREATE UNLOGGED TABLE secured (a int);"
+		"ALTER TABLE secured ENABLE ROW LEVEL SECURITY;"
+		"ALTER TABLE secured FORCE ROW LEVEL SECURITY;"
+		"CREATE FUNCTION noop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';"
+		"CREATE TRIGGER a_trigger BEFORE INSERT ON counted FOR EACH ROW EXECUTE PROCEDURE noop();"
+		"ALTER TABLE counted REPLICA IDENTITY FULL;"
+		"ALTER TABLE parent REPLICA IDENTITY USING INDEX parent_pkey;"
+		"CREATE SCHEMA hidden; CREATE TABLE hidden.t (a int); CREATE ROLE cat_nobody LOGIN;");
+	if (server_version() >= 100000)
+		live_exec(admin,
+				  "CREATE TABLE parted (a int, b text) PARTITION BY RANGE (a, lower(b));"
+				  "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (1, 'a') TO (10, 'a');"
+				  "CREATE TABLE ident (i int GENERATED ALWAYS AS IDENTITY, "
+				  "j int GENERATED BY DEFAULT AS IDENTITY)");
+	if (server_version() >= 120000)
+		live_exec(admin, "CREATE TABLE gen (a int, g int GENERATED ALWAYS AS (a * 2) STORED)");
+	if (server_version() >= 110000)
+		live_exec(admin, "CREATE UNIQUE INDEX parent_incl ON parent (at) INCLUDE (b)");
+	return 0;
+}
+
+static int
+drop_roles(void **state)
+{
+	(void) state;
+	live_exec(admin, "DROP OWNED BY cat_nobody; DROP ROLE cat_nobody");
+	return 0;
+}
+
+static psti_json *
+tables_of(pst_catalog *catalog, const char *schema)
+{
+	pst_error err = PST_ERROR_INIT;
+	char *text;
+
+	assert_ok(pst_catalog_tables(catalog, schema, &text, &err), &err);
+	return parse(text);
+}
+
+static void
+every_kind_of_relation_is_listed_in_order(void **state)
+{
+	pst_catalog *catalog = open_plain();
+	psti_json *all = tables_of(catalog, NULL);
+	const psti_json *previous = NULL;
+
+	(void) state;
+	assert_string_equal(psti_json_text(named(all, "parent"), "kind"), "table");
+	assert_string_equal(psti_json_text(named(all, "a_view"), "kind"), "view");
+	assert_string_equal(psti_json_text(named(all, "mat"), "kind"), "materialized view");
+	assert_string_equal(psti_json_text(named(all, "far"), "kind"), "foreign table");
+	if (server_version() >= 100000)
+	{
+		assert_string_equal(psti_json_text(named(all, "parted"), "kind"), "partitioned table");
+		assert_false(psti_json_bool(named(all, "parted"), "partition", true));
+		assert_true(psti_json_bool(named(all, "parted_1"), "partition", false));
+	}
+	assert_string_equal(psti_json_text(named(all, "T a.\"b"), "qualified"),
+						"\"Odd.Sch\"\"ema\".\"T a.\"\"b\"");
+	assert_string_equal(psti_json_text(named(all, "T a.\"b"), "comment"), "hi \"there\"");
+	assert_int_equal(psti_json_int(named(all, "counted"), "rows", -1), 1000);
+	assert_int_equal(psti_json_int(named(all, "parent"), "rows", -1), -1);
+	for (const psti_json *item = psti_json_first(all); item != NULL; item = psti_json_next(item))
+	{
+		assert_string_not_equal(psti_json_text(item, "schema"), "pg_catalog");
+		assert_string_not_equal(psti_json_text(item, "schema"), "information_schema");
+		if (previous != NULL)
+		{
+			int order = strcmp(psti_json_text(previous, "schema"), psti_json_text(item, "schema"));
+
+			assert_true(order < 0 || (order == 0 && strcmp(psti_json_text(previous, "name"),
+														   psti_json_text(item, "name")) < 0));
+		}
+		previous = item;
+	}
+	psti_json_free(all);
+	pst_catalog_close(catalog);
+}
+
+static void
+a_schema_is_named_letter_by_letter(void **state)
+{
+	pst_catalog *catalog = open_plain();
+	pst_error err = PST_ERROR_INIT;
+	psti_json *odd = tables_of(catalog, "Odd.Sch\"ema");
+	psti_json *system = tables_of(catalog, "pg_catalog");
+	char *text = (char *) &err;
+
+	(void) state;
+	assert_int_equal(psti_json_size(odd), 1);
+	assert_string_equal(psti_json_text(named(system, "pg_class"), "kind"), "table");
+	assert_fails(pst_catalog_tables(catalog, "Public", &text, &err), PST_ERR_NOT_FOUND, &err);
+	assert_null(text);
+	assert_contains(err.message, "schema \"Public\" does not exist");
+	assert_contains(err.hint, "there is \"public\"");
+	psti_json_free(odd);
+	psti_json_free(system);
+	pst_catalog_close(catalog);
+}
+
+static void
+a_role_without_usage_sees_no_schema_and_is_told_the_grant(void **state)
+{
+	pst_catalog *catalog = open_as("cat_nobody");
+	pst_error err = PST_ERROR_INIT;
+	psti_json *all = tables_of(catalog, NULL);
+	psti_json *schemas;
+	char *text;
+
+	(void) state;
+	for (const psti_json *item = psti_json_first(all); item != NULL; item = psti_json_next(item))
+		assert_string_not_equal(psti_json_text(item, "schema"), "hidden");
+	assert_false(psti_json_bool(named(all, "parent"), "readable", true));
+	psti_json_free(all);
+	assert_ok(pst_catalog_schemas(catalog, &text, &err), &err);
+	schemas = parse(text);
+	assert_list(schemas, "public");
+	psti_json_free(schemas);
+	assert_fails(pst_catalog_tables(catalog, "hidden", &text, &err), PST_ERR_PRIVILEGE, &err);
+	assert_string_equal(err.hint, "GRANT USAGE ON SCHEMA hidden TO cat_nobody;");
+	assert_fails(pst_catalog_describe(catalog, "hidden.t", &text, &err), PST_ERR_PRIVILEGE, &err);
+	assert_string_equal(err.table, "hidden.t");
+	/* What a table looks like is no secret in PostgreSQL; what the role may do is told. */
+	all = describe(catalog, "parent");
+	assert_list(psti_json_get(all, "privileges"), "");
+	assert_list(psti_json_get(column(all, "id"), "privileges"), "");
+	psti_json_free(all);
+	pst_catalog_close(catalog);
+}
+
+/* --- describe ---------------------------------------------------------------------------- */
+
+static void
+types_have_their_arrow_and_flink_forms(void **state)
+{
+	static const struct
+	{
+		const char *name, *type, *arrow, *flink;
+	} cases[] = {
+		{"e", "public.mood", "u", "STRING"},
+		{"es", "public.mood[]", "u", "STRING"},
+		{"d", "public.posint2", "i", "INT"},
+		{"v", "public.vc10", "u", "VARCHAR(10)"},
+		{"nn", "numeric", "u", "DECIMAL(38,18)"},
+		{"n2", "numeric(10,2)", "d:10,2", "DECIMAL(10,2)"},
+		{"n3", "numeric(50,2)", "u", "STRING"},
+		{"na", "numeric(8,3)[]", "+l", "ARRAY<DECIMAL(8,3)>"},
+		{"nb", "numeric[]", "+l", "ARRAY<DECIMAL(38,18)>"},
+		{"ts", "timestamp(3) with time zone", "tsu:UTC", "TIMESTAMP_LTZ(3)"},
+		{"tz", "timestamp with time zone", "tsu:UTC", "TIMESTAMP_LTZ(6)"},
+		{"t", "time without time zone", "ttu", "TIME(6)"},
+		{"iv", "interval", "tin", "STRING"},
+		{"c", "character(4)", "u", "CHAR(4)"},
+		{"c1", "\"char\"", "u", "STRING"},
+		{"bp", "bpchar", "u", "STRING"},
+		{"vv", "character varying", "u", "STRING"},
+		{"j", "jsonb", "u", "STRING"},
+		{"u", "uuid", "w:16", "STRING"},
+		{"iv2", "int2vector", "u", "STRING"},
+		{"r", "int4range", "u", "STRING"},
+		{"b", "bytea", "z", "BYTES"},
+		{"f4", "real", "f", "FLOAT"},
+	};
+	pst_catalog *catalog = open_plain();
+	psti_json *typed = describe(catalog, "typed");
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		const psti_json *c = column(typed, cases[i].name);
+
+		assert_string_equal(psti_json_text(c, "type"), cases[i].type);
+		assert_string_equal(psti_json_text(c, "arrow"), cases[i].arrow);
+		assert_string_equal(psti_json_text(c, "flink"), cases[i].flink);
+	}
+	assert_string_equal(psti_json_text(column(typed, "u"), "arrow_extension"), "arrow.uuid");
+	assert_string_equal(psti_json_text(column(typed, "def"), "default"),
+						"('x'::text || 'y'::text)");
+	assert_string_equal(psti_json_text(column(typed, "cl"), "collation"), "pg_catalog.\"C\"");
+	assert_list(psti_json_get(column(typed, "e"), "labels"), "sad,ok,it's \"x\"");
+	assert_list(psti_json_get(psti_json_get(column(typed, "es"), "element"), "labels"),
+				"sad,ok,it's \"x\"");
+	psti_json_free(typed);
+	pst_catalog_close(catalog);
+}
+
+static void
+domains_name_their_base_type_and_checks(void **state)
+{
+	pst_catalog *catalog = open_plain();
+	psti_json *typed = describe(catalog, "typed");
+	const psti_json *d = column(typed, "d");
+	const psti_json *v = column(typed, "v");
+
+	(void) state;
+	assert_string_equal(psti_json_text(d, "base_type"), "integer");
+	assert_string_equal(psti_json_text(psti_json_get(d, "domain"), "name"), "posint2");
+	assert_true(psti_json_bool(psti_json_get(d, "domain"), "not_null", false));
+	assert_string_equal(psti_json_text(v, "base_type"), "character varying(10)");
+	assert_true(psti_json_is_null(psti_json_get(column(typed, "e"), "domain")));
+	psti_json_free(typed);
+	pst_catalog_close(catalog);
+}
+
+static void
+composites_have_their_fields_at_any_depth_in_order(void **state)
+{
+	pst_catalog *catalog = open_plain();
+	psti_json *odd = describe(catalog, "\"Odd.Sch\"\"ema\".\"T a.\"\"b\"");
+	const psti_json *person = column(odd, "\xc3\xbc");
+	const psti_json *fields = psti_json_get(person, "fields");
+	const psti_json *home = named(fields, "home");
+	const psti_json *homes = named(fields, "homes");
+	const psti_json *inner = psti_json_get(psti_json_get(homes, "element"), "fields");
+
+	(void) state;
+	assert_string_equal(psti_json_text(person, "kind"), "composite");
+	assert_int_equal(psti_json_size(fields), 3);
+	assert_string_equal(psti_json_text(psti_json_at(fields, 0), "name"), "name");
+	assert_string_equal(psti_json_text(psti_json_at(fields, 0), "type"), "character varying(20)");
+	assert_int_equal(psti_json_size(psti_json_get(home, "fields")), 4);
+	assert_string_equal(psti_json_text(homes, "kind"), "array");
+	assert_string_equal(psti_json_text(psti_json_at(inner, 2), "type"), "text[]");
+	assert_list(psti_json_get(psti_json_at(inner, 3), "labels"), "sad,ok,it's \"x\"");
+	assert_string_equal(psti_json_text(column(odd, "A b"), "comment"), "it's a key");
+	assert_list(psti_json_get(psti_json_get(odd, "primary_key"), "columns"), "A b");
+	psti_json_free(odd);
+	pst_catalog_close(catalog);
+}
+
+static void
+only_plain_immediate_whole_unique_indexes_are_arbiters(void **state)
+{
+	pst_catalog *catalog = open_plain();
+	psti_json *parent = describe(catalog, "parent");
+	psti_json *late = describe(catalog, "late");
+	const psti_json *indexes = psti_json_get(parent, "indexes");
+
+	(void) state;
+	assert_true(psti_json_bool(named(indexes, "parent_pkey"), "arbiter", false));
+	assert_true(psti_json_bool(named(indexes, "parent_plain"), "arbiter", false));
+	assert_list(psti_json_get(named(indexes, "parent_plain"), "columns"), "at,b");
+	assert_false(psti_json_bool(named(indexes, "parent_part"), "arbiter", true));
+	assert_string_equal(psti_json_text(named(indexes, "parent_part"), "predicate"), "(id > 0)");
+	assert_false(psti_json_bool(named(indexes, "parent_expr"), "arbiter", true));
+	assert_list(psti_json_get(named(indexes, "parent_expr"), "columns"), "lower(b)");
+	assert_false(psti_json_bool(named(indexes, "parent_at"), "arbiter", true));
+	assert_false(
+		psti_json_bool(named(psti_json_get(late, "indexes"), "late_pkey"), "arbiter", true));
+	assert_true(psti_json_bool(psti_json_get(late, "primary_key"), "deferrable", false));
+	if (server_version() >= 110000)
+	{
+		const psti_json *incl = named(indexes, "parent_incl");
+
+		assert_list(psti_json_get(incl, "columns"), "at");
+		assert_list(psti_json_get(incl, "include"), "b");
+		assert_true(psti_json_bool(incl, "arbiter", false));
+	}
+	psti_json_free(parent);
+	psti_json_free(late);
+	pst_catalog_close(catalog);
+}
+
+static void
+keys_checks_inheritance_triggers_and_identity_are_told(void **state)
+{
+	pst_catalog *catalog = open_plain();
+	psti_json *late = describe(catalog, "late");
+	psti_json *parent = describe(catalog, "parent");
+	psti_json *child = describe(catalog, "child");
+	psti_json *counted = describe(catalog, "counted");
+	psti_json *secured = describe(catalog, "secured");
+	psti_json *view = describe(catalog, "a_view");
+	psti_json *far = describe(catalog, "far");
+	const psti_json *fk = psti_json_first(psti_json_get(late, "foreign_keys"));
+
+	(void) state;
+	assert_list(psti_json_get(fk, "columns"), "p");
+	assert_string_equal(psti_json_text(psti_json_get(fk, "references"), "qualified"),
+						"public.parent");
+	assert_list(psti_json_get(psti_json_get(fk, "references"), "columns"), "id");
+	assert_contains(psti_json_text(fk, "definition"), "ON DELETE CASCADE");
+	assert_string_equal(psti_json_text(named(psti_json_get(late, "checks"), "sane"), "definition"),
+						"CHECK ((a > 1))");
+	assert_list(psti_json_get(parent, "inherited_by"), "public.child");
+	assert_list(psti_json_get(child, "inherits"), "public.parent");
+	assert_contains(psti_json_text(column(parent, "id"), "default"), "nextval(");
+	assert_string_equal(psti_json_text(parent, "replica_identity"), "index");
+	assert_string_equal(psti_json_text(parent, "replica_identity_index"), "parent_pkey");
+	assert_string_equal(psti_json_text(counted, "replica_identity"), "full");
+	assert_int_equal(psti_json_int(counted, "rows", -1), 1000);
+	assert_true(psti_json_int(counted, "bytes", -1) >= 8192);
+	assert_true(psti_json_is_null(psti_json_get(parent, "rows")));
+	assert_contains(
+		psti_json_text(named(psti_json_get(counted, "triggers"), "a_trigger"), "definition"),
+		"BEFORE INSERT");
+	assert_string_equal(psti_json_text(secured, "persistence"), "unlogged");
+	assert_true(psti_json_bool(psti_json_get(secured, "row_security"), "enabled", false));
+	/* The role is a superuser, so nothing is held back from it. */
+	assert_false(psti_json_bool(psti_json_get(secured, "row_security"), "active", true));
+	assert_list(psti_json_get(view, "rules"), "a_rule");
+	assert_string_equal(psti_json_text(far, "server"), "nowhere");
+	psti_json_free(late);
+	psti_json_free(parent);
+	psti_json_free(child);
+	psti_json_free(counted);
+	psti_json_free(secured);
+	psti_json_free(view);
+	psti_json_free(far);
+	pst_catalog_close(catalog);
+}
+
+static void
+partitioning_is_told_from_both_sides(void **state)
+{
+	pst_catalog *catalog;
+	psti_json *parted;
+	psti_json *leaf;
+	const psti_json *part;
+
+	(void) state;
+	if (server_version() < 100000)
+		skip();
+	catalog = open_plain();
+	parted = describe(catalog, "parted");
+	leaf = describe(catalog, "parted_1");
+	part = psti_json_get(parted, "partitioning");
+	assert_string_equal(psti_json_text(part, "strategy"), "range");
+	assert_string_equal(psti_json_text(part, "key"), "RANGE (a, lower(b))");
+	assert_string_equal(
+		psti_json_text(named(psti_json_get(part, "partitions"), "parted_1"), "bounds"),
+		"FOR VALUES FROM (1, 'a') TO (10, 'a')");
+	assert_string_equal(psti_json_text(psti_json_get(leaf, "partition_of"), "qualified"),
+						"public.parted");
+	assert_list(psti_json_get(leaf, "inherits"), "");
+	psti_json_free(parted);
+	psti_json_free(leaf);
+	pst_catalog_close(catalog);
+}
+
+static void
+generated_and_identity_columns_are_marked(void **state)
+{
+	pst_catalog *catalog;
+	psti_json *ident;
+
+	(void) state;
+	if (server_version() < 100000)
+		skip();
+	catalog = open_plain();
+	ident = describe(catalog, "ident");
+	assert_string_equal(psti_json_text(column(ident, "i"), "identity"), "always");
+	assert_string_equal(psti_json_text(column(ident, "j"), "identity"), "by default");
+	psti_json_free(ident);
+	if (server_version() >= 120000)
+	{
+		psti_json *gen = describe(catalog, "gen");
+
+		assert_string_equal(psti_json_text(column(gen, "g"), "generated"), "stored");
+		assert_string_equal(psti_json_text(column(gen, "g"), "generation_expression"), "(a * 2)");
+		assert_true(psti_json_is_null(psti_json_get(column(gen, "g"), "default")));
+		assert_true(psti_json_is_null(psti_json_get(column(gen, "a"), "generated")));
+		psti_json_free(gen);
+	}
+	pst_catalog_close(catalog);
+}
+
+static void
+names_are_read_as_regclass_reads_them(void **state)
+{
+	static const struct
+	{
+		const char *given, *qualified;
+	} found[] = {
+		{"PARENT", "public.parent"},		 {"Public.Parent", "public.parent"},
+		{"\"Upper\"", "public.\"Upper\""},	 {" public . parent ", "public.parent"},
+		{"pg_class", "pg_catalog.pg_class"},
+	};
+	static const struct
+	{
+		const char *given;
+		pst_status status;
+		const char *hint;
+	} failing[] = {
+		{"Upper", PST_ERR_NOT_FOUND, "There is public.\"Upper\""},
+		{"public.UPPER", PST_ERR_NOT_FOUND, "There is public.\"Upper\""},
+		{"\"Parent\"", PST_ERR_NOT_FOUND, "There is public.parent"},
+		{"t", PST_ERR_NOT_FOUND, "There is hidden.t"},
+		{"absent", PST_ERR_NOT_FOUND, "Name the schema"},
+		{"a b", PST_ERR_INVALID, "double quotes"},
+		{"", PST_ERR_INVALID, ""},
+		{"\"open", PST_ERR_INVALID, ""},
+		{"a.b.c.d", PST_ERR_INVALID, ""},
+		{"parent_pkey", PST_ERR_SQL, ""},
+		{"a_sequence", PST_ERR_SQL, ""},
+	};
+	pst_catalog *catalog = open_plain();
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++)
+	{
+		psti_json *relation = describe(catalog, found[i].given);
+
+		assert_string_equal(psti_json_text(relation, "qualified"), found[i].qualified);
+		psti_json_free(relation);
+	}
+	for (size_t i = 0; i < sizeof(failing) / sizeof(failing[0]); i++)
+	{
+		pst_error err = PST_ERROR_INIT;
+		char *text = (char *) &err;
+		pst_status status = pst_catalog_describe(catalog, failing[i].given, &text, &err);
+
+		if (status != failing[i].status || strstr(err.hint, failing[i].hint) == NULL)
+			fail_msg("\"%s\": %s %s, hint \"%s\"", failing[i].given, pst_status_name(status),
+					 err.message, err.hint);
+		assert_null(text);
+		assert_string_equal(err.table, failing[i].given);
+	}
+	pst_catalog_close(catalog);
+}
+
+static void
+a_search_path_with_traps_changes_no_answer(void **state)
+{
+	pst_catalog *catalog;
+	psti_json *relation;
+	char *plain;
+	char *trapped;
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	catalog = open_plain();
+	assert_ok(pst_catalog_describe(catalog, "public.typed", &plain, &err), &err);
+	pst_catalog_close(catalog);
+	live_exec(
+		admin,
+		"CREATE SCHEMA trap; CREATE TABLE trap.parent (x int);"
+		"CREATE FUNCTION trap.never(name, name) RETURNS boolean LANGUAGE sql AS 'SELECT false';"
+		"CREATE OPERATOR trap.= (LEFTARG = name, RIGHTARG = name, PROCEDURE = trap.never);"
+		"CREATE FUNCTION trap.never(oid, oid) RETURNS boolean LANGUAGE sql AS 'SELECT false';"
+		"CREATE OPERATOR trap.= (LEFTARG = oid, RIGHTARG = oid, PROCEDURE = trap.never);"
+		"CREATE ROLE cat_trapped LOGIN SUPERUSER;"
+		"ALTER ROLE cat_trapped SET search_path = trap, pg_catalog, public");
+	catalog = open_as("cat_trapped");
+	assert_ok(pst_catalog_describe(catalog, "typed", &trapped, &err), &err);
+	assert_string_equal(plain, trapped);
+	relation = describe(catalog, "parent");
+	assert_string_equal(psti_json_text(relation, "qualified"), "trap.parent");
+	psti_json_free(relation);
+	pst_free(plain);
+	pst_free(trapped);
+	pst_catalog_close(catalog);
+	live_exec(admin, "DROP SCHEMA trap CASCADE; DROP ROLE cat_trapped");
+}
+
+static void
+every_type_of_the_server_can_be_described(void **state)
+{
+	pst_catalog *catalog = open_plain();
+	psti_json *all;
+	long long ntypes;
+
+	(void) state;
+	live_exec(admin,
+			  "CREATE TABLE all_types (); DO $$ DECLARE t record; BEGIN "
+			  "FOR t IN SELECT oid, format_type(oid, NULL) AS name FROM pg_type "
+			  "WHERE typisdefined AND typtype <> 'p' AND typrelid = 0 LOOP "
+			  "BEGIN EXECUTE format('ALTER TABLE all_types ADD COLUMN %%I %%s', 'c' || t.oid, "
+			  "t.name); EXCEPTION WHEN OTHERS THEN NULL; END; END LOOP; END $$");
+	ntypes = live_int(admin, "SELECT count(*) FROM pg_attribute WHERE attrelid = "
+							 "'all_types'::regclass AND attnum > 0");
+	assert_true(ntypes > 100);
+	all = describe(catalog, "all_types");
+	assert_int_equal(psti_json_size(psti_json_get(all, "columns")), ntypes);
+	for (const psti_json *c = psti_json_first(psti_json_get(all, "columns")); c != NULL;
+		 c = psti_json_next(c))
+	{
+		assert_non_null(psti_json_text(c, "flink"));
+		assert_non_null(psti_json_text(c, "arrow"));
+		assert_string_not_equal(psti_json_text(c, "kind"), "pseudo");
+	}
+	psti_json_free(all);
+	live_exec(admin, "DROP TABLE all_types");
+	pst_catalog_close(catalog);
+}
+
+/* --- round trips ------------------------------------------------------------------------- */
+
+/* ReadyForQuery messages of the proxy's first session: one a round trip, the login's included. */
+static int
+count_round_trips(char *report)
+{
+	psti_json *root = parse(report);
+	const psti_json *session = psti_json_first(psti_json_get(root, "sessions"));
+	const char *types = psti_json_text(psti_json_get(session, "server"), "types");
+	int n = 0;
+
+	assert_non_null(types);
+	for (; *types != '\0'; types++)
+		n += *types == 'Z';
+	psti_json_free(root);
+	return n;
+}
+
+static void
+a_schema_of_200_tables_is_described_within_3_round_trips_from_open(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_catalog *catalog;
+	live_proxy proxy;
+	psti_json *all;
+	char *text;
+
+	(void) state;
+	live_exec(admin, "CREATE SCHEMA big; DO $$ BEGIN FOR i IN 1..200 LOOP EXECUTE format("
+					 "'CREATE TABLE big.t%%s (a bigint PRIMARY KEY, b text, c int NOT NULL "
+					 "DEFAULT 1, d numeric(12,2), e timestamptz, f text[], g jsonb, h uuid)', i); "
+					 "END LOOP; END $$");
+	live_proxy_start(&proxy, NULL);
+	catalog = open_with("url", proxy.conninfo, NULL, NULL, NULL);
+	assert_ok(pst_catalog_describe_all(catalog, "big", &text, &err), &err);
+	pst_catalog_close(catalog);
+	assert_true(count_round_trips(live_proxy_stop(&proxy)) <= 3);
+	all = parse(text);
+	assert_int_equal(psti_json_size(all), 200);
+	assert_int_equal(psti_json_size(psti_json_get(named(all, "t77"), "columns")), 8);
+	psti_json_free(all);
+	live_exec(admin, "DROP SCHEMA big CASCADE");
+}
+
+static void
+a_lost_connection_is_opened_anew(void **state)
+{
+	pst_catalog *catalog = open_plain();
+
+	(void) state;
+	live_exec(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+					 "WHERE pid <> pg_backend_pid() AND datname = current_database() "
+					 "AND application_name LIKE 'penstock%%'");
+	assert_true(lists(catalog, "postgres"));
+	pst_catalog_close(catalog);
+}
+
+static void
+listing_tables_waits_for_no_lock(void **state)
+{
+	pst_catalog *catalog = open_plain();
+
+	(void) state;
+	live_exec(admin, "BEGIN; LOCK TABLE parent, typed, counted IN ACCESS EXCLUSIVE MODE");
+	psti_json_free(tables_of(catalog, NULL));
+	live_exec(admin, "ROLLBACK");
+	pst_catalog_close(catalog);
+}
+
+/* --- Flink ------------------------------------------------------------------------------- */
+
+static void
+a_relation_is_a_flink_table_ready_to_paste(void **state)
+{
+	pst_catalog *catalog = open_with("password", "s3cret", NULL, NULL, NULL);
+	pst_error err = PST_ERROR_INIT;
+	char *ddl;
+
+	(void) state;
+	assert_ok(pst_catalog_flink_ddl(catalog, "\"Odd.Sch\"\"ema\".\"T a.\"\"b\"", &ddl, &err), &err);
+	assert_contains(ddl, "CREATE TABLE `T a.\"b` (\n"
+						 "  `A b` INT NOT NULL COMMENT 'it''s a key',\n"
+						 "  `\xc3\xbc` STRING,\n"
+						 "  PRIMARY KEY (`A b`) NOT ENFORCED\n"
+						 ") COMMENT 'hi \"there\"' WITH (\n"
+						 "  'connector' = 'postgres',\n"
+						 "  'url' = 'jdbc:postgresql://localhost:");
+	assert_contains(ddl, "  'table-name' = '\"Odd.Sch\"\"ema\".\"T a.\"\"b\"',\n"
+						 "  'username' = 'postgres'\n);\n");
+	assert_null(strstr(ddl, "s3cret"));
+	pst_free(ddl);
+	assert_fails(pst_catalog_flink_ddl(catalog, "empty", &ddl, &err), PST_ERR_UNSUPPORTED, &err);
+	pst_catalog_close(catalog);
+}
+
+/* --- the run ----------------------------------------------------------------------------- */
+
+static int
+begin(void **state)
+{
+	if (live_make_database(state) != 0)
+		return -1;
+	admin = live_connect("");
+	live_exec(admin, "SET client_min_messages = error");
+	return make_databases(state) != 0 || make_tables(state) != 0 ? -1 : 0;
+}
+
+static int
+end(void **state)
+{
+	drop_databases(state);
+	drop_roles(state);
+	PQfinish(admin);
+	return live_drop_database(state);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_lists_all_databases_but_the_templates_are_listed),
+		cmocka_unit_test(a_database_without_connect_privilege_is_never_listed),
+		cmocka_unit_test(an_allow_list_is_trimmed_exact_and_warns_of_what_is_absent),
+		cmocka_unit_test(a_deny_list_shows_all_others_that_can_be_connected_to),
+		cmocka_unit_test(both_lists_are_refused_at_open_and_empty_ones_are_none),
+		cmocka_unit_test(every_kind_of_relation_is_listed_in_order),
+		cmocka_unit_test(a_schema_is_named_letter_by_letter),
+		cmocka_unit_test(a_role_without_usage_sees_no_schema_and_is_told_the_grant),
+		cmocka_unit_test(types_have_their_arrow_and_flink_forms),
+		cmocka_unit_test(domains_name_their_base_type_and_checks),
+		cmocka_unit_test(composites_have_their_fields_at_any_depth_in_order),
+		cmocka_unit_test(only_plain_immediate_whole_unique_indexes_are_arbiters),
+		cmocka_unit_test(keys_checks_inheritance_triggers_and_identity_are_told),
+		cmocka_unit_test(partitioning_is_told_from_both_sides),
+		cmocka_unit_test(generated_and_identity_columns_are_marked),
+		cmocka_unit_test(names_are_read_as_regclass_reads_them),
+		cmocka_unit_test(a_search_path_with_traps_changes_no_answer),
+		cmocka_unit_test(every_type_of_the_server_can_be_described),
+		cmocka_unit_test(a_schema_of_200_tables_is_described_within_3_round_trips_from_open),
+		cmocka_unit_test(a_lost_connection_is_opened_anew),
+		cmocka_unit_test(listing_tables_waits_for_no_lock),
+		cmocka_unit_test(a_relation_is_a_flink_table_ready_to_paste),
+	};
+
+	return cmocka_run_group_tests(tests, begin, end);
+}

@@ -1,0 +1,329 @@
+/* sink_field.c - encoded fields as texts: for errors that name a row, and for skipped rows. */
+#include "sink.h"
+
+#include <string.h>
+
+#include "bytes.h"
+#include "json.h"
+#include "pgnumeric.h"
+#include "pgtext.h"
+
+/* --- one field ------------------------------------------------------------------------------ */
+
+static size_t
+text_bool(const char *data, char *out)
+{
+	return psti_text_bool(data[0] != 0, out);
+}
+
+static size_t
+text_int2(const char *data, char *out)
+{
+	return psti_text_int64((int16_t) psti_get16(data), out);
+}
+
+static size_t
+text_int4(const char *data, char *out)
+{
+	return psti_text_int64((int32_t) psti_get32(data), out);
+}
+
+static size_t
+text_int8(const char *data, char *out)
+{
+	return psti_text_int64((int64_t) psti_get64(data), out);
+}
+
+static size_t
+text_float4(const char *data, char *out)
+{
+	uint32_t bits = psti_get32(data);
+	float value;
+
+	memcpy(&value, &bits, 4);
+	return psti_text_float4(value, out);
+}
+
+static size_t
+text_float8(const char *data, char *out)
+{
+	uint64_t bits = psti_get64(data);
+	double value;
+
+	memcpy(&value, &bits, 8);
+	return psti_text_float8(value, out);
+}
+
+static size_t
+text_date(const char *data, char *out)
+{
+	return psti_text_date((int32_t) psti_get32(data), out);
+}
+
+static size_t
+text_time(const char *data, char *out)
+{
+	return psti_text_time((int64_t) psti_get64(data), out);
+}
+
+static size_t
+text_timestamp(const char *data, char *out)
+{
+	return psti_text_timestamp((int64_t) psti_get64(data), false, out);
+}
+
+static size_t
+text_timestamptz(const char *data, char *out)
+{
+	return psti_text_timestamp((int64_t) psti_get64(data), true, out);
+}
+
+static size_t
+text_interval(const char *data, char *out)
+{
+	return psti_text_interval((int64_t) psti_get64(data), (int32_t) psti_get32(data + 8),
+							  (int32_t) psti_get32(data + 12), out);
+}
+
+static size_t
+text_uuid(const char *data, char *out)
+{
+	return psti_text_uuid((const uint8_t *) data, out);
+}
+
+/* Types whose binary form has a fixed length. */
+static const struct
+{
+	Oid oid;
+	int32_t nbytes;
+	size_t (*text)(const char *data, char *out);
+} fixed_types[] = {
+	{16, 1, text_bool},			 {20, 8, text_int8},		{21, 2, text_int2},
+	{23, 4, text_int4},			 {700, 4, text_float4},		{701, 8, text_float8},
+	{1082, 4, text_date},		 {1083, 8, text_time},		{1114, 8, text_timestamp},
+	{1184, 8, text_timestamptz}, {1186, 16, text_interval}, {2950, 16, text_uuid},
+};
+
+static bool
+is_text_type(const psti_type *type)
+{
+	static const Oid texts[] = {19, 25, 114, 1042, 1043};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+	{
+		if (type->base == texts[i])
+			return true;
+	}
+	return type->typtype == 'e';
+}
+
+void
+psti_field_text(const psti_sink_column *column, const char *data, int32_t nbytes, psti_buf *out)
+{
+	const psti_type *type = &column->target->type;
+
+	if (column->text || is_text_type(type))
+	{
+		psti_buf_append(out, data, (size_t) nbytes);
+		return;
+	}
+	if (type->base == 3802 && nbytes > 0) /* jsonb: a version byte first */
+	{
+		psti_buf_append(out, data + 1, (size_t) nbytes - 1);
+		return;
+	}
+	if (type->base == 1700 &&
+		psti_numeric_to_text((const uint8_t *) data, (size_t) nbytes, out) != PSTI_NUMERIC_BAD)
+		return;
+	for (size_t i = 0; i < sizeof(fixed_types) / sizeof(fixed_types[0]); i++)
+	{
+		char *at;
+
+		if (fixed_types[i].oid != type->base || fixed_types[i].nbytes != nbytes)
+			continue;
+		at = psti_buf_reserve(out, PSTI_TEXT_MAX);
+		if (at != NULL)
+			out->len += fixed_types[i].text(data, at);
+		return;
+	}
+	psti_text_bytea((const uint8_t *) data, (size_t) nbytes, out);
+}
+
+/* --- walking a row --------------------------------------------------------------------------- */
+
+/* The fields of a row one after the other, whichever form it has. */
+typedef struct cursor
+{
+	const psti_sink_plan *plan;
+	const char *at; /* the next field */
+	const char *end;
+	size_t left; /* fields still there */
+	bool line;	 /* of COPY's text format */
+} cursor;
+
+static cursor
+cursor_new(const psti_sink_plan *plan, bool line, const char *tuple, size_t nbytes)
+{
+	cursor walk = {plan, tuple, tuple == NULL ? NULL : tuple + nbytes, plan->ncolumns, line};
+
+	if (tuple == NULL)
+		walk.left = 0;
+	else if (!line)
+	{
+		walk.left = psti_get16(tuple);
+		walk.at += 2;
+	}
+	return walk;
+}
+
+static void
+unescape(const char *data, size_t n, psti_buf *out)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		char c = data[i];
+
+		if (c == '\\' && i + 1 < n)
+		{
+			c = data[++i];
+			c = c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : c;
+		}
+		psti_buf_putc(out, c);
+	}
+}
+
+/*
+ * Appends the next field's text. PST_OK, PST_AGAIN for NULL, PST_ERR_STATE for an unchanged one,
+ * PST_END after the last.
+ */
+static pst_status
+cursor_next(cursor *walk, size_t c, psti_buf *out)
+{
+	if (walk->left == 0 || walk->at >= walk->end)
+		return PST_END;
+	walk->left--;
+	if (walk->line)
+	{
+		const char *from = walk->at;
+		size_t n = 0;
+
+		while (from + n < walk->end && from[n] != '\t' && from[n] != '\n')
+			n++;
+		walk->at = from + n + 1;
+		if (n == 2 && from[0] == '\\' && from[1] == 'N')
+			return PST_AGAIN;
+		unescape(from, n, out);
+		return PST_OK;
+	}
+	else
+	{
+		int32_t n = (int32_t) psti_get32(walk->at);
+		const char *data = walk->at + 4;
+
+		walk->at = data + (n > 0 ? n : 0);
+		if (n == PSTI_FIELD_NULL)
+			return PST_AGAIN;
+		if (n == PSTI_FIELD_UNCHANGED)
+			return PST_ERR_STATE;
+		psti_field_text(&walk->plan->columns[c], data, n, out);
+		return PST_OK;
+	}
+}
+
+void
+psti_line_tuple(const psti_sink_plan *plan, const char *line, size_t nbytes, psti_buf *out)
+{
+	cursor walk = cursor_new(plan, true, line, nbytes);
+
+	psti_buf_int16(out, (int16_t) plan->ncolumns);
+	for (size_t c = 0; c < plan->ncolumns; c++)
+	{
+		size_t at = out->len;
+		pst_status got;
+
+		psti_buf_int32(out, PSTI_FIELD_NULL);
+		got = cursor_next(&walk, c, out);
+		if (got == PST_OK && !out->failed)
+			psti_buf_int32_at(out, at, (int32_t) (out->len - at - 4));
+	}
+}
+
+/* --- names and lines ------------------------------------------------------------------------- */
+
+void
+psti_row_name(const psti_sink_plan *plan, bool line, const char *tuple, size_t nbytes,
+			  int64_t number, pst_error *err)
+{
+	cursor walk = cursor_new(plan, line, tuple, nbytes);
+	psti_buf key = PSTI_BUF_INIT;
+
+	err->row = number;
+	if (err->table[0] == '\0')
+	{
+		PSTI_ERROR_SET(err, schema, plan->relation->schema);
+		PSTI_ERROR_SET(err, table, plan->relation->name);
+	}
+	for (size_t c = 0; c < plan->nnamed; c++)
+		psti_buf_printf(&key, "%s%s", c == 0 ? "(" : ", ", plan->columns[c].target->name);
+	for (size_t c = 0; c < plan->nnamed; c++)
+	{
+		psti_buf_puts(&key, c == 0 ? ")=(" : ", ");
+		if (cursor_next(&walk, c, &key) != PST_OK)
+			psti_buf_puts(&key, "NULL");
+	}
+	if (plan->nnamed > 0)
+		psti_buf_putc(&key, ')');
+	if (!key.failed && key.data != NULL)
+		PSTI_ERROR_SET(err, key, key.data);
+	psti_buf_free(&key);
+}
+
+static void
+put_member(psti_buf *out, const char *name, const char *value)
+{
+	if (value == NULL || value[0] == '\0')
+		return;
+	psti_buf_printf(out, ",\"%s\":", name);
+	psti_json_put_string(out, value);
+}
+
+void
+psti_row_json(const psti_sink_plan *plan, bool line, const char *tuple, size_t nbytes,
+			  const pst_error *why, psti_buf *out)
+{
+	cursor walk = cursor_new(plan, line, tuple, nbytes);
+	psti_buf value = PSTI_BUF_INIT;
+	const char *comma = "";
+
+	psti_buf_printf(out, "{\"row\":%lld,\"table\":", (long long) why->row);
+	psti_json_put_string(out, plan->relation->qualified);
+	put_member(out, "key", why->key);
+	put_member(out, "sqlstate", why->sqlstate);
+	put_member(out, "message", why->message);
+	put_member(out, "detail", why->detail);
+	put_member(out, "column", why->column);
+	put_member(out, "constraint", why->constraint);
+	psti_buf_puts(out, ",\"values\":{");
+	for (size_t c = 0; c < plan->ncolumns; c++)
+	{
+		pst_status got;
+
+		psti_buf_reset(&value);
+		got = cursor_next(&walk, c, &value);
+		if (got == PST_END)
+			break;
+		if (got == PST_ERR_STATE)
+			continue;
+		psti_buf_puts(out, comma);
+		comma = ",";
+		psti_json_put_string(out, plan->columns[c].target->name);
+		psti_buf_putc(out, ':');
+		if (got == PST_AGAIN)
+			psti_buf_puts(out, "null");
+		else
+			psti_json_put_string(out, value.data == NULL ? "" : value.data);
+	}
+	psti_buf_puts(out, "}}\n");
+	out->failed = out->failed || value.failed;
+	psti_buf_free(&value);
+}

@@ -1,0 +1,1094 @@
+/* sink_test.c - what rows become in the target: one test for each rule of writing. */
+#include "test.h"
+
+#include <unistd.h>
+
+#include "live.h"
+#include "rows.h"
+
+static PGconn *admin;
+
+static int
+setup(void **state)
+{
+	if (live_make_database(state) != 0)
+		return -1;
+	admin = live_connect("");
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	PQfinish(admin);
+	return live_drop_database(state);
+}
+
+/* --- helpers ------------------------------------------------------------------------------- */
+
+#define MAX_OPTIONS 16
+
+/* options: "key=value" separated by ';'. */
+static pst_status
+open_sink(const char *options, const struct ArrowSchema *schema, pst_sink **sink, pst_error *err)
+{
+	const char *keys[MAX_OPTIONS] = {0};
+	const char *values[MAX_OPTIONS] = {0};
+	char *copy = strdup(options);
+	char *save = NULL;
+	int n = 0;
+	pst_status status;
+
+	for (char *part = strtok_r(copy, ";", &save); part != NULL; part = strtok_r(NULL, ";", &save))
+	{
+		char *equals = strchr(part, '=');
+
+		*equals = '\0';
+		keys[n] = part;
+		values[n++] = equals + 1;
+	}
+	status = pst_sink_open(keys, values, schema, NULL, sink, err);
+	free(copy);
+	return status;
+}
+
+static pst_sink *
+opened(const char *options, const char *columns)
+{
+	struct ArrowSchema schema;
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink = NULL;
+
+	rows_schema(&schema, columns);
+	assert_ok(open_sink(options, &schema, &sink, &err), &err);
+	schema.release(&schema);
+	return sink;
+}
+
+static void
+refused(const char *options, const char *columns, pst_status want, pst_error *err)
+{
+	struct ArrowSchema schema;
+	pst_sink *sink = NULL;
+
+	rows_schema(&schema, columns);
+	*err = (pst_error) PST_ERROR_INIT;
+	assert_fails(open_sink(options, &schema, &sink, err), want, err);
+	assert_null(sink);
+	schema.release(&schema);
+}
+
+/* Opens, writes, closes. */
+#define write_rows(options, columns, ...)                                                          \
+	do                                                                                             \
+	{                                                                                              \
+		pst_error write_err = PST_ERROR_INIT;                                                      \
+		pst_sink *write_sink = opened(options, columns);                                           \
+		rows write_r;                                                                              \
+		rows_make(&write_r, columns, __VA_ARGS__, NULL);                                           \
+		assert_ok(pst_sink_write_changes(write_sink, &write_r.batch, &write_err), &write_err);     \
+		assert_ok(pst_sink_close(write_sink, &write_err), &write_err);                             \
+		rows_free(&write_r);                                                                       \
+	} while (0)
+
+#define add_rows(sink, columns, ...)                                                               \
+	do                                                                                             \
+	{                                                                                              \
+		pst_error write_err = PST_ERROR_INIT;                                                      \
+		rows write_r;                                                                              \
+		rows_make(&write_r, columns, __VA_ARGS__, NULL);                                           \
+		assert_ok(pst_sink_write_changes(sink, &write_r.batch, &write_err), &write_err);           \
+		rows_free(&write_r);                                                                       \
+	} while (0)
+
+/* The table as lines of its rows, ordered by themselves. */
+static void
+table_is(const char *table, const char *want)
+{
+	char *got = live_value(admin,
+						   "SELECT coalesce(string_agg(x, ' ' ORDER BY x), '') FROM (SELECT "
+						   "t::text FROM %s t) AS s(x)",
+						   table);
+
+	assert_string_equal(got, want);
+	free(got);
+}
+
+/* The three ways in which a lot by key travels; the rules hold in each. */
+static const char *const methods[] = {"sink.method=unnest", "sink.method=copy"};
+#define NMETHODS 2
+
+static const char *
+with(const char *options, const char *more)
+{
+	static char text[512];
+
+	snprintf(text, sizeof(text), "%s;%s", options, more);
+	return text;
+}
+
+/* --- changes of one key ---------------------------------------------------------------------- */
+
+static void
+the_last_of_duplicate_keys_in_a_batch_wins(void **state)
+{
+	(void) state;
+	for (int m = 0; m < NMETHODS; m++)
+	{
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, v text); "
+						 "INSERT INTO t VALUES (2, 'old')");
+		write_rows(with("table-name=t", methods[m]), "id:l,v:u", "1|a", "2|b", "1|c", "3|~", "2|d");
+		table_is("t", "(1,c) (2,d) (3,)");
+	}
+}
+
+static void
+delete_and_insert_of_a_key_in_one_batch_is_a_fresh_row(void **state)
+{
+	(void) state;
+	for (int m = 0; m < NMETHODS; m++)
+	{
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, v text, "
+						 "n int DEFAULT 7); INSERT INTO t VALUES (1, 'old', 1), (2, 'old', 2), "
+						 "(3, 'old', 3)");
+		write_rows(with("table-name=t;sink.mode=changelog", methods[m]), "id:l,v:u", "-D 1|~",
+				   "+I 1|new", "+I 2|kept", "+I 3|x", "-D 3|x", "+I 4|y", "-D 4|y");
+		table_is("t", "(1,new,7) (2,kept,2)");
+	}
+}
+
+static void
+changes_are_merged_column_by_column(void **state)
+{
+	(void) state;
+	for (int m = 0; m < NMETHODS; m++)
+	{
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, big text "
+						 "NOT NULL, small int); INSERT INTO t VALUES (1, 'big', 1), (2, 'big', 2)");
+		write_rows(with("table-name=t;sink.mode=changelog", methods[m]), "id:l,big:u,small:i",
+				   "+U 1|new|5", "+U 1|=|6", "+U 2|=|9", "+I 3|three|3", "+U 3|=|4");
+		table_is("t", "(1,new,6) (2,big,9) (3,three,4)");
+	}
+}
+
+static void
+a_key_change_moves_the_row_and_keeps_what_it_does_not_carry(void **state)
+{
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, big text, "
+					 "small int); INSERT INTO t VALUES (1, 'big', 1), (5, 'five', 5)");
+	write_rows("table-name=t;sink.mode=changelog", "id:l,big:u,small:i", "-U 1|~|~", "+U 2|=|7",
+			   "-U 5|five|5", "+U 6|six|6");
+	table_is("t", "(2,big,7) (6,six,6)");
+	/* Once more, as after a lost acknowledgement: nothing is lost. */
+	write_rows("table-name=t;sink.mode=changelog", "id:l,big:u,small:i", "-U 1|~|~", "+U 2|=|7");
+	table_is("t", "(2,big,7) (6,six,6)");
+	/* Columns that are not given stay with the row. */
+	write_rows("table-name=t;sink.mode=changelog", "id:l,small:i", "-U 2|7", "+U 3|8");
+	table_is("t", "(3,big,8) (6,six,6)");
+}
+
+static void
+an_update_of_two_rows_with_one_key_keeps_other_columns(void **state)
+{
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, v text, n int "
+					 "DEFAULT 7); INSERT INTO t VALUES (1, 'old', 1)");
+	write_rows("table-name=t;sink.mode=changelog", "id:l,v:u", "-U 1|old", "+U 1|new");
+	table_is("t", "(1,new,1)");
+}
+
+static void
+all_columns_may_be_the_key(void **state)
+{
+	(void) state;
+	for (int m = 0; m < NMETHODS; m++)
+	{
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (a int, b text, PRIMARY KEY (a, "
+						 "b)); INSERT INTO t VALUES (1, 'x')");
+		write_rows(with("table-name=t", methods[m]), "b:u,a:i", "x|1", "y|1", "y|1");
+		table_is("t", "(1,x) (1,y)");
+	}
+}
+
+static void
+keys_that_only_the_server_knows_equal_meet_in_arrival_order(void **state)
+{
+	(void) state;
+	live_exec(admin,
+			  "DROP TABLE IF EXISTS t; CREATE TABLE t (id numeric(6,2) PRIMARY KEY, v text)");
+	/* 1.001 and 1.004 are both 1.00 in the column. */
+	write_rows("table-name=t;sink.mode=changelog", "id:d:10,3,v:u", "1.001|a", "1.004|b", "-D 2|~",
+			   "+I 2.001|x", "-D 2.00|~");
+	table_is("t", "(1.00,b)");
+	live_exec(admin, "DROP TABLE t; CREATE TABLE t (id jsonb PRIMARY KEY, v text)");
+	write_rows("table-name=t", "id:u,v:u", "{\"a\":1,\"b\":2}|first", "{\"b\":2, \"a\":1}|second");
+	table_is("t", "(\"{\"\"a\"\": 1, \"\"b\"\": 2}\",second)");
+	live_exec(admin, "DROP TABLE t; CREATE TABLE t (id float8 PRIMARY KEY, v text)");
+	write_rows("table-name=t", "id:g,v:u", "0|plus", "-0.0|minus");
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM t WHERE id = 0 AND v = 'minus'"), 1);
+	live_exec(admin, "DROP TABLE t; CREATE TABLE t (id varchar(3) PRIMARY KEY, v text)");
+	write_rows("table-name=t", "id:u,v:u", "abc |one", "abc  |two");
+	table_is("t", "(abc,two)");
+}
+
+static void
+blanks_at_the_end_of_char_keys_do_not_count(void **state)
+{
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id char(5) PRIMARY KEY, v text)");
+	write_rows("table-name=t;sink.mode=changelog", "id:u,v:u", "a|1", "a  |2", "-D b |x", "b|3");
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM t"), 2);
+	assert_int_equal(live_int(admin, "SELECT v::int FROM t WHERE id = 'a'"), 2);
+}
+
+static void
+integer_and_uuid_keys_that_come_as_text_are_one_key(void **state)
+{
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, u uuid, v text, PRIMARY KEY "
+					 "(id, u))");
+	write_rows("table-name=t;sink.mode=changelog", "id:u,u:u,v:u",
+			   "1|00000000-0000-0000-0000-00000000000a|a",
+			   "01|{0000000000000000000000000000000A}|b",
+			   "-D +1|0000-0000-0000-0000-0000-0000-0000-000a|~",
+			   " 1 |00000000-0000-0000-0000-00000000000A|c");
+	table_is("t", "(1,00000000-0000-0000-0000-00000000000a,c)");
+}
+
+static void
+a_null_in_a_key_names_the_row(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	rows r;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint UNIQUE, v text)");
+	sink = opened("table-name=t;sink.key=id", "id:l,v:u");
+	rows_make(&r, "id:l,v:u", "1|a", "~|b", "3|c", NULL);
+	assert_fails(pst_sink_write(sink, &r.batch.array, NULL, &err), PST_ERR_CONSTRAINT, &err);
+	assert_int_equal(err.row, 1);
+	assert_string_equal(err.column, "id");
+	assert_string_equal(err.sqlstate, "23502");
+	/* The row before it can still be written. */
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,a)");
+	rows_free(&r);
+}
+
+/* --- columns --------------------------------------------------------------------------------- */
+
+static void
+columns_match_by_name_in_any_order_and_the_others_keep_their_values(void **state)
+{
+	(void) state;
+	for (int m = 0; m < NMETHODS; m++)
+	{
+		live_exec(admin,
+				  "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, v text, "
+				  "n int DEFAULT 7, \"Odd \"\"n\" text); INSERT INTO t VALUES (1, 'a', 1, 'k')");
+		write_rows(with("table-name=t", methods[m]), "Odd \"n:u,id:l", "x|1", "y|2");
+		table_is("t", "(1,a,1,x) (2,,7,y)");
+	}
+}
+
+static void
+a_missing_not_null_column_keeps_its_present_value(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	rows r;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, v text, "
+					 "must int NOT NULL); INSERT INTO t VALUES (1, 'a', 1)");
+	write_rows("table-name=t", "id:l,v:u", "1|b");
+	table_is("t", "(1,b,1)");
+	sink = opened("table-name=t", "id:l,v:u");
+	rows_make(&r, "id:l,v:u", "1|c", "2|d", NULL);
+	assert_ok(pst_sink_write(sink, &r.batch.array, NULL, &err), &err);
+	assert_fails(pst_sink_flush(sink, &err), PST_ERR_CONSTRAINT, &err);
+	assert_string_equal(err.column, "must");
+	assert_string_equal(err.key, "(id)=(2)");
+	pst_sink_discard(sink, NULL);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,b,1)");
+	rows_free(&r);
+}
+
+static void
+generated_columns_are_refused_by_name(void **state)
+{
+	pst_error err;
+
+	(void) state;
+	if (PQserverVersion(admin) < 120000)
+		skip();
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, twice bigint "
+					 "GENERATED ALWAYS AS (id * 2) STORED)");
+	refused("table-name=t", "id:l,twice:l", PST_ERR_SQL, &err);
+	assert_string_equal(err.column, "twice");
+	write_rows("table-name=t", "id:l", "4");
+	table_is("t", "(4,8)");
+}
+
+static void
+identity_columns_take_the_given_value(void **state)
+{
+	(void) state;
+	if (PQserverVersion(admin) < 100000)
+		skip();
+	for (int m = 0; m < NMETHODS; m++)
+	{
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint GENERATED ALWAYS AS "
+						 "IDENTITY PRIMARY KEY, v text)");
+		write_rows(with("table-name=t", methods[m]), "id:l,v:u", "10|a", "11|b");
+		write_rows(with("table-name=t", methods[m]), "id:l,v:u", "10|c");
+		write_rows("table-name=t;sink.mode=append", "id:l,v:u", "12|d");
+		write_rows("table-name=t;sink.mode=append;sink.method=unnest", "id:l,v:u", "13|e");
+		write_rows("table-name=t;sink.mode=append", "v:u", "f");
+		table_is("t", "(1,f) (10,c) (11,b) (12,d) (13,e)");
+	}
+}
+
+static void
+unknown_columns_are_refused_with_the_near_name(void **state)
+{
+	pst_error err;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, name text)");
+	refused("table-name=t", "id:l,Name:u", PST_ERR_NOT_FOUND, &err);
+	assert_string_equal(err.column, "Name");
+	assert_contains(err.hint, "\"name\"");
+}
+
+/* --- types ----------------------------------------------------------------------------------- */
+
+static void
+text_goes_into_any_type_by_the_servers_input_function(void **state)
+{
+	static const char *const options[] = {
+		"table-name=t;sink.method=unnest", "table-name=t;sink.method=copy",
+		"table-name=t;sink.mode=append", "table-name=t;sink.mode=append;sink.method=unnest"};
+
+	(void) state;
+	live_exec(admin, "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (a int, b text); "
+					 "CREATE DOMAIN positive AS int CHECK (VALUE > 0)");
+	for (int o = 0; o < 4; o++)
+	{
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, u uuid, j "
+						 "jsonb, e mood, i inet, a int[], p pair, d positive, n numeric(5,2), r "
+						 "regclass, c \"char\", x xml)");
+		write_rows(options[o], "id:l,u:u,j:u,e:u,i:u,a:u,p:u,d:u,n:u,r:u,c:u,x:u",
+				   "1|00000000-0000-0000-0000-000000000001|{\"a\": 1}|ok|1.2.3.4|{1,NULL,3}|(1,x "
+				   "y)|5|1.5|pg_class|z|<a/>",
+				   "2|~|~|~|~|~|~|~|~|1|~|~", "3|~|~|sad|~|{}|~|~|NaN|-|~|~");
+		table_is("t", "(1,00000000-0000-0000-0000-000000000001,\"{\"\"a\"\": "
+					  "1}\",ok,1.2.3.4,\"{1,NULL,3}\",\"(1,\"\"x y\"\")\",5,1.50,pg_class,z,<a/>) "
+					  "(2,,,,,,,,,1,,) (3,,,sad,,{},,,NaN,-,,)");
+	}
+	live_exec(admin, "DROP TABLE t; DROP TYPE mood, pair; DROP DOMAIN positive");
+}
+
+static void
+a_value_that_a_typmod_would_cut_is_refused_with_key_and_column(void **state)
+{
+	static const char *const options[] = {
+		"table-name=t;sink.method=unnest", "table-name=t;sink.method=copy",
+		"table-name=t;sink.mode=append", "table-name=t;sink.mode=append;sink.method=unnest"};
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, v varchar(3), "
+					 "n numeric(4,2), m int)");
+	for (int o = 0; o < 4; o++)
+	{
+		static const char *const bad[] = {"7|abcd|1|1", "7|abc|123.4|1", "7|abc|1|x"};
+		static const char *const columns[] = {"v", "n", "m"};
+
+		for (int b = 0; b < 3; b++)
+		{
+			pst_error err = PST_ERROR_INIT;
+			pst_sink *sink = opened(options[o], "id:l,v:u,n:u,m:u");
+			rows r;
+
+			rows_make(&r, "id:l,v:u,n:u,m:u", "1|a|1|1", "9|b|2|2", bad[b], "8|c|3|3", NULL);
+			assert_ok(pst_sink_write(sink, &r.batch.array, NULL, &err), &err);
+			assert_fails(pst_sink_flush(sink, &err), PST_ERR_DATA, &err);
+			assert_string_equal(err.column, columns[b]);
+			assert_string_equal(err.key, "(id)=(7)");
+			assert_int_equal(err.row, 2);
+			assert_string_equal(err.table, "t");
+			/* Closing tells of the rows, and nothing was written. */
+			assert_fails(pst_sink_close(sink, &err), PST_ERR_DATA, &err);
+			assert_contains(err.message, "4 buffered rows");
+			rows_free(&r);
+		}
+	}
+	table_is("t", "");
+}
+
+static void
+lists_become_arrays(void **state)
+{
+	static const char *const options[] = {
+		"table-name=t;sink.method=unnest", "table-name=t;sink.method=copy",
+		"table-name=t;sink.mode=append", "table-name=t;sink.mode=append;sink.method=unnest"};
+
+	(void) state;
+	for (int o = 0; o < 4; o++)
+	{
+		live_exec(admin,
+				  "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, a text[])");
+		write_rows(options[o], "id:l,a:L", "1|x ~ z", "2|", "3|~");
+		table_is("t", "(1,\"{x,NULL,z}\") (2,{}) (3,)");
+	}
+}
+
+/* --- targets ----------------------------------------------------------------------------------- */
+
+static void
+partitioned_targets_take_rows_by_every_method(void **state)
+{
+	(void) state;
+	if (PQserverVersion(admin) < 110000)
+		skip();
+	for (int m = 0; m < NMETHODS; m++)
+	{
+		live_exec(admin,
+				  "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, v text) "
+				  "PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM "
+				  "(0) TO (10); CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20)");
+		write_rows(with("table-name=t;sink.mode=changelog", methods[m]), "id:l,v:u", "1|a", "11|b",
+				   "2|c");
+		write_rows(with("table-name=t;sink.mode=changelog", methods[m]), "id:l,v:u", "11|d",
+				   "-D 2|~");
+		write_rows("table-name=t;sink.mode=append", "id:l,v:u", "12|e");
+		table_is("t", "(1,a) (11,d) (12,e)");
+	}
+}
+
+static void
+views_rules_and_row_security_take_rows_by_insert(void **state)
+{
+	(void) state;
+	live_exec(admin,
+			  "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint, v text); CREATE VIEW simple AS "
+			  "SELECT * FROM t; CREATE VIEW odd AS SELECT id, v || '!' AS v FROM t; CREATE "
+			  "FUNCTION odd_in() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO t VALUES "
+			  "(NEW.id + 100, NEW.v); RETURN NEW; END'; CREATE TRIGGER i INSTEAD OF INSERT ON odd "
+			  "FOR EACH ROW EXECUTE PROCEDURE odd_in(); CREATE TABLE ruled (id bigint, v text); "
+			  "CREATE RULE r AS ON INSERT TO ruled DO INSTEAD INSERT INTO t VALUES (NEW.id + 200, "
+			  "NEW.v)");
+	write_rows("table-name=simple", "id:l,v:u", "1|a");
+	write_rows("table-name=odd", "id:l,v:u", "2|b");
+	write_rows("table-name=ruled;sink.mode=append", "id:l,v:u", "3|c");
+	table_is("t", "(1,a) (102,b) (203,c)");
+	live_exec(admin, "DROP ROLE IF EXISTS sink_guest; CREATE ROLE sink_guest LOGIN; GRANT ALL ON t "
+					 "TO sink_guest; ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t "
+					 "USING (true) WITH CHECK (id < 10)");
+	write_rows("table-name=t;username=sink_guest", "id:l,v:u", "4|d");
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM t WHERE id = 4"), 1);
+	live_exec(admin, "DROP VIEW simple, odd; DROP TABLE ruled; DROP TABLE t; DROP ROLE sink_guest");
+}
+
+static void
+triggers_see_every_row(void **state)
+{
+	(void) state;
+	live_exec(admin,
+			  "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, v text); CREATE "
+			  "FUNCTION upper_v() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.v := "
+			  "upper(NEW.v); RETURN NEW; END'; CREATE TRIGGER u BEFORE INSERT OR UPDATE ON t "
+			  "FOR EACH ROW EXECUTE PROCEDURE upper_v()");
+	write_rows("table-name=t", "id:l,v:u", "1|a", "2|b");
+	write_rows("table-name=t;sink.mode=append", "id:l,v:u", "3|c");
+	table_is("t", "(1,A) (2,B) (3,C)");
+}
+
+static void
+a_unique_index_that_is_not_the_primary_key_can_be_the_key(void **state)
+{
+	(void) state;
+	for (int m = 0; m < NMETHODS; m++)
+	{
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id serial PRIMARY KEY, a int NOT "
+						 "NULL, b text NOT NULL, v text); CREATE UNIQUE INDEX ON t (b, a); INSERT "
+						 "INTO t VALUES (1, 1, 'x', 'old')");
+		live_exec(admin, "SELECT setval('t_id_seq', 1)");
+		write_rows(with("table-name=t;sink.key=a,b", methods[m]), "a:i,b:u,v:u", "1|x|new");
+		write_rows(with("table-name=t;sink.key=a,b", methods[m]), "a:i,b:u,v:u", "2|x|two");
+		assert_int_equal(live_int(admin, "SELECT count(*) FROM t WHERE id = 1 AND v = 'new'"), 1);
+		assert_int_equal(live_int(admin, "SELECT count(*) FROM t"), 2);
+	}
+}
+
+static void
+indexes_that_on_conflict_cannot_use_are_refused_at_open(void **state)
+{
+	pst_error err;
+
+	(void) state;
+	live_exec(admin,
+			  "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY DEFERRABLE, a int, "
+			  "b text, c int); CREATE UNIQUE INDEX part ON t (a) WHERE a > 0; CREATE UNIQUE "
+			  "INDEX expr ON t (lower(b))");
+	refused("table-name=t", "id:i,a:i", PST_ERR_SQL, &err);
+	assert_contains(err.detail, "deferrable");
+	assert_contains(err.hint, "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"id\");");
+	refused("table-name=t;sink.key=a", "id:i,a:i", PST_ERR_SQL, &err);
+	assert_contains(err.detail, "\"part\" is partial");
+	refused("table-name=t;sink.key=b", "id:i,b:u", PST_ERR_SQL, &err);
+	assert_contains(err.detail, "\"expr\" is on an expression");
+	refused("table-name=t;sink.key=c", "id:i,c:i", PST_ERR_SQL, &err);
+	assert_contains(err.hint, "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"c\");");
+	live_exec(admin, "CREATE UNIQUE INDEX ON t (c)");
+	write_rows("table-name=t;sink.key=c", "id:i,c:i", "1|1");
+}
+
+static void
+a_second_unique_index_that_sorting_would_break_is_replayed(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	pst_sink_stats stats = {.struct_size = sizeof(stats)};
+	rows r;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v text UNIQUE); "
+					 "INSERT INTO t VALUES (1, 'a'), (2, 'b')");
+	/* By key 1 comes first and takes b before 2 has given it up. */
+	sink = opened("table-name=t", "id:i,v:u");
+	rows_make(&r, "id:i,v:u", "2|c", "1|b", NULL);
+	assert_ok(pst_sink_write(sink, &r.batch.array, NULL, &err), &err);
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	pst_sink_get_stats(sink, &stats);
+	assert_string_equal(stats.method, "replay");
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,b) (2,c)");
+	rows_free(&r);
+}
+
+static void
+missing_privileges_are_named_at_open(void **state)
+{
+	pst_error err;
+
+	(void) state;
+	live_exec(admin,
+			  "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v text); DROP ROLE "
+			  "IF EXISTS sink_guest; CREATE ROLE sink_guest LOGIN; GRANT INSERT, SELECT ON t "
+			  "TO sink_guest");
+	refused("table-name=t;username=sink_guest", "id:i,v:u", PST_ERR_PRIVILEGE, &err);
+	assert_contains(err.message, "UPDATE");
+	assert_string_equal(err.column, "v");
+	live_exec(admin, "GRANT UPDATE (v) ON t TO sink_guest");
+	write_rows("table-name=t;username=sink_guest", "id:i,v:u", "1|a");
+	refused("table-name=t;username=sink_guest;sink.mode=changelog", "id:i,v:u", PST_ERR_PRIVILEGE,
+			&err);
+	assert_contains(err.hint, "GRANT DELETE");
+	live_exec(admin, "DROP OWNED BY sink_guest; DROP ROLE sink_guest");
+}
+
+static void
+without_temp_rights_large_lots_travel_as_arrays(void **state)
+{
+	pst_error err;
+
+	(void) state;
+	live_exec(admin,
+			  "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v text); DROP ROLE "
+			  "IF EXISTS sink_guest; CREATE ROLE sink_guest LOGIN; GRANT ALL ON t TO "
+			  "sink_guest; DO 'BEGIN EXECUTE format(''REVOKE TEMP ON DATABASE %%I FROM "
+			  "public'', current_database()); END'");
+	write_rows("table-name=t;username=sink_guest", "id:i,v:u", "1|a");
+	refused("table-name=t;username=sink_guest;sink.method=copy", "id:i,v:u", PST_ERR_INVALID, &err);
+	assert_contains(err.message, "temporary");
+	live_exec(admin, "DROP OWNED BY sink_guest; DROP ROLE sink_guest");
+}
+
+static void
+delete_mode_deletes_the_keys(void **state)
+{
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v text); INSERT "
+					 "INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')");
+	write_rows("table-name=t;sink.mode=delete", "id:i", "1", "3", "4", "1");
+	table_is("t", "(2,b)");
+}
+
+static void
+append_refuses_deletes(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	rows r;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, v text)");
+	sink = opened("table-name=t", "id:i,v:u");
+	rows_make(&r, "id:i,v:u", "1|a", "-D 1|a", NULL);
+	assert_fails(pst_sink_write(sink, &r.batch.array, r.kinds, &err), PST_ERR_INVALID, &err);
+	assert_contains(err.hint, "changelog");
+	pst_sink_discard(sink, NULL);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	rows_free(&r);
+}
+
+static void
+rows_without_columns_take_the_defaults(void **state)
+{
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id serial, v text DEFAULT 'd')");
+	write_rows("table-name=t", "", "", "", "");
+	table_is("t", "(1,d) (2,d) (3,d)");
+	live_exec(admin, "DROP TABLE t; CREATE TABLE t ()");
+	write_rows("table-name=t", "", "", "");
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM t"), 2);
+}
+
+static void
+appended_rows_may_leave_columns_to_their_defaults(void **state)
+{
+	static const char *const ways[] = {"table-name=t", "table-name=t;sink.method=unnest"};
+
+	(void) state;
+	for (int w = 0; w < 2; w++)
+	{
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int DEFAULT 5, v text DEFAULT "
+						 "'d', j jsonb, a text[])");
+		write_rows(ways[w], "id:i,v:u,j:u,a:L", "1|a|[]|x y", "2|=|{}|~", "=|=|=|=", "3|~|=|q",
+				   "4|b|1|=");
+		table_is("t", "(1,a,[],\"{x,y}\") (2,d,{},) (3,,,{q}) (4,b,1,) (5,d,,)");
+	}
+}
+
+/* --- refused rows ------------------------------------------------------------------------------ */
+
+static void
+a_refused_row_leaves_the_target_untouched_and_the_buffer_whole(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	pst_sink_stats stats = {.struct_size = sizeof(stats)};
+	rows r;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v int CHECK (v > "
+					 "0))");
+	sink = opened("table-name=t;sink.buffer-flush.max-rows=2", "id:i,v:i");
+	rows_make(&r, "id:i,v:i", "1|1", "2|2", "3|3", "4|-4", "5|5", NULL);
+	assert_fails(pst_sink_write(sink, &r.batch.array, NULL, &err), PST_ERR_CONSTRAINT, &err);
+	assert_string_equal(err.key, "(id)=(4)");
+	assert_string_equal(err.constraint, "t_v_check");
+	assert_int_equal(err.row, 3);
+	table_is("t", "(1,1) (2,2)");
+	pst_sink_get_stats(sink, &stats);
+	assert_int_equal(stats.rows_buffered, 2);
+	assert_int_equal(stats.rows_upserted, 2);
+	/* Told again until it is dealt with. */
+	assert_fails(pst_sink_poll(sink, &err), PST_ERR_CONSTRAINT, &err);
+	live_exec(admin, "ALTER TABLE t DROP CONSTRAINT t_v_check");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,1) (2,2) (3,3) (4,-4)");
+	rows_free(&r);
+}
+
+static void
+a_deferred_constraint_that_fails_at_commit_names_the_row(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	rows r;
+
+	(void) state;
+	live_exec(admin,
+			  "DROP TABLE IF EXISTS t; CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO "
+			  "parent VALUES (1); CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES "
+			  "parent DEFERRABLE INITIALLY DEFERRED)");
+	sink = opened("table-name=t", "id:i,p:i");
+	rows_make(&r, "id:i,p:i", "1|1", "2|9", "3|1", NULL);
+	assert_ok(pst_sink_write(sink, &r.batch.array, NULL, &err), &err);
+	assert_fails(pst_sink_flush(sink, &err), PST_ERR_CONSTRAINT, &err);
+	assert_string_equal(err.key, "(id)=(2)");
+	pst_sink_discard(sink, NULL);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "");
+	live_exec(admin, "DROP TABLE t, parent");
+	rows_free(&r);
+}
+
+static char *
+read_file(const char *path)
+{
+	static char text[8192];
+	FILE *file = fopen(path, "r");
+	size_t n = file == NULL ? 0 : fread(text, 1, sizeof(text) - 1, file);
+
+	text[n] = '\0';
+	if (file != NULL)
+		fclose(file);
+	return text;
+}
+
+static void
+skipped_rows_go_to_the_file_and_are_counted(void **state)
+{
+	static const char *const ways[] = {"", "sink.mode=append",
+									   "sink.mode=append;sink.method=unnest", "sink.method=copy"};
+	char path[] = "/tmp/penstock-skip-XXXXXX";
+
+	(void) state;
+	close(mkstemp(path));
+	for (int w = 0; w < 4; w++)
+	{
+		char options[512];
+		pst_error err = PST_ERROR_INIT;
+		pst_sink *sink;
+		pst_sink_stats stats = {.struct_size = sizeof(stats)};
+		rows r;
+
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v int CHECK "
+						 "(v > 0), j json)");
+		snprintf(options, sizeof(options),
+				 "table-name=t;on-error=skip;on-error.file=%s;on-error.limit=3;%s", path, ways[w]);
+		assert_int_equal(truncate(path, 0), 0);
+		sink = opened(options, "id:i,v:l,j:u");
+		rows_make(&r, "id:i,v:l,j:u", "1|1|1", "2|-2|\"x\"", "3|3|~", "4|99999999999|2", "5|5|{",
+				  "6|6|6", NULL);
+		assert_ok(pst_sink_write(sink, &r.batch.array, NULL, &err), &err);
+		assert_ok(pst_sink_flush(sink, &err), &err);
+		pst_sink_get_stats(sink, &stats);
+		assert_int_equal(stats.rows_skipped, 3);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		table_is("t", "(1,1,1) (3,3,) (6,6,6)");
+		assert_contains(read_file(path), "\"row\":1,");
+		assert_contains(read_file(path), "\"sqlstate\":\"23514\"");
+		assert_contains(read_file(path), "\"row\":3,");
+		assert_contains(read_file(path), "99999999999");
+		assert_contains(read_file(path), "\"key\":\"(id)=(5)\"");
+		assert_contains(read_file(path), "\"sqlstate\":\"22P02\"");
+		rows_free(&r);
+		/* One more is too many. */
+		sink =
+			opened(strcpy(options, "table-name=t;on-error=skip;on-error.limit=1;sink.mode=upsert"),
+				   "id:i,v:l");
+		rows_make(&r, "id:i,v:l", "7|-1", "8|-2", "9|9", NULL);
+		assert_ok(pst_sink_write(sink, &r.batch.array, NULL, &err), &err);
+		assert_fails(pst_sink_flush(sink, &err), PST_ERR_CONSTRAINT, &err);
+		assert_contains(err.message, "on-error.limit");
+		pst_sink_discard(sink, NULL);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		assert_int_equal(live_int(admin, "SELECT count(*) FROM t"), 3);
+		rows_free(&r);
+	}
+	unlink(path);
+}
+
+/* --- thresholds ---------------------------------------------------------------------------------- */
+
+static void
+poll_flushes_when_the_interval_has_passed(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, v text)");
+	sink = opened("table-name=t;sink.buffer-flush.interval=50ms", "id:i,v:u");
+	assert_int_equal(pst_sink_due_ms(sink), -1);
+	add_rows(sink, "id:i,v:u", "1|a");
+	assert_true(pst_sink_due_ms(sink) >= 0 && pst_sink_due_ms(sink) <= 50);
+	while (pst_sink_due_ms(sink) > 0)
+		usleep((useconds_t) pst_sink_due_ms(sink) * 1000);
+	assert_ok(pst_sink_poll(sink, &err), &err);
+	table_is("t", "(1,a)");
+	assert_int_equal(pst_sink_due_ms(sink), -1);
+	assert_ok(pst_sink_close(sink, &err), &err);
+}
+
+static void
+an_append_streams_before_it_is_flushed_and_discard_takes_it_back(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	int64_t n;
+	char *big = malloc(300001 + 2);
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, v text)");
+	memset(big, 'x', 300000);
+	memcpy(big, "1|", 2);
+	big[300000] = '\0';
+	sink = opened("table-name=t", "id:i,v:u");
+	add_rows(sink, "id:i,v:u", big);
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' "
+									 "AND query LIKE '%%COPY%%' AND pid <> pg_backend_pid()"),
+					 1);
+	pst_sink_discard(sink, &n);
+	assert_int_equal(n, 1);
+	add_rows(sink, "id:i,v:u", big);
+	add_rows(sink, "id:i,v:u", "2|b");
+	assert_ok(pst_sink_close(sink, &err), &err);
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM t"), 2);
+	free(big);
+}
+
+static void
+many_small_flushes_use_prepared_arrays_and_large_ones_copy(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink_stats stats = {.struct_size = sizeof(stats)};
+	pst_sink *sink;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v text)");
+	sink = opened("table-name=t", "id:i,v:u");
+	for (int i = 0; i < 10; i++)
+	{
+		add_rows(sink, "id:i,v:u", "1|a", "2|b", "-D 1|~", "3|c");
+		assert_ok(pst_sink_flush(sink, &err), &err);
+	}
+	pst_sink_get_stats(sink, &stats);
+	assert_string_equal(stats.method, "unnest");
+	assert_int_equal(stats.flushes, 10);
+	/* 12,000 rows at once. */
+	for (int i = 0; i < 3000; i++)
+	{
+		char row[4][32];
+
+		for (int k = 0; k < 4; k++)
+			snprintf(row[k], sizeof(row[k]), "%d|v", i * 4 + k);
+		add_rows(sink, "id:i,v:u", row[0], row[1], row[2], row[3]);
+	}
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	pst_sink_get_stats(sink, &stats);
+	assert_string_equal(stats.method, "copy+merge");
+	assert_ok(pst_sink_close(sink, &err), &err);
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM t"), 12000);
+}
+
+static void
+a_changed_target_is_planned_anew(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v text)");
+	sink = opened("table-name=t", "id:i,v:u");
+	add_rows(sink, "id:i,v:u", "1|a");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	live_exec(admin, "ALTER TABLE t ADD COLUMN n int DEFAULT 3; ALTER TABLE t ALTER v TYPE "
+					 "varchar(10)");
+	add_rows(sink, "id:i,v:u", "1|b", "2|c");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,b,3) (2,c,3)");
+}
+
+static void
+a_lost_server_process_is_replaced_and_the_flush_repeated(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink_stats stats = {.struct_size = sizeof(stats)};
+	pst_sink *sink;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v text)");
+	sink = opened("table-name=t", "id:i,v:u");
+	add_rows(sink, "id:i,v:u", "1|a");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	live_exec(admin,
+			  "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name "
+			  "LIKE 'penstock%%' AND datname = current_database()");
+	add_rows(sink, "id:i,v:u", "2|b");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	pst_sink_get_stats(sink, &stats);
+	assert_true(stats.retries >= 1);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,a) (2,b)");
+}
+
+/* The failpoint acts once from here on; each entry of the list counts for itself. */
+static void
+fail_once(const char *point)
+{
+	static int used;
+	char text[256] = "";
+
+	for (int i = 0; i < used; i++)
+		strcat(text, "-,");
+	used++;
+	snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s=error@1", point);
+	setenv("PENSTOCK_FAILPOINTS", text, 1);
+}
+
+/* --- the progress table -------------------------------------------------------------------------- */
+
+#define PROGRESS "table-name=t;sink.progress.schema=public;sink.progress.job=j"
+
+static void
+position_and_rows_are_stored_together(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	int64_t epoch;
+	char *position;
+
+	(void) state;
+	live_exec(admin,
+			  "DROP TABLE IF EXISTS t, penstock_progress; CREATE TABLE t (id int, v int CHECK "
+			  "(v > 0))");
+	sink = opened(PROGRESS, "id:i,v:i");
+	assert_ok(pst_sink_stored(sink, &epoch, &position, &err), &err);
+	assert_int_equal(epoch, -1);
+	assert_null(position);
+	add_rows(sink, "id:i,v:i", "1|1");
+	assert_ok(pst_sink_set_position(sink, "after 1", &err), &err);
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	add_rows(sink, "id:i,v:i", "2|-1");
+	assert_ok(pst_sink_set_position(sink, "after 2", &err), &err);
+	assert_fails(pst_sink_flush(sink, &err), PST_ERR_CONSTRAINT, &err);
+	assert_fails(pst_sink_close(sink, &err), PST_ERR_CONSTRAINT, &err);
+	sink = opened(PROGRESS, "id:i,v:i");
+	assert_ok(pst_sink_stored(sink, &epoch, &position, &err), &err);
+	assert_int_equal(epoch, 0);
+	assert_string_equal(position, "after 1");
+	pst_free(position);
+	/* A position alone is stored too. */
+	assert_ok(pst_sink_set_position(sink, "idle", &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	assert_int_equal(live_int(admin,
+							  "SELECT count(*) FROM penstock_progress WHERE position = 'idle' "
+							  "AND epoch = 1"),
+					 1);
+	table_is("t", "(1,1)");
+}
+
+static void
+a_writer_that_was_replaced_is_fenced(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *old;
+	pst_sink *new;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t, penstock_progress; CREATE TABLE t (id int, v int)");
+	old = opened(PROGRESS, "id:i,v:i");
+	add_rows(old, "id:i,v:i", "1|1");
+	assert_ok(pst_sink_flush(old, &err), &err);
+	new = opened(PROGRESS, "id:i,v:i");
+	add_rows(old, "id:i,v:i", "2|2");
+	assert_fails(pst_sink_flush(old, &err), PST_ERR_FENCED, &err);
+	add_rows(new, "id:i,v:i", "3|3");
+	assert_ok(pst_sink_close(new, &err), &err);
+	assert_fails(pst_sink_close(old, &err), PST_ERR_FENCED, &err);
+	table_is("t", "(1,1) (3,3)");
+}
+
+static void
+a_lost_commit_is_settled_by_the_progress_table(void **state)
+{
+	static const char *const points[] = {"sink.after_commit", "sink.before_commit",
+										 "sink.copy_sent", "sink.before_begin"};
+
+	(void) state;
+	for (int p = 0; p < 4; p++)
+	{
+		pst_error err = PST_ERROR_INIT;
+		pst_sink *sink;
+
+		live_exec(admin,
+				  "DROP TABLE IF EXISTS t, penstock_progress; CREATE TABLE t (id int, v int)");
+		sink = opened(PROGRESS, "id:i,v:i");
+		add_rows(sink, "id:i,v:i", "1|1", "2|2");
+		assert_ok(pst_sink_set_position(sink, "two", &err), &err);
+		fail_once(points[p]);
+		assert_ok(pst_sink_flush(sink, &err), &err);
+		unsetenv("PENSTOCK_FAILPOINTS");
+		add_rows(sink, "id:i,v:i", "3|3");
+		assert_ok(pst_sink_close(sink, &err), &err);
+		table_is("t", "(1,1) (2,2) (3,3)");
+		assert_int_equal(live_int(admin, "SELECT epoch FROM penstock_progress"), 1);
+	}
+}
+
+static void
+without_it_a_lost_append_is_told_and_not_repeated(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, v int)");
+	sink = opened("table-name=t", "id:i,v:i");
+	add_rows(sink, "id:i,v:i", "1|1");
+	fail_once("sink.after_commit");
+	assert_fails(pst_sink_flush(sink, &err), PST_ERR_UNKNOWN_OUTCOME, &err);
+	unsetenv("PENSTOCK_FAILPOINTS");
+	pst_sink_discard(sink, NULL);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,1)");
+	/* By key it may be repeated. */
+	live_exec(admin, "ALTER TABLE t ADD PRIMARY KEY (id)");
+	sink = opened("table-name=t", "id:i,v:i");
+	add_rows(sink, "id:i,v:i", "1|5");
+	fail_once("sink.after_commit");
+	assert_ok(pst_sink_close(sink, &err), &err);
+	unsetenv("PENSTOCK_FAILPOINTS");
+	table_is("t", "(1,5)");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_last_of_duplicate_keys_in_a_batch_wins),
+		cmocka_unit_test(delete_and_insert_of_a_key_in_one_batch_is_a_fresh_row),
+		cmocka_unit_test(changes_are_merged_column_by_column),
+		cmocka_unit_test(a_key_change_moves_the_row_and_keeps_what_it_does_not_carry),
+		cmocka_unit_test(an_update_of_two_rows_with_one_key_keeps_other_columns),
+		cmocka_unit_test(all_columns_may_be_the_key),
+		cmocka_unit_test(keys_that_only_the_server_knows_equal_meet_in_arrival_order),
+		cmocka_unit_test(blanks_at_the_end_of_char_keys_do_not_count),
+		cmocka_unit_test(integer_and_uuid_keys_that_come_as_text_are_one_key),
+		cmocka_unit_test(a_null_in_a_key_names_the_row),
+		cmocka_unit_test(columns_match_by_name_in_any_order_and_the_others_keep_their_values),
+		cmocka_unit_test(a_missing_not_null_column_keeps_its_present_value),
+		cmocka_unit_test(generated_columns_are_refused_by_name),
+		cmocka_unit_test(identity_columns_take_the_given_value),
+		cmocka_unit_test(unknown_columns_are_refused_with_the_near_name),
+		cmocka_unit_test(text_goes_into_any_type_by_the_servers_input_function),
+		cmocka_unit_test(a_value_that_a_typmod_would_cut_is_refused_with_key_and_column),
+		cmocka_unit_test(lists_become_arrays),
+		cmocka_unit_test(partitioned_targets_take_rows_by_every_method),
+		cmocka_unit_test(views_rules_and_row_security_take_rows_by_insert),
+		cmocka_unit_test(triggers_see_every_row),
+		cmocka_unit_test(a_unique_index_that_is_not_the_primary_key_can_be_the_key),
+		cmocka_unit_test(indexes_that_on_conflict_cannot_use_are_refused_at_open),
+		cmocka_unit_test(a_second_unique_index_that_sorting_would_break_is_replayed),
+		cmocka_unit_test(missing_privileges_are_named_at_open),
+		cmocka_unit_test(without_temp_rights_large_lots_travel_as_arrays),
+		cmocka_unit_test(delete_mode_deletes_the_keys),
+		cmocka_unit_test(append_refuses_deletes),
+		cmocka_unit_test(rows_without_columns_take_the_defaults),
+		cmocka_unit_test(appended_rows_may_leave_columns_to_their_defaults),
+		cmocka_unit_test(a_refused_row_leaves_the_target_untouched_and_the_buffer_whole),
+		cmocka_unit_test(a_deferred_constraint_that_fails_at_commit_names_the_row),
+		cmocka_unit_test(skipped_rows_go_to_the_file_and_are_counted),
+		cmocka_unit_test(poll_flushes_when_the_interval_has_passed),
+		cmocka_unit_test(an_append_streams_before_it_is_flushed_and_discard_takes_it_back),
+		cmocka_unit_test(many_small_flushes_use_prepared_arrays_and_large_ones_copy),
+		cmocka_unit_test(a_changed_target_is_planned_anew),
+		cmocka_unit_test(a_lost_server_process_is_replaced_and_the_flush_repeated),
+		cmocka_unit_test(position_and_rows_are_stored_together),
+		cmocka_unit_test(a_writer_that_was_replaced_is_fenced),
+		cmocka_unit_test(a_lost_commit_is_settled_by_the_progress_table),
+		cmocka_unit_test(without_it_a_lost_append_is_told_and_not_repeated),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -41,7 +41,44 @@ check-live: deps-check
 	@$(TESTS) build
 	@$(CLUSTER) -- $(TESTS) check-live
 
+# Unit tests and fuzz seeds only: a live test must not be what keeps a decoder covered.
+coverage: deps-check
+	@rm -rf build/cov/test/obj/*.gcda
+	@$(TESTS) COV=1 RESULTS= check-unit check-fuzz
+	@scripts/coverage build/cov $(if $(MISSED),--missed)
+
+fuzz: deps-check
+	@scripts/deps lint
+	@$(TESTS) fuzz
+
+lint: deps-check
+	@scripts/deps lint
+	@$(BRIDGE) all
+	@$(TESTS) build
+	@scripts/lint $(RESULTS:%=--results %)
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+demo: all
+	@scripts/deps demo
+	@scripts/demo
+
+bench: all
+	@scripts/deps check
+	@bench/run
+
+check-versions: all
+	@scripts/deps check
+	@scripts/check-versions
+
+# The tree of HEAD, with the version of the header in its name.
+dist:
+	@mkdir -p build
+	git archive --prefix=penstock-$$($(BRIDGE) -s version)/ -o build/penstock-$$($(BRIDGE) -s version).tar.gz HEAD
+
 clean:
 	rm -rf build
 
-.PHONY: all install uninstall deps deps-check check check-unit check-fuzz check-live clean
+.PHONY: all install uninstall deps deps-check check check-unit check-fuzz check-live coverage fuzz \
+	lint format demo bench check-versions dist clean

@@ -169,6 +169,8 @@ vector(flat *f, const flat_table *table, int slot, size_t element, size_t alignm
 	if (at == 0 || !fits(f, at, 4, 4))
 		return 0;
 	*count = (size_t) load(f->data + at, 4);
+	if (*count == 0)
+		alignment = 1; /* of elements that are not there: builders do not care */
 	if (*count > f->len / element || !fits(f, at + 4, *count * element, alignment))
 	{
 		f->bad = true;

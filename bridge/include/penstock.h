@@ -580,7 +580,7 @@ PST_EXPORT pst_status pst_encoder_end(pst_encoder *encoder, pst_write_fn write, 
  * A decoder of a stream of bytes. For csv and json, describe is the target's JSON as
  * pst_catalog_describe gives it (borrowed): columns are found by name, an unknown one is an error,
  * values come as utf8 texts that the sink binds to the column's type. It is not used for arrow and
- * may be NULL for csv and json when the columns are those of the header, or of the first line.
+ * may be NULL for csv and json when the columns are those of the header, or of the first lines.
  */
 PST_EXPORT pst_status pst_decoder_new(const char *const *keys, const char *const *values,
 									  const char *describe, pst_read_fn read, void *ctx,

@@ -126,6 +126,14 @@ psti_copy_restart(psti_copy_decoder *decoder)
 	decoder->need = 0;
 }
 
+void
+psti_copy_reset(psti_copy_decoder *decoder)
+{
+	psti_copy_restart(decoder);
+	decoder->nrows = 0;
+	decoder->batch_bytes = 0;
+}
+
 /* ---- Errors ---- */
 
 /*

@@ -103,6 +103,9 @@ pst_status psti_copy_finish(const psti_copy_decoder *decoder, pst_error *err);
 /* Another COPY of the same columns follows; rows of the open batch stay. */
 void psti_copy_restart(psti_copy_decoder *decoder);
 
+/* The same, and the open batch's rows are forgotten. */
+void psti_copy_reset(psti_copy_decoder *decoder);
+
 /* The Arrow format of a column's values: "u", "l", "d:12,2" … (of a list: of its elements). */
 void psti_copy_format(const psti_copy_column *column, char *out, size_t size);
 

@@ -103,18 +103,19 @@ parse_type(const psti_json *json, psti_target_type *type, bool is_element, int d
 	return PST_OK;
 }
 
-/* Whether privileges names insert or update; a describe without them is trusted. */
+/* Whether the role may insert and update the column; a describe without privileges is trusted. */
 static bool
 may_write(const psti_json *column)
 {
 	const psti_json *privileges = psti_json_get(column, "privileges");
+	int found = 0;
 
 	if (privileges == NULL)
 		return true;
 	for (const psti_json *p = psti_json_first(privileges); p != NULL; p = psti_json_next(p))
-		if (text_is(psti_json_string_value(p), "insert"))
-			return true;
-	return false;
+		found += text_is(psti_json_string_value(p), "insert") ||
+				 text_is(psti_json_string_value(p), "update");
+	return found == 2;
 }
 
 static pst_status

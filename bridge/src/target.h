@@ -30,7 +30,7 @@ typedef struct psti_target_type
 typedef struct psti_target_column
 {
 	psti_target_type type;
-	bool writable; /* not generated, not identity always, the role may write it */
+	bool writable; /* not generated, not identity always, the role may insert and update it */
 	bool generated;
 } psti_target_column;
 

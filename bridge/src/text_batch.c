@@ -152,7 +152,7 @@ psti_text_batch_undo(psti_text_batch *batch)
 	{
 		psti_text_column *column = &batch->columns[c];
 
-		if (column->offsets == NULL || row >= batch->room)
+		if (column->offsets == NULL || column->valid == NULL || row >= batch->room)
 			continue;
 		if (column->filled > row && !psti_bit_get(column->valid, row))
 			column->nulls--;
@@ -192,16 +192,35 @@ column_take(psti_text_column *column, int64_t nrows, struct ArrowArray *out, uin
 	return PST_OK;
 }
 
+static void
+batch_clear(psti_text_batch *batch)
+{
+	for (size_t c = 0; c < batch->ncolumns; c++)
+		column_free(&batch->columns[c]);
+	batch->room = 0;
+	batch->nrows = 0;
+	batch->nbytes = 0;
+}
+
 pst_status
 psti_text_batch_take(psti_text_batch *batch, const size_t *order, size_t norder,
 					 struct ArrowArray *out, uint8_t **absent, int8_t **kinds, pst_error *err)
 {
 	pst_status status = psti_array_init(out, batch->nrows, 1, (int64_t) norder, err);
-	size_t taken = 0;
 
-	for (; status == PST_OK && taken < norder; taken++)
-		status = column_take(&batch->columns[order[taken]], batch->nrows, out->children[taken],
-							 &absent[taken], err);
+	for (size_t i = 0; absent != NULL && i < norder; i++)
+		absent[i] = NULL;
+	for (size_t i = 0; status == PST_OK && i < norder; i++)
+	{
+		size_t c = order != NULL ? order[i] : i;
+		uint8_t *bits = NULL;
+
+		status = column_take(&batch->columns[c], batch->nrows, out->children[i], &bits, err);
+		if (absent != NULL)
+			absent[i] = bits;
+		else
+			free(bits);
+	}
 	if (status == PST_OK)
 	{
 		*kinds = batch->kinds;
@@ -209,19 +228,41 @@ psti_text_batch_take(psti_text_batch *batch, const size_t *order, size_t norder,
 	}
 	else
 	{
-		for (size_t i = 0; i < taken; i++)
+		for (size_t i = 0; absent != NULL && i < norder; i++)
 		{
 			free(absent[i]);
 			absent[i] = NULL;
 		}
 		psti_array_release(out);
 	}
-	for (size_t c = 0; c < batch->ncolumns; c++)
-		column_free(&batch->columns[c]);
-	batch->room = 0;
-	batch->nrows = 0;
-	batch->nbytes = 0;
+	batch_clear(batch);
 	return status;
+}
+
+pst_status
+psti_text_batch_add(psti_text_batch *batch, pst_error *err)
+{
+	psti_text_column *columns =
+		realloc(batch->columns, (batch->ncolumns + 1) * sizeof(*batch->columns));
+	psti_text_column *column;
+	size_t room = (size_t) batch->room;
+
+	if (columns == NULL)
+		return psti_fail_nomem(err);
+	batch->columns = columns;
+	column = &columns[batch->ncolumns];
+	memset(column, 0, sizeof(*column));
+	batch->ncolumns++;
+	if (room == 0)
+		return PST_OK;
+	if (!column_grow(column, 0, room) || !grow_bits(&column->absent, 0, room / 8, 0))
+		return psti_fail_nomem(err);
+	memset(column->offsets, 0, (size_t) (batch->nrows + 1) * sizeof(*column->offsets));
+	for (int64_t row = 0; row < batch->nrows; row++)
+		psti_bit_set(column->absent, row);
+	column->nulls = batch->nrows;
+	column->filled = batch->nrows;
+	return PST_OK;
 }
 
 int8_t

@@ -70,10 +70,14 @@ psti_text_batch_full(const psti_text_batch *batch)
 	return batch->nrows >= PSTI_TEXT_BATCH_ROWS || batch->nbytes >= PSTI_TEXT_BATCH_BYTES;
 }
 
+/* A further column, absent in all rows so far. */
+pst_status psti_text_batch_add(psti_text_batch *batch, pst_error *err);
+
 /*
- * Moves the columns to a struct array, in the order of `order` (norder column numbers), and the
- * absent bitmaps to absent[i] (norder entries, NULL: none absent), and the kinds to *kinds (NULL
- * without). The batch is then empty again. On failure nothing was moved but all rows are lost.
+ * Moves norder columns, those whose numbers stand in order (NULL: all, as they are), to a struct
+ * array, their absent bitmaps to absent[i] (NULL: none absent; absent itself may be NULL when no
+ * cell can be), and the kinds to *kinds (NULL without). The batch is then empty again, whatever
+ * came of it; on failure its rows are lost.
  */
 pst_status psti_text_batch_take(psti_text_batch *batch, const size_t *order, size_t norder,
 								struct ArrowArray *out, uint8_t **absent, int8_t **kinds,

@@ -200,8 +200,8 @@ class Flow:
         step = self.slice or len(data) or 1
         for at in range(0, len(data), step):
             part = bytes(data[at:at + step])
+            self.bytes += len(part)     # before: who has received it must find it counted
             await send(part)
-            self.bytes += len(part)
             if self.slice:
                 await asyncio.sleep(0)
 

@@ -1,0 +1,399 @@
+/* source.c - opening and closing a source, its schema and size. */
+#include "source_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define QUERY_ALIAS "query"
+
+/* ---- Opening ---- */
+
+static pst_status
+copy_hooks(pst_source *source, const pst_hooks *hooks, pst_error *err)
+{
+	if (hooks == NULL)
+		return PST_OK;
+	memcpy(&source->hooks, hooks,
+		   hooks->struct_size < sizeof(*hooks) ? hooks->struct_size : sizeof(*hooks));
+	source->hooks.struct_size = sizeof(source->hooks);
+	if (source->hooks.application != NULL)
+	{
+		source->application = strdup(source->hooks.application);
+		if (source->application == NULL)
+			return psti_fail_nomem(err);
+		source->hooks.application = source->application;
+	}
+	return PST_OK;
+}
+
+static pst_status
+check_target(const pst_source *source, pst_error *err)
+{
+	bool table = psti_opt_given(source->options, PSTI_OPT_TABLE);
+	bool query = psti_opt_given(source->options, PSTI_OPT_QUERY);
+
+	if (table && query)
+		return psti_opt_fail(source->options, PSTI_OPT_QUERY, err,
+							 "cannot be given together with table-name");
+	if (table || query)
+		return PST_OK;
+	psti_fail(err, PST_ERR_INVALID, "option \"table-name\" is missing");
+	psti_error_hint(err, "Name a table with table-name, or give a query.");
+	return PST_ERR_INVALID;
+}
+
+static bool
+is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
+}
+
+/* The query without the semicolon that people end statements with. */
+static pst_status
+copy_query(pst_source *source, pst_error *err)
+{
+	const char *text = psti_opt_text(source->options, PSTI_OPT_QUERY);
+	size_t len;
+
+	if (text == NULL)
+		return PST_OK;
+	len = strlen(text);
+	while (len > 0 && (is_space(text[len - 1]) || text[len - 1] == ';'))
+		len--;
+	source->query = strndup(text, len);
+	return source->query == NULL ? psti_fail_nomem(err) : PST_OK;
+}
+
+static pst_status
+check_transport(const pst_source *source, pst_error *err)
+{
+	const psti_caps *caps = psti_conn_caps(source->conn);
+
+	if (psti_opt_int(source->options, PSTI_OPT_TRANSPORT) != 1)
+		return PST_OK;
+	if (caps->extension_version[0] == '\0')
+	{
+		psti_opt_fail(source->options, PSTI_OPT_TRANSPORT, err,
+					  "is assisted, but database \"%s\" has no extension penstock", caps->database);
+		psti_error_hint(err, "CREATE EXTENSION penstock there, or set transport to auto.");
+	}
+	else
+	{
+		psti_opt_fail(source->options, PSTI_OPT_TRANSPORT, err,
+					  "is assisted, which this version of the library has no reads for");
+		psti_error_hint(err, "Set transport to auto.");
+	}
+	err->status = PST_ERR_UNSUPPORTED;
+	return err->status;
+}
+
+static pst_status
+find_relation(pst_source *source, pst_error *err)
+{
+	psti_buf alias = PSTI_BUF_INIT;
+	pst_status status;
+
+	if (source->query != NULL)
+		status = psti_relation_query(source->conn, source->query, &source->relation, err);
+	else
+		status = psti_relation_find(source->conn, psti_opt_text(source->options, PSTI_OPT_SCHEMA),
+									psti_opt_text(source->options, PSTI_OPT_TABLE),
+									&source->relation, err);
+	if (status != PST_OK)
+		return status;
+	if (source->query == NULL && strchr("rpvmf", source->relation->relkind) == NULL)
+		return psti_fail_sqlstate(err, "42809", "%s is not a table or view",
+								  source->relation->qualified);
+	psti_buf_ident(&alias, source->query != NULL ? QUERY_ALIAS : source->relation->name);
+	source->alias = psti_buf_steal(&alias);
+	return source->alias == NULL ? psti_fail_nomem(err) : PST_OK;
+}
+
+/* A query of which the server says that it gives no rows cannot be read. */
+static pst_status
+check_query(pst_source *source, pst_error *err)
+{
+	psti_buf sql = PSTI_BUF_INIT;
+	psti_select all = {NULL, NULL, false, false};
+	PGresult *result = NULL;
+	pst_status status;
+
+	if (source->query == NULL)
+		return PST_OK;
+	psti_source_select(source, &all, &sql);
+	status = psti_buf_check(&sql, err);
+	if (status == PST_OK)
+		status = psti_conn_describe(source->conn, "checking the query", sql.data, &result, err);
+	if (status == PST_ERR_SQL)
+		psti_error_hint(err, "The query must be one SELECT, VALUES, TABLE or WITH … SELECT.");
+	PQclear(result);
+	psti_buf_free(&sql);
+	return status;
+}
+
+/*
+ * read.filter must be one condition on its own: `a) OR (b` would escape the parentheses that keep it
+ * apart from a split's range, and rows would be read twice. Such a text does not parse bare.
+ */
+static pst_status
+check_filter(pst_source *source, pst_error *err)
+{
+	const char *filter = psti_opt_text(source->options, PSTI_OPT_FILTER);
+	psti_buf sql = PSTI_BUF_INIT;
+	PGresult *result = NULL;
+	pst_status status = PST_OK;
+
+	if (filter == NULL)
+		return PST_OK;
+	for (int bare = 0; status == PST_OK && bare < 2; bare++)
+	{
+		psti_buf_reset(&sql);
+		psti_buf_puts(&sql, "SELECT 1");
+		psti_source_from(source, NULL, &sql);
+		psti_buf_printf(&sql, bare ? " WHERE\n%s\n" : " WHERE (\n%s\n)", filter);
+		status = psti_buf_check(&sql, err);
+		if (status == PST_OK)
+			status =
+				psti_conn_describe(source->conn, "checking read.filter", sql.data, &result, err);
+		PQclear(result);
+		result = NULL;
+	}
+	psti_buf_free(&sql);
+	return status;
+}
+
+/* FNV-1a, 64 bits. */
+static uint64_t
+hash(uint64_t value, const char *text)
+{
+	for (; text != NULL && *text != '\0'; text++)
+		value = (value ^ (uint8_t) *text) * UINT64_C(1099511628211);
+	return (value ^ 0xff) * UINT64_C(1099511628211);
+}
+
+/* Two handles with the same fingerprint give rows of the same shape and condition. */
+static void
+make_fingerprint(pst_source *source)
+{
+	uint64_t value = UINT64_C(14695981039346656037);
+	char number[24];
+
+	value = hash(value, source->query);
+	value = hash(value, psti_opt_text(source->options, PSTI_OPT_FILTER));
+	snprintf(number, sizeof(number), "%lld",
+			 psti_opt_given(source->options, PSTI_OPT_LIMIT)
+				 ? (long long) psti_opt_int(source->options, PSTI_OPT_LIMIT)
+				 : -1LL);
+	value = hash(value, number);
+	for (size_t i = 0; i < source->ncolumns; i++)
+	{
+		char format[32];
+
+		psti_copy_format(&source->copy[i], format, sizeof(format));
+		value = hash(value, source->columns[i].column->name);
+		value = hash(value, format);
+		value = hash(value, source->copy[i].list ? "list" : "");
+		value = hash(value, source->values == PSTI_VALUES_JSON ? "json" : "");
+	}
+	snprintf(source->fingerprint, sizeof(source->fingerprint), "%016llx",
+			 (unsigned long long) value);
+}
+
+/*
+ * A SQL_ASCII database promises no encoding. Its bytes come as they are, so that the decoder can
+ * name the row and column of those that are not UTF-8; the server's own error names neither.
+ */
+static pst_status
+choose_encoding(pst_source *source, pst_error *err)
+{
+	if (strcmp(psti_conn_caps(source->conn)->encoding, "SQL_ASCII") != 0)
+		return PST_OK;
+	return psti_conn_exec(source->conn, "choosing the encoding",
+						  "SET client_encoding = 'SQL_ASCII'", NULL, err);
+}
+
+static pst_status
+open_source(pst_source *source, const char *const *keys, const char *const *values,
+			const pst_hooks *hooks, pst_error *err)
+{
+	const char *datetimes;
+	pst_status status = copy_hooks(source, hooks, err);
+
+	if (status == PST_OK)
+		status = psti_options_new(keys, values, PSTI_SOURCE, &source->hooks, &source->options, err);
+	if (status == PST_OK)
+		status = check_target(source, err);
+	if (status == PST_OK)
+		status = copy_query(source, err);
+	if (status == PST_OK)
+		status = psti_conn_open(source->options, NULL, &source->hooks, &source->conn, err);
+	if (status == PST_OK)
+		status = check_transport(source, err);
+	if (status == PST_OK)
+		status = choose_encoding(source, err);
+	if (status == PST_OK)
+		status = find_relation(source, err);
+	if (status != PST_OK)
+		return status;
+	datetimes = PQparameterStatus(psti_conn_pg(source->conn), "integer_datetimes");
+	source->integer_datetimes = datetimes == NULL || strcmp(datetimes, "on") == 0;
+	status = psti_source_columns(source, err);
+	if (status == PST_OK)
+		status = psti_source_check_partition(source, err);
+	if (status == PST_OK)
+		status = check_query(source, err);
+	if (status == PST_OK)
+		status = check_filter(source, err);
+	if (status == PST_OK)
+		make_fingerprint(source);
+	return status;
+}
+
+pst_status
+pst_source_open(const char *const *keys, const char *const *values, const pst_hooks *hooks,
+				pst_source **out, pst_error *err)
+{
+	pst_error full;
+	pst_source *source;
+	pst_status status;
+
+	psti_enter(&full);
+	*out = NULL;
+	source = calloc(1, sizeof(*source));
+	if (source == NULL)
+		return psti_leave(err, &full, psti_fail_nomem(&full));
+	psti_enter(&source->last);
+	source->rows_total = -1;
+	source->bytes_total = -1;
+	status = open_source(source, keys, values, hooks, &full);
+	if (status != PST_OK)
+		pst_source_close(source);
+	else
+		*out = source;
+	return psti_leave(err, &full, status);
+}
+
+void
+pst_source_close(pst_source *source)
+{
+	if (source == NULL)
+		return;
+	psti_source_detach_stream(source);
+	psti_conn_close(source->conn);
+	psti_source_partition_free(source);
+	psti_source_columns_free(source);
+	psti_relation_free(source->relation);
+	psti_options_free(source->options);
+	free(source->snapshot);
+	free(source->alias);
+	free(source->query);
+	free(source->application);
+	free(source);
+}
+
+/* ---- What is known of it ---- */
+
+pst_status
+pst_source_schema(pst_source *source, struct ArrowSchema *out, pst_error *err)
+{
+	pst_error full;
+	pst_status status;
+
+	psti_enter(&full);
+	memset(out, 0, sizeof(*out));
+	status = psti_schema_copy(&source->schema, out, &full);
+	return psti_leave(err, &full, status);
+}
+
+const char *
+pst_source_transport(const pst_source *source)
+{
+	(void) source;
+	return "plain";
+}
+
+pst_status
+pst_source_error(pst_source *source, pst_error *err)
+{
+	return psti_leave(err, &source->last, source->last.status);
+}
+
+/* The guess of the whole SELECT, filter and limit included. */
+static pst_status
+estimate(pst_source *source, int64_t *rows, int64_t *bytes, pst_error *err)
+{
+	psti_select all = {NULL, NULL, true, true};
+	int64_t width;
+	pst_status status = psti_source_begin(source, err);
+
+	if (status != PST_OK)
+		return status;
+	status = psti_source_explain(source, &all, rows, &width, err);
+	if (status != PST_OK)
+	{
+		psti_source_end(source);
+		return status;
+	}
+	if (*rows >= 0 && width >= 0 && *rows < INT64_MAX / (width + 1))
+		*bytes = *rows * width;
+	source->rows_total = *rows;
+	source->bytes_total = *bytes;
+	return PST_OK;
+}
+
+static pst_status
+busy(const pst_source *source, pst_error *err)
+{
+	if (source->stream == NULL)
+		return PST_OK;
+	psti_fail(err, PST_ERR_STATE, "a stream of this source is still being read");
+	psti_error_hint(err, "Read it to its end or release it first, or open another source.");
+	return PST_ERR_STATE;
+}
+
+pst_status
+pst_source_estimate(pst_source *source, int64_t *rows, int64_t *bytes, pst_error *err)
+{
+	pst_error full;
+	pst_status status;
+
+	psti_enter(&full);
+	*rows = -1;
+	*bytes = -1;
+	status = busy(source, &full);
+	if (status == PST_OK)
+		status = estimate(source, rows, bytes, &full);
+	return psti_leave(err, &full, status);
+}
+
+pst_status
+pst_source_plan(pst_source *source, int max_splits, char ***splits, size_t *nsplits, pst_error *err)
+{
+	pst_error full;
+	pst_status status;
+
+	psti_enter(&full);
+	*splits = NULL;
+	*nsplits = 0;
+	status = busy(source, &full);
+	if (status == PST_OK && max_splits < 0)
+		status = psti_fail(&full, PST_ERR_INVALID, "max_splits is %d, less than 0", max_splits);
+	if (status == PST_OK)
+		status = psti_source_plan(source, max_splits, splits, nsplits, &full);
+	return psti_leave(err, &full, status);
+}
+
+pst_status
+pst_source_read(pst_source *source, const char *split, struct ArrowArrayStream *out, pst_error *err)
+{
+	pst_error full;
+	pst_status status;
+
+	psti_enter(&full);
+	memset(out, 0, sizeof(*out));
+	status = busy(source, &full);
+	if (status == PST_OK)
+		status = psti_source_stream(source, split, out, &full);
+	return psti_leave(err, &full, status);
+}

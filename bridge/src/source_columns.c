@@ -1,0 +1,617 @@
+/*
+ * source_columns.c - how each column is asked for and decoded.
+ *
+ * Text is always the type's output function, never a cast: `'1.2.3.4'::inet::text` is another text
+ * than inet's output, and char(n) loses its padding in a cast. Types whose binary form is known are
+ * printed by the client; of the others the server calls the output function.
+ */
+#include "source_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define OID_RECORD 2249
+#define OID_ANYARRAY 2277
+#define OID_JSON 114
+
+/* Binary forms that the decoder knows. arrow: the type has an Arrow form (wire/types.def). */
+static const struct known_type
+{
+	Oid oid;
+	psti_copy_type copy;
+	bool arrow;
+} known_types[] = {
+	{16, PSTI_COPY_BOOL, true},			 {17, PSTI_COPY_BYTEA, true},
+	{19, PSTI_COPY_TEXT, true},			 {20, PSTI_COPY_INT8, true},
+	{21, PSTI_COPY_INT2, true},			 {23, PSTI_COPY_INT4, true},
+	{25, PSTI_COPY_TEXT, true},			 {26, PSTI_COPY_OID, false},
+	{OID_JSON, PSTI_COPY_JSON, true},	 {700, PSTI_COPY_FLOAT4, true},
+	{701, PSTI_COPY_FLOAT8, true},		 {1042, PSTI_COPY_TEXT, true},
+	{1043, PSTI_COPY_TEXT, true},		 {1082, PSTI_COPY_DATE, true},
+	{1083, PSTI_COPY_TIME, true},		 {1114, PSTI_COPY_TIMESTAMP, true},
+	{1184, PSTI_COPY_TIMESTAMPTZ, true}, {1186, PSTI_COPY_INTERVAL, true},
+	{1266, PSTI_COPY_TIMETZ, false},	 {1700, PSTI_COPY_NUMERIC, true},
+	{2950, PSTI_COPY_UUID, true},		 {3802, PSTI_COPY_JSONB, true},
+};
+
+static const struct known_type *
+known_type(Oid oid)
+{
+	for (size_t i = 0; i < sizeof(known_types) / sizeof(known_types[0]); i++)
+		if (known_types[i].oid == oid)
+			return &known_types[i];
+	return NULL;
+}
+
+/* A server of before 10 may count times in floating point. */
+static bool
+known_here(const pst_source *source, const struct known_type *known)
+{
+	if (known == NULL)
+		return false;
+	switch (known->copy)
+	{
+		case PSTI_COPY_TIME:
+		case PSTI_COPY_TIMETZ:
+		case PSTI_COPY_TIMESTAMP:
+		case PSTI_COPY_TIMESTAMPTZ:
+		case PSTI_COPY_INTERVAL:
+			return source->integer_datetimes;
+		default:
+			return true;
+	}
+}
+
+/*
+ * Precision and scale of numeric(p,s) where decimal128 can hold it: numeric(3,-2) and a bare
+ * numeric it cannot.
+ */
+static bool
+decimal_typmod(int32_t typmod, int *precision, int *scale)
+{
+	if (typmod < 4)
+		return false;
+	*precision = ((typmod - 4) >> 16) & 0xffff;
+	*scale = (typmod - 4) & 0x7ff;
+	if (*scale & 0x400)
+		*scale -= 0x800;
+	return *precision >= 1 && *precision <= 38 && *scale >= 0 && *scale <= *precision;
+}
+
+static bool
+is_text_column(const pst_source *source, const char *name)
+{
+	size_t n = 0;
+	const char *const *names = psti_opt_list(source->options, PSTI_OPT_TEXT_COLUMNS, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(names[i], "*") == 0 || strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* ---- What a column becomes ---- */
+
+/* Whether the type, or the element of a list, has an Arrow form; sets what the decoder needs. */
+static bool
+choose_arrow(const pst_source *source, const psti_type *type, psti_copy_column *copy)
+{
+	bool list = type->elem != 0;
+	const struct known_type *known = known_type(list ? type->elem_base : type->base);
+	int32_t typmod = list ? type->elem_typmod : type->base_typmod;
+
+	if (!known_here(source, known) || !known->arrow)
+		return false;
+	if (known->copy == PSTI_COPY_NUMERIC && !decimal_typmod(typmod, &copy->precision, &copy->scale))
+		return false;
+	copy->type = known->copy;
+	copy->form = PSTI_FORM_ARROW;
+	copy->list = list;
+	copy->elem = type->elem;
+	return true;
+}
+
+static bool
+is_float(const struct known_type *known)
+{
+	return known->copy == PSTI_COPY_FLOAT4 || known->copy == PSTI_COPY_FLOAT8;
+}
+
+/* Text: printed here when the binary form is known, else by the server. */
+static void
+choose_text(const pst_source *source, const psti_type *type, psti_copy_form form,
+			psti_read_column *read, psti_copy_column *copy)
+{
+	const struct known_type *known = known_type(type->base);
+
+	copy->form = form;
+	/* Before 12 the shortest exact digits of floats are not what the server prints. */
+	if (known_here(source, known) &&
+		!(is_float(known) && psti_conn_caps(source->conn)->server_version < 120000))
+	{
+		copy->type = known->copy;
+		return;
+	}
+	read->ask = PSTI_ASK_OUTPUT;
+	copy->type = known != NULL && is_float(known) ? PSTI_COPY_NUMBER_TEXT : PSTI_COPY_TEXT;
+}
+
+/* Arrays and composites, as row_to_json descends into them. */
+static bool
+is_nested(const psti_type *type)
+{
+	return type->elem != 0 || type->typtype == 'c' || type->base == OID_RECORD ||
+		   type->base == OID_ANYARRAY;
+}
+
+static void
+choose(const pst_source *source, psti_read_column *read, psti_copy_column *copy)
+{
+	const psti_type *type = &read->column->type;
+
+	read->ask = PSTI_ASK_VALUE;
+	read->call_output = true;
+	copy->name = read->column->name;
+	switch (source->values)
+	{
+		case PSTI_VALUES_JSON:
+			choose_text(source, type, PSTI_FORM_JSON, read, copy);
+			if (is_nested(type))
+			{
+				read->ask = PSTI_ASK_JSON;
+				copy->type = PSTI_COPY_MADE_JSON;
+			}
+			break;
+		case PSTI_VALUES_CSV:
+			choose_text(source, type, PSTI_FORM_TEXT, read, copy);
+			break;
+		default:
+			if (is_text_column(source, copy->name) || !choose_arrow(source, type, copy))
+				choose_text(source, type, PSTI_FORM_TEXT, read, copy);
+			break;
+	}
+}
+
+/* ---- Facts that only some columns need ---- */
+
+static const char type_facts[] =
+	"SELECT t.oid, "
+	"pg_catalog.has_function_privilege(t.typoutput::pg_catalog.oid, 'EXECUTE') AND "
+	"pg_catalog.has_schema_privilege(p.pronamespace, 'USAGE'), "
+	"t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND EXISTS (SELECT 1 FROM "
+	"pg_catalog.pg_cast c WHERE c.castsource OPERATOR(pg_catalog.=) t.oid AND "
+	"c.casttarget OPERATOR(pg_catalog.=) 114::pg_catalog.oid AND "
+	"c.castmethod OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\") "
+	"FROM pg_catalog.pg_type t JOIN pg_catalog.pg_proc p "
+	"ON p.oid OPERATOR(pg_catalog.=) t.typoutput::pg_catalog.oid "
+	"WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])";
+
+static void
+use_type_fact(pst_source *source, Oid oid, bool may_call, bool json_cast)
+{
+	for (size_t i = 0; i < source->ncolumns; i++)
+	{
+		psti_read_column *read = &source->columns[i];
+
+		if (read->column->type.base != oid || read->ask == PSTI_ASK_VALUE)
+			continue;
+		read->call_output = may_call;
+		if (source->values == PSTI_VALUES_JSON && json_cast)
+		{
+			read->ask = PSTI_ASK_JSON;
+			source->copy[i].type = PSTI_COPY_MADE_JSON;
+		}
+	}
+}
+
+static pst_status
+ask_type_facts(pst_source *source, pst_error *err)
+{
+	psti_buf oids = PSTI_BUF_INIT;
+	PGresult *result = NULL;
+	pst_status status;
+
+	for (size_t i = 0; i < source->ncolumns; i++)
+		if (source->columns[i].ask != PSTI_ASK_VALUE)
+			psti_buf_printf(&oids, "%s%lu", oids.len == 0 ? "{" : ",",
+							(unsigned long) source->columns[i].column->type.base);
+	if (oids.len == 0 && !oids.failed)
+		return PST_OK;
+	psti_buf_putc(&oids, '}');
+	status = psti_buf_check(&oids, err);
+	if (status == PST_OK)
+	{
+		const char *params[] = {oids.data};
+
+		status = psti_conn_query(source->conn, "reading the columns' types", type_facts, 1, params,
+								 &result, err);
+	}
+	for (int i = 0; status == PST_OK && i < PQntuples(result); i++)
+		use_type_fact(source, (Oid) strtoul(PQgetvalue(result, i, 0), NULL, 10),
+					  PQgetvalue(result, i, 1)[0] == 't', PQgetvalue(result, i, 2)[0] == 't');
+	PQclear(result);
+	psti_buf_free(&oids);
+	return status;
+}
+
+/* ---- The projection ---- */
+
+static pst_status
+add_column(pst_source *source, size_t position)
+{
+	psti_read_column *read = &source->columns[source->ncolumns];
+	psti_copy_column *copy = &source->copy[source->ncolumns];
+
+	read->position = position;
+	read->column = &source->relation->columns[position];
+	choose(source, read, copy);
+	copy->not_null = read->column->never_null;
+	source->ncolumns++;
+	return PST_OK;
+}
+
+/* The position of the column of this name; a name that a query has twice names nothing. */
+static pst_status
+find_column(const pst_source *source, psti_opt opt, const char *name, size_t *position,
+			pst_error *err)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < source->relation->ncolumns; i++)
+	{
+		if (strcmp(source->relation->columns[i].name, name) != 0)
+			continue;
+		*position = i;
+		found++;
+	}
+	if (found == 1)
+		return PST_OK;
+	psti_opt_fail(source->options, opt, err,
+				  found == 0 ? "there is no column \"%s\"" : "there are two columns \"%s\"", name);
+	PSTI_ERROR_SET(err, column, name);
+	err->status = found == 0 ? PST_ERR_NOT_FOUND : PST_ERR_INVALID;
+	return err->status;
+}
+
+static pst_status
+project(pst_source *source, pst_error *err)
+{
+	size_t n = 0;
+	const char *const *names = psti_opt_list(source->options, PSTI_OPT_COLUMNS, &n);
+	size_t all = source->relation->ncolumns;
+	size_t room = (names != NULL ? n : all) + 1;
+	pst_status status = PST_OK;
+
+	source->columns = calloc(room, sizeof(*source->columns));
+	source->copy = calloc(room, sizeof(*source->copy));
+	if (source->columns == NULL || source->copy == NULL)
+		return psti_fail_nomem(err);
+	for (size_t i = 0; names == NULL && i < all; i++)
+		add_column(source, i);
+	for (size_t i = 0; names != NULL && status == PST_OK && i < n; i++)
+	{
+		size_t position = 0;
+
+		status = find_column(source, PSTI_OPT_COLUMNS, names[i], &position, err);
+		if (status == PST_OK)
+			add_column(source, position);
+	}
+	return status;
+}
+
+static pst_status
+check_text_columns(const pst_source *source, pst_error *err)
+{
+	size_t n = 0;
+	const char *const *names = psti_opt_list(source->options, PSTI_OPT_TEXT_COLUMNS, &n);
+
+	for (size_t i = 0; i < n; i++)
+	{
+		bool found = strcmp(names[i], "*") == 0;
+
+		for (size_t c = 0; !found && c < source->relation->ncolumns; c++)
+			found = strcmp(source->relation->columns[c].name, names[i]) == 0;
+		if (!found)
+		{
+			psti_opt_fail(source->options, PSTI_OPT_TEXT_COLUMNS, err, "there is no column \"%s\"",
+						  names[i]);
+			err->status = PST_ERR_NOT_FOUND;
+			return err->status;
+		}
+	}
+	return PST_OK;
+}
+
+/* The primary key names rows in errors, when all of it is read. */
+static void
+mark_key(pst_source *source)
+{
+	size_t in_key = 0;
+	size_t read = 0;
+
+	for (size_t i = 0; i < source->relation->ncolumns; i++)
+		in_key += source->relation->columns[i].key_position > 0;
+	for (size_t i = 0; i < source->ncolumns; i++)
+		read += source->columns[i].column->key_position > 0;
+	for (size_t i = 0; read == in_key && i < source->ncolumns; i++)
+		source->copy[i].key = source->columns[i].column->key_position > 0;
+}
+
+static pst_status
+check_privileges(const pst_source *source, pst_error *err)
+{
+	psti_buf readable = PSTI_BUF_INIT;
+	const char *refused = NULL;
+
+	if (source->relation->oid == 0)
+		return PST_OK;
+	for (size_t i = 0; i < source->ncolumns; i++)
+		if (!source->columns[i].column->selectable && refused == NULL)
+			refused = source->columns[i].column->name;
+	if (refused == NULL)
+		return PST_OK;
+	for (size_t i = 0; i < source->relation->ncolumns; i++)
+		if (source->relation->columns[i].selectable)
+		{
+			psti_buf_puts(&readable, readable.len > 0 ? "," : "");
+			psti_buf_ident(&readable, source->relation->columns[i].name);
+		}
+	psti_fail_sqlstate(err, "42501", "cannot read %s: no SELECT privilege on column \"%s\"",
+					   source->relation->qualified, refused);
+	PSTI_ERROR_SET(err, schema, source->relation->schema);
+	PSTI_ERROR_SET(err, table, source->relation->name);
+	PSTI_ERROR_SET(err, column, refused);
+	if (readable.len > 0 && !readable.failed)
+		psti_error_hint(err, "Name the columns that the role may read: read.columns = '%s'.",
+						readable.data);
+	else
+		psti_error_hint(err, "GRANT SELECT ON %s TO the role.", source->relation->qualified);
+	psti_buf_free(&readable);
+	return err->status;
+}
+
+/* ---- The schema ---- */
+
+static const char *
+extension_name(const psti_copy_column *copy)
+{
+	if (copy->form != PSTI_FORM_ARROW)
+		return NULL;
+	switch (copy->type)
+	{
+		case PSTI_COPY_UUID:
+			return "arrow.uuid";
+		case PSTI_COPY_JSON:
+		case PSTI_COPY_JSONB:
+			return "arrow.json";
+		default:
+			return NULL;
+	}
+}
+
+static pst_status
+field(struct ArrowSchema *out, const psti_copy_column *copy, const char *name, const char *type,
+	  const char *values, pst_error *err)
+{
+	const char *keys[4];
+	const char *texts[4];
+	size_t n = 0;
+	char format[32];
+	pst_status status;
+
+	psti_copy_format(copy, format, sizeof(format));
+	status = psti_schema_init(out, format, name, !copy->not_null, 0, err);
+	if (status != PST_OK)
+		return status;
+	keys[n] = "penstock.type";
+	texts[n++] = type;
+	if (values != NULL)
+	{
+		keys[n] = "penstock.values";
+		texts[n++] = values;
+	}
+	if (extension_name(copy) != NULL)
+	{
+		keys[n] = "ARROW:extension:name";
+		texts[n++] = extension_name(copy);
+		keys[n] = "ARROW:extension:metadata";
+		texts[n++] = "";
+	}
+	return psti_schema_metadata(out, n, keys, texts, err);
+}
+
+static pst_status
+list_field(struct ArrowSchema *out, const psti_copy_column *copy, const psti_type *type,
+		   const char *name, pst_error *err)
+{
+	const char *keys[] = {"penstock.type"};
+	const char *texts[] = {type->name};
+	psti_copy_column item = *copy;
+	pst_status status = psti_schema_init(out, "+l", name, !copy->not_null, 1, err);
+
+	item.not_null = false;
+	if (status == PST_OK)
+		status = psti_schema_metadata(out, 1, keys, texts, err);
+	if (status == PST_OK)
+		status = field(out->children[0], &item, "item", type->elem_name, NULL, err);
+	return status;
+}
+
+static pst_status
+make_schema(pst_source *source, pst_error *err)
+{
+	static const char *const values[] = {NULL, "csv", "json"};
+	pst_status status =
+		psti_schema_init(&source->schema, "+s", "", false, (int64_t) source->ncolumns, err);
+
+	for (size_t i = 0; status == PST_OK && i < source->ncolumns; i++)
+	{
+		const psti_copy_column *copy = &source->copy[i];
+		const psti_column *column = source->columns[i].column;
+		struct ArrowSchema *child = source->schema.children[i];
+
+		if (copy->list)
+			status = list_field(child, copy, &column->type, column->name, err);
+		else
+			status =
+				field(child, copy, column->name, column->type.name, values[source->values], err);
+	}
+	return status;
+}
+
+/* ---- SQL ---- */
+
+void
+psti_source_column_ref(const pst_source *source, size_t position, psti_buf *out)
+{
+	char number[24];
+
+	psti_buf_puts(out, source->alias);
+	psti_buf_putc(out, '.');
+	if (source->unique_names)
+	{
+		psti_buf_ident(out, source->relation->columns[position].name);
+		return;
+	}
+	snprintf(number, sizeof(number), "%zu", position + 1);
+	psti_buf_ident(out, number);
+}
+
+/*
+ * textin and the output functions are strict, so NULL stays NULL. Where the function may not be
+ * called format() does, which prints NULL as nothing; num_nulls tells NULL from a row of NULLs.
+ */
+static void
+put_output(const psti_read_column *read, const char *ref, psti_buf *out)
+{
+	if (read->call_output)
+		psti_buf_printf(out, "pg_catalog.textin(%s(%s))", read->column->type.output, ref);
+	else
+		psti_buf_printf(out,
+						"CASE WHEN pg_catalog.num_nulls(%s) OPERATOR(pg_catalog.=) 0 THEN "
+						"pg_catalog.format('%%s', %s) END",
+						ref, ref);
+}
+
+/* to_json forgets the lower bounds of an array: one that has others is its text. */
+static void
+put_json(const psti_read_column *read, const char *ref, psti_buf *out)
+{
+	const psti_type *type = &read->column->type;
+	bool array = type->elem != 0 || type->base == OID_ANYARRAY;
+
+	if (array)
+	{
+		psti_buf_printf(out,
+						"CASE WHEN pg_catalog.array_dims(%s) OPERATOR(pg_catalog.!~) "
+						"'^(\\[1:[0-9]+\\])+$' THEN pg_catalog.to_json(",
+						ref);
+		put_output(read, ref, out);
+		psti_buf_puts(out, ") ELSE ");
+	}
+	psti_buf_printf(out, "pg_catalog.to_json(%s)", ref);
+	if (array)
+		psti_buf_puts(out, " END");
+	psti_buf_puts(out, "::pg_catalog.text");
+}
+
+static void
+put_column(const pst_source *source, size_t i, psti_buf *out)
+{
+	const psti_read_column *read = &source->columns[i];
+	psti_buf ref = PSTI_BUF_INIT;
+
+	psti_source_column_ref(source, read->position, &ref);
+	if (ref.failed)
+		out->failed = true;
+	else if (read->ask == PSTI_ASK_OUTPUT)
+		put_output(read, ref.data, out);
+	else if (read->ask == PSTI_ASK_JSON)
+		put_json(read, ref.data, out);
+	else
+		psti_buf_puts(out, ref.data);
+	psti_buf_free(&ref);
+}
+
+void
+psti_source_from(const pst_source *source, const char *only, psti_buf *out)
+{
+	if (source->query == NULL)
+	{
+		psti_buf_printf(out, only != NULL ? " FROM ONLY %s AS " : " FROM %s AS ",
+						only != NULL ? only : source->relation->qualified);
+		psti_buf_puts(out, source->alias);
+		return;
+	}
+	/* The line breaks end a comment at the query's end. */
+	psti_buf_printf(out, " FROM (\n%s\n) AS %s", source->query, source->alias);
+	for (size_t i = 0; !source->unique_names && i < source->relation->ncolumns; i++)
+		psti_buf_printf(out, "%s\"%zu\"", i == 0 ? "(" : ", ", i + 1);
+	if (!source->unique_names)
+		psti_buf_putc(out, ')');
+}
+
+void
+psti_source_select(const pst_source *source, const psti_select *what, psti_buf *out)
+{
+	const char *filter = what->filter ? psti_opt_text(source->options, PSTI_OPT_FILTER) : NULL;
+
+	psti_buf_puts(out, "SELECT ");
+	for (size_t i = 0; i < source->ncolumns; i++)
+	{
+		psti_buf_puts(out, i > 0 ? ", " : "");
+		put_column(source, i, out);
+	}
+	psti_source_from(source, what->only, out);
+	if (what->condition != NULL)
+		psti_buf_printf(out, " WHERE (%s)", what->condition);
+	if (filter != NULL)
+		psti_buf_printf(out, "%s(\n%s\n)", what->condition != NULL ? " AND " : " WHERE ", filter);
+	if (what->limit && psti_opt_given(source->options, PSTI_OPT_LIMIT))
+		psti_buf_printf(out, " LIMIT %lld",
+						(long long) psti_opt_int(source->options, PSTI_OPT_LIMIT));
+}
+
+/* ---- All of it ---- */
+
+static void
+find_unique_names(pst_source *source)
+{
+	const psti_relation *relation = source->relation;
+
+	source->unique_names = true;
+	for (size_t i = 0; source->query != NULL && i < relation->ncolumns; i++)
+		for (size_t k = i + 1; k < relation->ncolumns; k++)
+			if (strcmp(relation->columns[i].name, relation->columns[k].name) == 0)
+				source->unique_names = false;
+}
+
+pst_status
+psti_source_columns(pst_source *source, pst_error *err)
+{
+	pst_status status;
+
+	source->values = (psti_values) psti_opt_int(source->options, PSTI_OPT_VALUES);
+	find_unique_names(source);
+	status = check_text_columns(source, err);
+	if (status == PST_OK)
+		status = project(source, err);
+	if (status == PST_OK)
+		status = check_privileges(source, err);
+	if (status == PST_OK)
+		status = ask_type_facts(source, err);
+	if (status == PST_OK)
+	{
+		mark_key(source);
+		status = make_schema(source, err);
+	}
+	return status;
+}
+
+void
+psti_source_columns_free(pst_source *source)
+{
+	free(source->columns);
+	free(source->copy);
+	psti_schema_release(&source->schema);
+}

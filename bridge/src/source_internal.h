@@ -1,0 +1,158 @@
+/*
+ * source_internal.h - the reading side's parts and what they share.
+ *
+ *   source.c           opening, closing, schema, estimate
+ *   source_columns.c   how each column is asked for and decoded
+ *   source_snapshot.c  the transaction that is one moment, its locks, and joining it
+ *   source_plan.c      cutting a read into splits
+ *   source_stream.c    COPY into an ArrowArrayStream
+ */
+#ifndef PSTI_SOURCE_INTERNAL_H
+#define PSTI_SOURCE_INTERNAL_H
+
+#include "conn.h"
+#include "copy_decode.h"
+#include "plan.h"
+#include "relation.h"
+
+/* The option read.values. */
+typedef enum psti_values
+{
+	PSTI_VALUES_ARROW,
+	PSTI_VALUES_CSV,
+	PSTI_VALUES_JSON
+} psti_values;
+
+/* How the server is asked for a column. */
+typedef enum psti_ask
+{
+	PSTI_ASK_VALUE,	 /* its binary form */
+	PSTI_ASK_OUTPUT, /* the text of its output function */
+	PSTI_ASK_JSON	 /* to_json of it */
+} psti_ask;
+
+typedef struct psti_read_column
+{
+	const psti_column *column; /* borrowed from the relation */
+	size_t position;		   /* in the relation, from 0 */
+	psti_ask ask;
+	bool call_output; /* the role may call the output function itself */
+} psti_read_column;
+
+typedef struct psti_stream_state psti_stream_state;
+
+/* What the handle's transaction stands for. */
+typedef enum psti_moment
+{
+	PSTI_MOMENT_NONE,	 /* no transaction */
+	PSTI_MOMENT_OWN,	 /* its own snapshot, with the locks */
+	PSTI_MOMENT_IMPORTED /* the snapshot of the handle that planned */
+} psti_moment;
+
+/* The options scan.partition.*, checked. */
+typedef struct psti_partition
+{
+	const psti_column *column; /* NULL: not given; borrowed from the relation */
+	char *lower;			   /* as the column's type prints them; owned */
+	char *upper;
+	bool points; /* from and to are set: the domain is counted */
+	int64_t from;
+	int64_t to;
+	uint8_t uuid_from[16];
+	uint8_t uuid_to[16];
+} psti_partition;
+
+struct pst_source
+{
+	psti_options *options;
+	pst_hooks hooks; /* members copied; application owned */
+	char *application;
+	psti_conn *conn;
+	psti_relation *relation;
+
+	char *alias;
+	char *query; /* without its semicolon; NULL: a table */
+	bool unique_names;
+	psti_values values;
+	psti_partition partition;
+	psti_read_column *columns;
+	psti_copy_column *copy; /* the decoder's view of them */
+	size_t ncolumns;
+	bool integer_datetimes;
+	struct ArrowSchema schema;
+	char fingerprint[20]; /* of the options that shape the rows */
+
+	psti_moment moment;
+	char *snapshot; /* id under which the moment is known to other handles; NULL: not exported */
+	bool planned;	/* splits were given out: the moment must not change */
+	bool savepoint; /* one was made in the transaction */
+
+	psti_stream_state *stream; /* the one in progress; borrowed: it has its own references */
+	pst_error last;			   /* of the last stream */
+	int64_t rows_read;		   /* over all streams of the handle, for progress */
+	int64_t bytes_read;
+	int64_t rows_total; /* estimates, -1 unknown */
+	int64_t bytes_total;
+};
+
+/* source_columns.c: fills columns, copy, schema from the options and the relation. */
+pst_status psti_source_columns(pst_source *source, pst_error *err);
+void psti_source_columns_free(pst_source *source);
+
+/*
+ * The SELECT of all rows, or of a leaf or blocks of it (qualified NULL: the whole relation), under
+ * an extra condition (NULL: none).
+ */
+typedef struct psti_select
+{
+	const char *only;	   /* qualified name of the one table to read, children not included */
+	const char *condition; /* SQL */
+	bool filter;		   /* apply read.filter */
+	bool limit;			   /* apply read.limit */
+} psti_select;
+
+void psti_source_select(const pst_source *source, const psti_select *what, psti_buf *out);
+
+/* The FROM clause alone; only as in psti_select. */
+void psti_source_from(const pst_source *source, const char *only, psti_buf *out);
+
+/* Appends a quoted reference to a column of the relation. */
+void psti_source_column_ref(const pst_source *source, size_t position, psti_buf *out);
+
+/* source_snapshot.c: makes sure that the handle stands at its own moment, locks held. */
+pst_status psti_source_begin(pst_source *source, pst_error *err);
+
+/* Joins the moment of the split's planner, or finds that it is this handle's own. */
+pst_status psti_source_join(pst_source *source, const psti_split *split, pst_error *err);
+
+/* Gives the own moment a name for other handles: sets snapshot. */
+pst_status psti_source_export(pst_source *source, pst_error *err);
+
+/* Ends the transaction, if there is one. */
+void psti_source_end(pst_source *source);
+
+/* The planner's guess for a SELECT. */
+pst_status psti_source_explain(pst_source *source, const psti_select *what, int64_t *rows,
+							   int64_t *width, pst_error *err);
+
+/* source_plan.c */
+/* Checks the options scan.partition.* against each other and the relation. */
+pst_status psti_source_check_partition(pst_source *source, pst_error *err);
+
+void psti_source_partition_free(pst_source *source);
+
+/* A type's name to cast a stride's bounds to, static; NULL when it cannot be cut by. */
+const char *psti_source_stride_cast(const psti_column *column);
+
+/* pst_source_plan without its frame. */
+pst_status psti_source_plan(pst_source *source, int max_splits, char ***splits, size_t *nsplits,
+							pst_error *err);
+
+/* source_stream.c */
+pst_status psti_source_stream(pst_source *source, const char *split, struct ArrowArrayStream *out,
+							  pst_error *err);
+
+/* The handle goes away: its stream, if any, must not touch it again. */
+void psti_source_detach_stream(pst_source *source);
+
+#endif /* PSTI_SOURCE_INTERNAL_H */

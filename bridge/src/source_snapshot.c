@@ -1,0 +1,392 @@
+/*
+ * source_snapshot.c - the transaction that is one moment.
+ *
+ * Order matters. The lock comes before the snapshot, because a table that is rewritten (VACUUM
+ * FULL, TRUNCATE, ALTER … TYPE) between snapshot and lock reads as empty or in part, without any
+ * error. LOCK TABLE takes no snapshot, so it goes first; where it is refused (views, foreign tables,
+ * column grants) planning the SELECT takes the same locks, after the snapshot. Either way the file
+ * nodes of everything that is locked are then compared: as the snapshot sees them, and as they are.
+ */
+#include "source_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+
+#define BEGIN_TRIES 5
+
+static const char begin_sql[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/*
+ * Tables that this session has locked and whose file is not the one of the snapshot. The catalogs
+ * are left out: their own nodes are mapped elsewhere.
+ */
+static const char rewritten_sql[] =
+	"SELECT n.nspname, c.relname FROM pg_catalog.pg_locks l "
+	"JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relation "
+	"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+	"WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() "
+	"AND l.locktype OPERATOR(pg_catalog.=) 'relation' "
+	"AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
+	"WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
+	"AND c.relfilenode OPERATOR(pg_catalog.<>) 0::pg_catalog.oid "
+	"AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid) LIMIT 1";
+
+void
+psti_source_end(pst_source *source)
+{
+	pst_error ignored;
+
+	if (source->moment != PSTI_MOMENT_NONE && psti_conn_usable(source->conn))
+		(void) psti_conn_exec(source->conn, "ending the read", "ROLLBACK", NULL, &ignored);
+	source->moment = PSTI_MOMENT_NONE;
+	source->savepoint = false;
+	free(source->snapshot);
+	source->snapshot = NULL;
+}
+
+/* ---- What the planner thinks, and the locks that planning takes ---- */
+
+static pst_status
+read_explain(const char *text, int64_t *rows, int64_t *width, pst_error *err)
+{
+	psti_json *root = NULL;
+	const psti_json *plan;
+	pst_status status = psti_json_parse(text, &root, err);
+
+	if (status != PST_OK)
+		return status;
+	plan = psti_json_get(psti_json_first(root), "Plan");
+	*rows = psti_json_int(plan, "Plan Rows", -1);
+	*width = psti_json_int(plan, "Plan Width", -1);
+	psti_json_free(root);
+	return PST_OK;
+}
+
+pst_status
+psti_source_explain(pst_source *source, const psti_select *what, int64_t *rows, int64_t *width,
+					pst_error *err)
+{
+	psti_buf sql = PSTI_BUF_INIT;
+	PGresult *result = NULL;
+	pst_status status;
+
+	*rows = -1;
+	*width = -1;
+	psti_buf_puts(&sql, "EXPLAIN (FORMAT JSON) ");
+	psti_source_select(source, what, &sql);
+	status = psti_buf_check(&sql, err);
+	if (status == PST_OK)
+		status = psti_conn_exec(source->conn, "planning the read", sql.data, &result, err);
+	if (status == PST_OK && PQntuples(result) >= 1)
+		status = read_explain(PQgetvalue(result, 0, 0), rows, width, err);
+	PQclear(result);
+	psti_buf_free(&sql);
+	return status;
+}
+
+/* ---- Begin, lock, check ---- */
+
+/* LOCK TABLE cannot do these, or the role may not. */
+static bool
+lock_refused(const pst_error *err)
+{
+	return err->status == PST_ERR_PRIVILEGE || strcmp(err->sqlstate, "42809") == 0 ||
+		   strcmp(err->sqlstate, "0A000") == 0;
+}
+
+/* BEGIN, SET TRANSACTION SNAPSHOT and LOCK TABLE in one round trip. */
+static pst_status
+begin_transaction(pst_source *source, const char *import, bool lock, pst_error *err)
+{
+	psti_buf sql = PSTI_BUF_INIT;
+	pst_status status;
+
+	psti_buf_puts(&sql, begin_sql);
+	if (import != NULL)
+	{
+		psti_buf_puts(&sql, "; SET TRANSACTION SNAPSHOT ");
+		psti_buf_literal(&sql, import);
+	}
+	if (lock)
+		psti_buf_printf(&sql, "; LOCK TABLE %s IN ACCESS SHARE MODE", source->relation->qualified);
+	status = psti_buf_check(&sql, err);
+	if (status == PST_OK)
+	{
+		source->moment = import != NULL ? PSTI_MOMENT_IMPORTED : PSTI_MOMENT_OWN;
+		status = psti_conn_exec(source->conn, "taking the snapshot", sql.data, NULL, err);
+	}
+	psti_buf_free(&sql);
+	if (status != PST_OK)
+		psti_source_end(source);
+	return status;
+}
+
+/* PST_AGAIN with err filled: a table was rewritten between snapshot and lock. */
+static pst_status
+check_rewritten(pst_source *source, pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status =
+		psti_conn_exec(source->conn, "checking the tables' files", rewritten_sql, &result, err);
+
+	if (status == PST_OK && PQntuples(result) > 0)
+	{
+		const char *schema = PQgetvalue(result, 0, 0);
+		const char *table = PQgetvalue(result, 0, 1);
+
+		psti_fail(err, PST_ERR_CONFLICT,
+				  "cannot read \"%s\".\"%s\": it was rewritten while the snapshot was taken",
+				  schema, table);
+		psti_error_hint(err, "Try again when VACUUM FULL, CLUSTER, TRUNCATE or ALTER TABLE on it "
+							 "are over.");
+		PSTI_ERROR_SET(err, schema, schema);
+		PSTI_ERROR_SET(err, table, table);
+		err->retryable = true;
+		status = PST_AGAIN;
+	}
+	PQclear(result);
+	return status;
+}
+
+static pst_status
+fail_altered(const pst_source *source, const char *name, pst_error *err)
+{
+	psti_fail(err, PST_ERR_CONFLICT,
+			  "column \"%s\" is no longer what it was when the source was "
+			  "opened",
+			  name);
+	psti_error_hint(err, "Open the source again.");
+	PSTI_ERROR_SET(err, column, name);
+	if (source->relation->oid != 0)
+	{
+		PSTI_ERROR_SET(err, schema, source->relation->schema);
+		PSTI_ERROR_SET(err, table, source->relation->name);
+	}
+	err->retryable = true;
+	return PST_ERR_CONFLICT;
+}
+
+static bool
+same_type(const psti_column *a, const psti_column *b)
+{
+	return a->type.oid == b->type.oid && a->type.typmod == b->type.typmod;
+}
+
+/* The columns were described before the lock: are they still the same? */
+static pst_status
+check_columns(pst_source *source, pst_error *err)
+{
+	psti_relation *now = NULL;
+	pst_status status;
+
+	if (source->query != NULL)
+		status = psti_relation_query(source->conn, source->query, &now, err);
+	else
+		status = psti_relation_find(source->conn, source->relation->schema, source->relation->name,
+									&now, err);
+	if (status == PST_OK && now->oid != source->relation->oid)
+		status = fail_altered(source, source->relation->name, err);
+	for (size_t i = 0; status == PST_OK && i < source->ncolumns; i++)
+	{
+		const psti_column *was = source->columns[i].column;
+		const psti_column *is = source->query != NULL && source->columns[i].position < now->ncolumns
+									? &now->columns[source->columns[i].position]
+									: psti_relation_column(now, was->name);
+
+		if (is == NULL || !same_type(was, is) || (source->copy[i].not_null && !is->not_null))
+			status = fail_altered(source, was->name, err);
+	}
+	psti_relation_free(now);
+	return status;
+}
+
+static pst_status
+stand(pst_source *source, const char *import, bool *lock, pst_error *err)
+{
+	psti_select all = {NULL, NULL, false, false};
+	int64_t rows;
+	int64_t width;
+	pst_status status = begin_transaction(source, import, *lock, err);
+
+	if (status != PST_OK && *lock && psti_conn_usable(source->conn) && lock_refused(err))
+	{
+		*lock = false;
+		status = begin_transaction(source, import, false, err);
+	}
+	if (status == PST_OK)
+		status = psti_source_explain(source, &all, &rows, &width, err);
+	if (status == PST_OK)
+		status = check_rewritten(source, err);
+	if (status == PST_OK)
+		status = check_columns(source, err);
+	if (status == PST_OK)
+	{
+		source->rows_total = rows;
+		source->bytes_total =
+			rows >= 0 && width >= 0 && rows < INT64_MAX / (width + 1) ? rows * width : -1;
+	}
+	else
+		psti_source_end(source);
+	return status;
+}
+
+pst_status
+psti_source_begin(pst_source *source, pst_error *err)
+{
+	bool lock = source->query == NULL && source->relation->relkind != 'f' &&
+				source->relation->relkind != 'm' && source->relation->relkind != 'v';
+	pst_status status = PST_AGAIN;
+
+	if (source->moment != PSTI_MOMENT_NONE)
+		return PST_OK;
+	for (int i = 0; status == PST_AGAIN && i < BEGIN_TRIES; i++)
+		status = stand(source, NULL, &lock, err);
+	return status == PST_AGAIN ? err->status : status;
+}
+
+/* ---- Sharing ---- */
+
+/* Before 10 a standby exports no snapshots: its moment is known to this handle only. */
+static bool
+may_export(const psti_caps *caps)
+{
+	return !caps->in_recovery || caps->server_version >= 100000;
+}
+
+pst_status
+psti_source_export(pst_source *source, pst_error *err)
+{
+	const psti_caps *caps = psti_conn_caps(source->conn);
+	PGresult *result = NULL;
+	pst_status status = PST_OK;
+
+	if (source->snapshot != NULL)
+		return PST_OK;
+	if (!may_export(caps))
+	{
+		char text[48];
+
+		snprintf(text, sizeof(text), "local:%d", PQbackendPID(psti_conn_pg(source->conn)));
+		source->snapshot = strdup(text);
+		return source->snapshot == NULL ? psti_fail_nomem(err) : PST_OK;
+	}
+	/* A snapshot cannot be exported from within a savepoint. */
+	if (source->savepoint)
+		status = psti_conn_exec(source->conn, "exporting the snapshot",
+								"RELEASE SAVEPOINT penstock", NULL, err);
+	source->savepoint = false;
+	if (status == PST_OK)
+		status = psti_conn_exec(source->conn, "exporting the snapshot",
+								"SELECT pg_catalog.pg_export_snapshot()", &result, err);
+	if (status == PST_OK)
+	{
+		source->snapshot = strdup(PQgetvalue(result, 0, 0));
+		if (source->snapshot == NULL)
+			status = psti_fail_nomem(err);
+	}
+	PQclear(result);
+	if (status != PST_OK)
+		psti_source_end(source);
+	return status;
+}
+
+static pst_status
+wrong_server(pst_error *err, const char *what, const char *planned, const char *here)
+{
+	psti_fail(err, PST_ERR_STATE, "the split was planned on another %s", what);
+	psti_error_detail(err, "It was \"%s\", here it is \"%s\".", planned, here);
+	psti_error_hint(err, "Give every worker the url of the planner, with one host and no balancing "
+						 "between servers.");
+	return PST_ERR_STATE;
+}
+
+/* Snapshots are known to one running server and database only. */
+static pst_status
+check_server(const pst_source *source, const psti_split *split, pst_error *err)
+{
+	const psti_caps *caps = psti_conn_caps(source->conn);
+
+	if (strcmp(split->system, caps->system_identifier) != 0)
+		return wrong_server(err, "cluster", split->system, caps->system_identifier);
+	if (strcmp(split->database, caps->database) != 0)
+		return wrong_server(err, "database", split->database, caps->database);
+	if (strcmp(split->started, caps->postmaster_start) != 0)
+	{
+		psti_fail(err, PST_ERR_STATE,
+				  "the split was planned on a server that was started at another time");
+		psti_error_detail(err, "It was started at %s, this one at %s.", split->started,
+						  caps->postmaster_start);
+		psti_error_hint(err, "After a restart of the server, or on a standby of it, plan anew.");
+		return PST_ERR_STATE;
+	}
+	if (split->relation != source->relation->oid ||
+		strcmp(split->options, source->fingerprint) != 0)
+	{
+		psti_fail(err, PST_ERR_INVALID, "the split was planned for another read");
+		psti_error_hint(err, "Open the source with the options of the planning handle.");
+		return PST_ERR_INVALID;
+	}
+	return PST_OK;
+}
+
+/* What SET TRANSACTION SNAPSHOT says when the id means nothing to the server. */
+static bool
+snapshot_unknown(const pst_error *err)
+{
+	return strcmp(err->sqlstate, "22023") == 0 || strcmp(err->sqlstate, "42704") == 0;
+}
+
+static pst_status
+import(pst_source *source, const char *snapshot, pst_error *err)
+{
+	bool lock = false;
+	pst_status status;
+
+	psti_source_end(source);
+	source->snapshot = strdup(snapshot);
+	if (source->snapshot == NULL)
+		return psti_fail_nomem(err);
+	status = stand(source, snapshot, &lock, err);
+	if (status == PST_AGAIN)
+	{
+		err->retryable = false;
+		return err->status;
+	}
+	if (status < 0 && snapshot_unknown(err))
+	{
+		psti_fail(err, PST_ERR_STATE, "the snapshot of the split is gone");
+		psti_error_hint(err,
+						"The handle that planned must stay open until the last split is read.");
+	}
+	if (status == PST_OK && source->snapshot == NULL)
+		source->snapshot = strdup(snapshot);
+	return status;
+}
+
+pst_status
+psti_source_join(pst_source *source, const psti_split *split, pst_error *err)
+{
+	pst_status status = check_server(source, split, err);
+
+	if (status != PST_OK)
+		return status;
+	if (source->moment != PSTI_MOMENT_NONE && source->snapshot != NULL &&
+		strcmp(source->snapshot, split->snapshot) == 0)
+		return PST_OK;
+	if (source->moment == PSTI_MOMENT_OWN && source->planned)
+	{
+		psti_fail(err, PST_ERR_STATE, "the split belongs to the plan of another handle");
+		psti_error_hint(err, "A handle that has planned reads the splits of its last moment only.");
+		return PST_ERR_STATE;
+	}
+	if (strncmp(split->snapshot, "local:", 6) == 0)
+	{
+		psti_fail(err, PST_ERR_UNSUPPORTED,
+				  "only the handle that planned can read this split: a standby of before 10 shares "
+				  "no snapshots");
+		return PST_ERR_UNSUPPORTED;
+	}
+	return import(source, split->snapshot, err);
+}

@@ -1,0 +1,626 @@
+/*
+ * source_stream.c - COPY into an ArrowArrayStream.
+ *
+ * A stream may be released after its handle was closed. It and the handle share a small state,
+ * counted by both; closing the handle cuts the state off, and get_next then answers EINVAL.
+ */
+#include "source_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define READ_BYTES ((size_t) 256 * 1024)
+#define RESTARTS 5
+
+/* One COPY of a stream: a stream over several leaves has several. */
+typedef struct piece
+{
+	char *only;		 /* as in psti_select; owned */
+	char *condition; /* owned */
+} piece;
+
+struct psti_stream_state
+{
+	int references;		/* of the stream and of the handle */
+	pst_source *source; /* NULL after the handle was closed */
+	struct ArrowSchema schema;
+	psti_copy_decoder *decoder;
+	piece *pieces;
+	size_t npieces;
+	size_t next;	 /* the piece to begin next */
+	bool copying;	 /* a COPY is on its way */
+	bool ended;		 /* nothing more comes, well or not */
+	bool handed_out; /* a batch was given to the caller */
+	bool whole;		 /* reads everything: may begin anew at another moment */
+	int restarts;
+	psti_buf bytes; /* what has arrived … */
+	size_t at;		/* … and is decoded up to here */
+	int code;		/* errno value of the failure that ended it, else 0 */
+	char error[2300];
+};
+
+/* ---- State ---- */
+
+static void
+state_unref(psti_stream_state *state)
+{
+	if (--state->references > 0)
+		return;
+	for (size_t i = 0; state->pieces != NULL && i < state->npieces; i++)
+	{
+		free(state->pieces[i].only);
+		free(state->pieces[i].condition);
+	}
+	free(state->pieces);
+	psti_copy_decoder_free(state->decoder);
+	psti_schema_release(&state->schema);
+	psti_buf_free(&state->bytes);
+	free(state);
+}
+
+/* The handle is free for another stream. */
+static void
+leave_handle(psti_stream_state *state)
+{
+	if (state->source == NULL || state->source->stream != state)
+		return;
+	state->source->stream = NULL;
+	state->source = NULL;
+	state_unref(state);
+}
+
+void
+psti_source_detach_stream(pst_source *source)
+{
+	psti_stream_state *state = source->stream;
+
+	if (state == NULL)
+		return;
+	if (!state->ended)
+	{
+		state->ended = true;
+		state->code = EINVAL;
+		strcpy(state->error, "the source was closed before its stream was read to the end");
+	}
+	leave_handle(state);
+}
+
+static int
+errno_of(pst_status status)
+{
+	switch (status)
+	{
+		case PST_ERR_INVALID:
+		case PST_ERR_STATE:
+			return EINVAL;
+		case PST_ERR_NOMEM:
+			return ENOMEM;
+		case PST_ERR_CANCELED:
+			return ECANCELED;
+		case PST_ERR_TIMEOUT:
+			return ETIMEDOUT;
+		case PST_ERR_CONNECTION:
+			return ECONNRESET;
+		case PST_ERR_PRIVILEGE:
+		case PST_ERR_AUTH:
+			return EACCES;
+		case PST_ERR_UNSUPPORTED:
+			return ENOTSUP;
+		default:
+			return EIO;
+	}
+}
+
+/* ---- The server's side of a stream ---- */
+
+/*
+ * A failed or abandoned COPY aborts the transaction. With a savepoint before it the moment, its
+ * locks and the plan survive.
+ */
+static pst_status
+set_savepoint(pst_source *source, pst_error *err)
+{
+	const char *sql =
+		source->savepoint ? "RELEASE SAVEPOINT penstock; SAVEPOINT penstock" : "SAVEPOINT penstock";
+	pst_status status = psti_conn_exec(source->conn, "beginning to read", sql, NULL, err);
+
+	source->savepoint = status == PST_OK;
+	return status;
+}
+
+static void
+back_to_savepoint(pst_source *source)
+{
+	pst_error ignored;
+
+	if (!psti_conn_usable(source->conn))
+	{
+		source->moment = PSTI_MOMENT_NONE;
+		return;
+	}
+	if (PQtransactionStatus(psti_conn_pg(source->conn)) != PQTRANS_INERROR)
+		return;
+	if (!source->savepoint ||
+		psti_conn_exec(source->conn, "going back", "ROLLBACK TO SAVEPOINT penstock", NULL,
+					   &ignored) != PST_OK)
+		psti_source_end(source);
+}
+
+static pst_status
+begin_copy(psti_stream_state *state, pst_error *err)
+{
+	pst_source *source = state->source;
+	const piece *p = &state->pieces[state->next];
+	psti_select what = {p->only, p->condition, true, true};
+	psti_buf sql = PSTI_BUF_INIT;
+	pst_status status = set_savepoint(source, err);
+
+	psti_buf_puts(&sql, "COPY (");
+	psti_source_select(source, &what, &sql);
+	psti_buf_puts(&sql, ") TO STDOUT (FORMAT binary)");
+	if (status == PST_OK)
+		status = psti_buf_check(&sql, err);
+	if (status == PST_OK)
+		status = psti_conn_copy_out(source->conn, "reading", sql.data, err);
+	psti_buf_free(&sql);
+	if (status != PST_OK)
+		return status;
+	psti_copy_restart(state->decoder);
+	state->next++;
+	state->copying = true;
+	state->at = 0;
+	psti_buf_reset(&state->bytes);
+	return PST_OK;
+}
+
+static void
+tell_progress(pst_source *source)
+{
+	pst_progress progress = {sizeof(progress), source->rows_read, source->bytes_read,
+							 source->rows_total, source->bytes_total};
+
+	if (source->hooks.progress != NULL)
+		source->hooks.progress(source->hooks.ctx, &progress);
+}
+
+/* More bytes, or PST_END when this COPY is over. */
+static pst_status
+receive(psti_stream_state *state, pst_error *err)
+{
+	pst_status status;
+
+	state->at = 0;
+	psti_buf_reset(&state->bytes);
+	status = psti_conn_copy_read(state->source->conn, &state->bytes, READ_BYTES, err);
+	state->source->bytes_read += (int64_t) state->bytes.len;
+	if (status == PST_END)
+	{
+		state->copying = false;
+		status = psti_copy_finish(state->decoder, err);
+		return status == PST_OK ? PST_END : status;
+	}
+	return status;
+}
+
+/* PST_OK: a batch is ready. PST_END: there are no more rows than those pending. */
+static pst_status
+fill(psti_stream_state *state, pst_error *err)
+{
+	for (;;)
+	{
+		size_t used = 0;
+		pst_status status;
+
+		if (!state->copying)
+		{
+			if (state->next == state->npieces)
+				return PST_END;
+			status = begin_copy(state, err);
+			if (status != PST_OK)
+				return status;
+		}
+		if (state->at < state->bytes.len)
+		{
+			status = psti_copy_feed(state->decoder, state->bytes.data + state->at,
+									state->bytes.len - state->at, &used, err);
+			state->at += used;
+			if (status == PST_AGAIN)
+				return PST_OK;
+			if (status < 0)
+				return status;
+		}
+		status = receive(state, err);
+		if (status < 0)
+			return status;
+	}
+}
+
+/* ---- Failures ---- */
+
+static bool
+recovery_conflict(const pst_source *source, const pst_error *err)
+{
+	return psti_conn_caps(source->conn)->in_recovery &&
+		   (strcmp(err->sqlstate, "40001") == 0 || strcmp(err->sqlstate, "57014") == 0 ||
+			strcmp(err->sqlstate, "40P01") == 0) &&
+		   strstr(err->message, "recovery") != NULL;
+}
+
+/* Begins a read of everything anew, at a new moment: nobody has seen a row of the old one. */
+static pst_status
+restart(psti_stream_state *state, pst_error *err)
+{
+	pst_source *source = state->source;
+
+	psti_log(&source->hooks, PST_LOG_INFO, "the standby cancelled the read (%s): beginning anew",
+			 err->message);
+	psti_source_end(source);
+	state->restarts++;
+	state->copying = false;
+	state->next = 0;
+	psti_copy_reset(state->decoder);
+	return psti_source_begin(source, err);
+}
+
+static bool
+may_restart(const psti_stream_state *state, const pst_error *err)
+{
+	const pst_source *source = state->source;
+
+	return state->whole && !state->handed_out && !source->planned && state->restarts < RESTARTS &&
+		   psti_conn_usable(source->conn) && recovery_conflict(source, err);
+}
+
+static void
+name_relation(const pst_source *source, pst_error *err)
+{
+	if (source->relation->oid == 0 || err->table[0] != '\0')
+		return;
+	PSTI_ERROR_SET(err, schema, source->relation->schema);
+	PSTI_ERROR_SET(err, table, source->relation->name);
+}
+
+static void
+explain_failure(const pst_source *source, pst_error *err)
+{
+	if (recovery_conflict(source, err))
+	{
+		err->status = PST_ERR_CONFLICT;
+		err->retryable = true;
+		psti_error_hint(err, "The standby needed to replay changes to the rows being read. Read "
+							 "again, or set hot_standby_feedback or max_standby_streaming_delay "
+							 "there.");
+	}
+	if (err->status != PST_ERR_NOMEM)
+		name_relation(source, err);
+}
+
+/* Ends the stream with an error. */
+static int
+fail_stream(psti_stream_state *state, pst_error *err)
+{
+	pst_source *source = state->source;
+	pst_error ignored;
+	size_t len;
+
+	explain_failure(source, err);
+	if (state->copying && psti_conn_usable(source->conn) &&
+		PQtransactionStatus(psti_conn_pg(source->conn)) == PQTRANS_ACTIVE)
+		(void) psti_conn_copy_abandon(source->conn, &ignored);
+	state->copying = false;
+	back_to_savepoint(source);
+	source->last = *err;
+	state->ended = true;
+	state->code = errno_of(err->status);
+	psti_error_copy(state->error, sizeof(state->error), err->message);
+	len = strlen(state->error);
+	if (err->detail[0] != '\0')
+		snprintf(state->error + len, sizeof(state->error) - len, " (%s)", err->detail);
+	leave_handle(state);
+	return state->code;
+}
+
+/* ---- The stream's functions ---- */
+
+static int
+stream_get_schema(struct ArrowArrayStream *stream, struct ArrowSchema *out)
+{
+	psti_stream_state *state = stream->private_data;
+	pst_error err;
+
+	memset(out, 0, sizeof(*out));
+	psti_enter(&err);
+	if (psti_schema_copy(&state->schema, out, &err) == PST_OK)
+		return 0;
+	psti_error_copy(state->error, sizeof(state->error), err.message);
+	return ENOMEM;
+}
+
+static int
+stream_get_next(struct ArrowArrayStream *stream, struct ArrowArray *out)
+{
+	psti_stream_state *state = stream->private_data;
+	pst_error err;
+	pst_status status;
+
+	memset(out, 0, sizeof(*out));
+	if (state->ended)
+		return state->code;
+	psti_enter(&err);
+	do
+		status = fill(state, &err);
+	while (status < 0 && may_restart(state, &err) && (status = restart(state, &err)) == PST_OK);
+	if (status < 0)
+		return fail_stream(state, &err);
+	if (psti_copy_pending(state->decoder) > 0)
+	{
+		state->source->rows_read += psti_copy_pending(state->decoder);
+		if (psti_copy_take(state->decoder, out, &err) != PST_OK)
+			return fail_stream(state, &err);
+		state->handed_out = true;
+		tell_progress(state->source);
+	}
+	if (status == PST_END && out->release == NULL)
+	{
+		state->ended = true;
+		leave_handle(state);
+	}
+	return 0;
+}
+
+static const char *
+stream_get_last_error(struct ArrowArrayStream *stream)
+{
+	psti_stream_state *state = stream->private_data;
+
+	return state->error[0] != '\0' ? state->error : NULL;
+}
+
+/* A COPY in the middle is stopped at the server; the handle can then read again. */
+static void
+stream_release(struct ArrowArrayStream *stream)
+{
+	psti_stream_state *state = stream->private_data;
+	pst_source *source = state->source;
+	pst_error ignored;
+
+	if (!state->ended && source != NULL)
+	{
+		if (state->copying && psti_conn_usable(source->conn))
+		{
+			(void) psti_conn_copy_abandon(source->conn, &ignored);
+			back_to_savepoint(source);
+		}
+		leave_handle(state);
+	}
+	state_unref(state);
+	stream->release = NULL;
+	stream->private_data = NULL;
+}
+
+/* ---- What a split stands for ---- */
+
+static pst_status
+add_piece(psti_stream_state *state, const char *only, psti_buf *condition, pst_error *err)
+{
+	piece *p = &state->pieces[state->npieces];
+	bool conditional = condition != NULL && condition->len > 0;
+
+	if (condition != NULL && condition->failed)
+		return psti_fail_nomem(err);
+	state->npieces++;
+	if (only != NULL && (p->only = strdup(only)) == NULL)
+		return psti_fail_nomem(err);
+	if (conditional && (p->condition = strdup(condition->data)) == NULL)
+		return psti_fail_nomem(err);
+	return PST_OK;
+}
+
+static pst_status
+stride_piece(psti_stream_state *state, const pst_source *source, const psti_split *split,
+			 pst_error *err)
+{
+	const psti_column *column = psti_relation_column(source->relation, split->column);
+	const char *cast = column == NULL ? NULL : psti_source_stride_cast(column);
+	psti_buf ref = PSTI_BUF_INIT;
+	psti_buf condition = PSTI_BUF_INIT;
+	pst_status status;
+
+	if (cast == NULL || !source->unique_names)
+		return psti_fail(err, PST_ERR_INVALID, "not a split: there is no column \"%s\" to cut by",
+						 split->column);
+	psti_source_column_ref(source, (size_t) (column - source->relation->columns), &ref);
+	if (ref.failed)
+		return psti_fail_nomem(err);
+	psti_stride_sql(&split->stride, ref.data, cast, &condition);
+	status = add_piece(state, NULL, &condition, err);
+	psti_buf_free(&ref);
+	psti_buf_free(&condition);
+	return status;
+}
+
+static void
+put_blocks(const pst_source *source, const psti_blocks *run, psti_buf *out)
+{
+	if (run->first > 0)
+		psti_buf_printf(out, "%s.ctid OPERATOR(pg_catalog.>=) '(%lu,0)'::pg_catalog.tid",
+						source->alias, (unsigned long) run->first);
+	if (run->first > 0 && run->end >= 0)
+		psti_buf_puts(out, " AND ");
+	if (run->end >= 0)
+		psti_buf_printf(out, "%s.ctid OPERATOR(pg_catalog.<) '(%lld,0)'::pg_catalog.tid",
+						source->alias, (long long) run->end);
+}
+
+/* Names and present file nodes of the table and everything under it. */
+static const char leaves_sql[] =
+	"WITH RECURSIVE tree(oid) AS (SELECT $1::pg_catalog.oid UNION SELECT i.inhrelid "
+	"FROM pg_catalog.pg_inherits i JOIN tree t ON i.inhparent OPERATOR(pg_catalog.=) t.oid) "
+	"SELECT c.oid, n.nspname, c.relname, "
+	"COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid) "
+	"FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid "
+	"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+	"ORDER BY c.oid";
+
+/* The row of a leaf in the answer, -1 when it is none of the table's. */
+static int
+find_leaf(const PGresult *result, uint32_t oid)
+{
+	int low = 0;
+	int high = PQntuples(result) - 1;
+
+	while (low <= high)
+	{
+		int middle = low + (high - low) / 2;
+		unsigned long at = strtoul(PQgetvalue(result, middle, 0), NULL, 10);
+
+		if (at == oid)
+			return middle;
+		if (at < oid)
+			low = middle + 1;
+		else
+			high = middle - 1;
+	}
+	return -1;
+}
+
+static pst_status
+block_piece(psti_stream_state *state, const pst_source *source, const PGresult *leaves,
+			const psti_blocks *run, pst_error *err)
+{
+	psti_buf name = PSTI_BUF_INIT;
+	psti_buf condition = PSTI_BUF_INIT;
+	int row = find_leaf(leaves, run->oid);
+	pst_status status;
+
+	if (row < 0)
+		return psti_fail(err, PST_ERR_INVALID, "not a split: %lu is no part of the table",
+						 (unsigned long) run->oid);
+	if (strtoul(PQgetvalue(leaves, row, 3), NULL, 10) != run->node)
+	{
+		psti_fail(err, PST_ERR_STATE, "cannot read \"%s\".\"%s\": it was rewritten after the plan",
+				  PQgetvalue(leaves, row, 1), PQgetvalue(leaves, row, 2));
+		psti_error_hint(err, "Plan again, and keep the planning handle open until the last split "
+							 "is read.");
+		return PST_ERR_STATE;
+	}
+	psti_buf_qualified(&name, PQgetvalue(leaves, row, 1), PQgetvalue(leaves, row, 2));
+	put_blocks(source, run, &condition);
+	status = psti_buf_check(&name, err);
+	if (status == PST_OK)
+		status = add_piece(state, name.data, &condition, err);
+	psti_buf_free(&name);
+	psti_buf_free(&condition);
+	return status;
+}
+
+static pst_status
+block_pieces(psti_stream_state *state, pst_source *source, const psti_split *split, pst_error *err)
+{
+	char oid[16];
+	const char *params[] = {oid};
+	PGresult *result = NULL;
+	pst_status status;
+
+	if (source->query != NULL)
+		return psti_fail(err, PST_ERR_INVALID, "not a split: a query has no blocks");
+	snprintf(oid, sizeof(oid), "%lu", (unsigned long) source->relation->oid);
+	status = psti_conn_query(source->conn, "finding the split's tables", leaves_sql, 1, params,
+							 &result, err);
+	for (size_t i = 0; status == PST_OK && i < split->nblocks; i++)
+		status = block_piece(state, source, result, &split->blocks[i], err);
+	PQclear(result);
+	return status;
+}
+
+static pst_status
+make_pieces(psti_stream_state *state, pst_source *source, const psti_split *split, pst_error *err)
+{
+	size_t most = split != NULL && split->kind == PSTI_SPLIT_BLOCKS ? split->nblocks : 1;
+
+	state->pieces = calloc(most, sizeof(*state->pieces));
+	if (state->pieces == NULL)
+		return psti_fail_nomem(err);
+	if (split != NULL && split->kind == PSTI_SPLIT_STRIDE)
+		return stride_piece(state, source, split, err);
+	if (split != NULL && split->kind == PSTI_SPLIT_BLOCKS)
+		return block_pieces(state, source, split, err);
+	return add_piece(state, NULL, NULL, err);
+}
+
+/* ---- Opening ---- */
+
+static pst_status
+make_decoder(psti_stream_state *state, const pst_source *source, pst_error *err)
+{
+	psti_copy_limits limits = {
+		.rows = psti_opt_int(source->options, PSTI_OPT_BATCH_ROWS),
+		.bytes = (size_t) psti_opt_int(source->options, PSTI_OPT_BATCH_BYTES),
+		.value_bytes = INT32_MAX,
+		.special = (psti_special) psti_opt_int(source->options, PSTI_OPT_SPECIAL_VALUES),
+	};
+
+	return psti_copy_decoder_new(source->copy, source->ncolumns, &limits, &state->decoder, err);
+}
+
+static pst_status
+stand_at_moment(pst_source *source, const char *text, psti_split *split, pst_error *err)
+{
+	pst_status status;
+
+	if (text == NULL)
+		return psti_source_begin(source, err);
+	status = psti_split_parse(text, split, err);
+	if (status == PST_OK)
+		status = psti_source_join(source, split, err);
+	return status;
+}
+
+pst_status
+psti_source_stream(pst_source *source, const char *text, struct ArrowArrayStream *out,
+				   pst_error *err)
+{
+	psti_stream_state *state = calloc(1, sizeof(*state));
+	psti_split split = {0};
+	pst_status status = state == NULL ? psti_fail_nomem(err) : PST_OK;
+
+	if (status != PST_OK)
+		return status;
+	state->references = 1;
+	state->whole = text == NULL;
+	psti_enter(&source->last);
+	status = stand_at_moment(source, text, &split, err);
+	if (status == PST_OK)
+		status = make_pieces(state, source, text == NULL ? NULL : &split, err);
+	if (status == PST_OK)
+		status = make_decoder(state, source, err);
+	if (status == PST_OK)
+		status = psti_schema_copy(&source->schema, &state->schema, err);
+	if (status == PST_OK)
+	{
+		state->source = source;
+		status = begin_copy(state, err);
+		if (status != PST_OK && may_restart(state, err) && restart(state, err) == PST_OK)
+			status = begin_copy(state, err);
+	}
+	psti_split_free(&split);
+	if (status != PST_OK)
+	{
+		if (source->moment != PSTI_MOMENT_NONE)
+			back_to_savepoint(source);
+		explain_failure(source, err);
+		source->last = *err;
+		state->source = NULL;
+		state_unref(state);
+		return status;
+	}
+	state->references = 2;
+	source->stream = state;
+	out->get_schema = stream_get_schema;
+	out->get_next = stream_get_next;
+	out->get_last_error = stream_get_last_error;
+	out->release = stream_release;
+	out->private_data = state;
+	return PST_OK;
+}

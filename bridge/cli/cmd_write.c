@@ -146,28 +146,56 @@ keep_rate(writing *w, int64_t nrows, pst_error *err)
 	return pst_sink_poll(w->sink, err);
 }
 
-/* A batch, in slices of a tenth of a second where there is a rate to keep. */
+/*
+ * Some rows of a batch: an array of the same memory, which the batch alone releases. unchanged is
+ * moved on by whole bytes, so slices begin at multiples of eight rows.
+ */
 static pst_status
-write_batch(writing *w, struct ArrowArray *batch, const int8_t *row_kind, pst_error *err)
+write_slice(writing *w, const struct ArrowArray *batch, const int8_t *row_kind,
+			const uint8_t *const *unchanged, int64_t at, int64_t nrows, pst_error *err)
 {
+	const uint8_t **moved = NULL;
+	pst_change_batch changes = {.struct_size = sizeof(changes),
+								.schema = &w->schema,
+								.array = *batch,
+								.row_kind = row_kind != NULL ? row_kind + at : NULL};
+	pst_status status;
+
+	changes.array.offset += at;
+	changes.array.length = nrows;
+	changes.array.null_count = -1;
+	if (unchanged != NULL)
+	{
+		moved = cli_alloc((size_t) w->schema.n_children * sizeof(*moved));
+		for (int64_t i = 0; i < w->schema.n_children; i++)
+			moved[i] = unchanged[i] != NULL ? unchanged[i] + at / 8 : NULL;
+		changes.unchanged = moved;
+	}
+	status = pst_sink_write_changes(w->sink, &changes, err);
+	free(moved);
+	return status;
+}
+
+/* A batch, in slices of about a tenth of a second where there is a rate to keep. */
+static pst_status
+write_batch(writing *w, const struct ArrowArray *batch, const int8_t *row_kind, pst_error *err)
+{
+	const uint8_t *const *unchanged = pst_decoder_unchanged(w->decoder);
 	int64_t rate = cli_number(w->args, CLI_MAX_RATE, 0);
-	int64_t slice = rate == 0 ? batch->length : rate < 10 ? 1 : rate / 10;
-	struct ArrowArray part = *batch; /* the same memory; batch alone releases it */
+	int64_t slice = rate == 0 ? batch->length : rate < 80 ? 8 : rate / 80 * 8;
 	pst_status status = PST_OK;
 
 	for (int64_t at = 0; at < batch->length && status == PST_OK; at += slice)
 	{
 		int64_t left = batch->length - at;
+		int64_t nrows = left < slice ? left : slice;
 
-		part.offset = batch->offset + at;
-		part.length = left < slice ? left : slice;
-		part.null_count = -1;
 		if (rate > 0)
-			status = keep_rate(w, part.length, err);
+			status = keep_rate(w, nrows, err);
 		if (status == PST_OK)
-			status = pst_sink_write(w->sink, &part, row_kind != NULL ? row_kind + at : NULL, err);
+			status = write_slice(w, batch, row_kind, unchanged, at, nrows, err);
 		if (status == PST_OK)
-			progress_add(part.length, 0);
+			progress_add(nrows, 0);
 	}
 	return status;
 }

@@ -370,8 +370,8 @@ progress_start(cli_db *dbs, size_t ndbs)
 	self.thread_there = pthread_create(&self.thread, NULL, run, NULL) == 0;
 }
 
-void
-progress_stop(void)
+static void
+stop_thread(void)
 {
 	if (!self.thread_there)
 		return;
@@ -392,10 +392,11 @@ progress_finish(bool success)
 	char rate[40];
 	char fields[400];
 
-	progress_stop();
+	stop_thread();
 	report_live(NULL);
 	if (!success || !self.announced)
 		return;
+	self.announced = false; /* said once */
 	put_count(rows, sizeof(rows), r.rows);
 	put_bytes(bytes, sizeof(bytes), (double) r.bytes);
 	put_rate(rate, sizeof(rate), r.rate);

@@ -26,7 +26,7 @@ typedef struct progress_plan
 	int splits_total;	 /* 0: one run */
 } progress_plan;
 
-/* Starts the thread. dbs are borrowed until progress_stop. */
+/* Starts the thread. dbs are borrowed until progress_finish. */
 void progress_start(struct cli_db *dbs, size_t ndbs);
 
 /* Says the plan, once; from here on there are progress lines. Texts are borrowed until the end. */
@@ -42,11 +42,8 @@ void progress_split_done(void);
 void progress_pause(void);
 void progress_resume(void);
 
-/* Takes the live line away; with a plan and success says the totals. */
+/* Ends the thread and takes the live line away; with a plan and success says the totals, once. */
 void progress_finish(bool success);
-
-/* Ends the thread. */
-void progress_stop(void);
 
 /* Delays until `rows` more may pass under the limit; true when the command is to stop. */
 void throttle_set(int64_t rows_per_second); /* 0: no limit */

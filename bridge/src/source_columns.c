@@ -177,7 +177,11 @@ choose(const pst_source *source, psti_read_column *read, psti_copy_column *copy)
 static const char type_facts[] =
 	"SELECT t.oid, "
 	"pg_catalog.has_function_privilege(t.typoutput::pg_catalog.oid, 'EXECUTE') AND "
-	"pg_catalog.has_schema_privilege(p.pronamespace, 'USAGE'), "
+	"pg_catalog.has_schema_privilege(p.pronamespace, 'USAGE') AND "
+	/* A type may borrow another's function, as refcursor does textout: no call finds that. */
+	"(p.proargtypes[0] OPERATOR(pg_catalog.=) t.oid OR EXISTS (SELECT 1 FROM "
+	"pg_catalog.pg_type a WHERE a.oid OPERATOR(pg_catalog.=) p.proargtypes[0] AND "
+	"a.typtype OPERATOR(pg_catalog.=) 'p'::pg_catalog.\"char\")), "
 	"t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND EXISTS (SELECT 1 FROM "
 	"pg_catalog.pg_cast c WHERE c.castsource OPERATOR(pg_catalog.=) t.oid AND "
 	"c.casttarget OPERATOR(pg_catalog.=) 114::pg_catalog.oid AND "

@@ -207,7 +207,10 @@ static const cli_option options[] = {
 };
 
 static const char *const synopsis[] = {
-	"SRC TABLE DST TABLE [--mode upsert|append|delete] [--jobs N] [--create]", NULL};
+	"SRC TABLE DST TABLE [--mode upsert|append|delete]\n"
+	"                     [--jobs N] [--create]",
+	NULL,
+};
 static const cli_option *const groups[] = {options, cli_db_options, cli_run_options, NULL};
 
 const cli_command cmd_copy = {

@@ -280,9 +280,10 @@ static const cli_option options[] = {
 };
 
 static const char *const synopsis[] = {
-	"DB TABLE [--columns a,b] [--where SQL] [--limit N] [--jobs N]\n"
-	"                     [--format csv|json|arrow] [-o FILE]",
-	"DB --query SQL [--limit N] [--format csv|json|arrow] [-o FILE]",
+	"DB TABLE [--columns a,b] [--where SQL] [--limit N]\n"
+	"                     [--jobs N] [--format csv|json|arrow] [-o FILE]",
+	"DB --query SQL [--limit N] [--format csv|json|arrow]\n"
+	"                     [-o FILE]",
 	NULL,
 };
 static const cli_option *const groups[] = {options,		   cli_format_options, cli_csv_options,

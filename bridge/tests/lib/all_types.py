@@ -8,7 +8,7 @@ PINNED = ("-c DateStyle=ISO,YMD -c TimeZone=UTC -c IntervalStyle=postgres -c byt
 SAMPLES = {
     "bool": "true", "bytea": r"\x00ff5c27", "char": "x", "name": "a Name", "int8": "-9223372036854775808",
     "int2": "-32768", "int4": "2147483647", "text": 'a "b", \'c\'\n\td\\e é 日本', "oid": "4294967295",
-    "regproc": "now", "regprocedure": "lower(text)", "regoper": "pg_catalog.~~", "regoperator": "+(integer,integer)",
+    "regproc": "now", "regprocedure": "lower(text)", "regoper": "||/", "regoperator": "+(integer,integer)",
     "regclass": "pg_class", "regtype": "integer", "regrole": "postgres", "regnamespace": "pg_catalog",
     "regconfig": "english", "regdictionary": "simple", "regcollation": '"C"', "tid": "(0,1)",
     "xid": "4294967295", "xid8": "18446744073709551615", "cid": "4294967295", "json": '{"a": [1, null, "x"]}',

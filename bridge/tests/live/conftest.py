@@ -130,7 +130,11 @@ class Done:
 
     def __init__(self, done):
         self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
-        self.text, self.errors = done.stdout.decode(), done.stderr.decode(errors="replace")
+        self.errors = done.stderr.decode(errors="replace")
+
+    @property
+    def text(self):
+        return self.out.decode()
 
 
 def run_penstock(*args, input=b"", code=0, failpoints=None, env=None, timeout=TIMEOUT):
@@ -143,7 +147,7 @@ def run_penstock(*args, input=b"", code=0, failpoints=None, env=None, timeout=TI
                                input=input.encode() if isinstance(input, str) else input,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE))
     assert code is None or done.code == code, (
-        f"exit code {done.code}, wanted {code}\n{done.errors}\n{done.text[:2000]}")
+        f"exit code {done.code}, wanted {code}\n{done.errors}\n{done.out[:2000]!r}")
     return done
 
 

@@ -28,7 +28,7 @@ def test_help_of_each_command_goes_to_standard_output(penstock, command):
     assert done.text.startswith(f"Usage: penstock {command} DB") or command == "copy"
     assert "--help" in done.text and "--with" in done.text and done.err == b""
     assert not long_options(done.text) & {"--follow", "--slot", "--key"}
-    assert all(len(line) <= 80 for line in done.text.splitlines())
+    assert [line for line in done.text.splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("command", LATER)
@@ -82,7 +82,7 @@ def test_arguments_may_stand_in_any_order(penstock, database):
 def test_man_page_has_every_command_and_option(penstock):
     page = penstock("--man").text
     assert page.startswith(".TH PENSTOCK 1")
-    text = page.replace("\\-", "-")
+    text = re.sub(r"\\f[BIR]", "", page.replace("\\-", "-"))
     for command in COMMANDS:
         assert f".SS penstock {command}" in text
         assert long_options(penstock(command, "--help").text) <= long_options(text)
@@ -109,6 +109,7 @@ def test_man_page_is_readable_by_groff():
     if groff.returncode != 0:
         pytest.skip("groff is not installed")
     page = subprocess.run([os.environ["PENSTOCK_BIN"], "--man"], stdout=subprocess.PIPE, check=True)
-    done = subprocess.run(["groff", "-man", "-Tutf8", "-ww"], input=page.stdout,
+    done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-Kutf8"], input=page.stdout,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
     assert done.stderr == b""
+    assert b"penstock read DB TABLE" in done.stdout

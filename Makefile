@@ -2,7 +2,7 @@
 #
 #   make              libpenstock and the command penstock, in build/
 #   make install      PREFIX (/usr/local), DESTDIR, libdir, mandir … honoured; also uninstall
-#   make check        every test: check-unit, check-fuzz, check-live (SAN=1 with ASan and UBSan)
+#   make check        every test: check-unit, check-fuzz, check-live, with ASan and UBSan (SAN=0 without)
 #   make check-unit T=strides      the tests of one stem; the same with check-live
 #   make fuzz         libFuzzer, FUZZ_SECONDS (60) a target
 #   make coverage     line coverage of the decoders by the unit tests
@@ -11,6 +11,12 @@
 BRIDGE := $(MAKE) --no-print-directory -C bridge
 TESTS := $(MAKE) --no-print-directory -C bridge/tests
 CLUSTER := scripts/cluster --tls --standby
+
+# Targets here run one after another, since they share build/; what they call uses every CPU.
+.NOTPARALLEL:
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
 
 all: deps
 	@$(BRIDGE) all
@@ -27,7 +33,16 @@ deps:
 deps-check:
 	@scripts/deps check
 
-check: check-unit check-fuzz check-live
+# With ASan and UBSan, unless SAN=0 is given.
+check: SAN ?= 1
+check:
+	@$(MAKE) --no-print-directory SAN=$(SAN) RESULTS=$(CURDIR)/build/check.results begin-check \
+		check-unit check-fuzz check-live
+	@scripts/tally build/check.results
+
+begin-check:
+	@mkdir -p build && : >build/check.results
+
 
 check-unit: deps-check
 	@$(TESTS) check-unit
@@ -57,6 +72,11 @@ lint: deps-check
 	@$(TESTS) build
 	@scripts/lint $(RESULTS:%=--results %)
 
+# The tables of docs/bridge.md that come from the code.
+docs: deps-check
+	@$(TESTS) $(CURDIR)/build/test/unit/docs_test
+	@scripts/docs build
+
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
@@ -80,5 +100,5 @@ dist:
 clean:
 	rm -rf build
 
-.PHONY: all install uninstall deps deps-check check check-unit check-fuzz check-live coverage fuzz \
-	lint format demo bench check-versions dist clean
+.PHONY: all install uninstall deps deps-check check begin-check check-unit check-fuzz check-live coverage fuzz \
+	lint docs format demo bench check-versions dist clean

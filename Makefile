@@ -19,13 +19,13 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 
 all: deps
-	@$(BRIDGE) all
+	+@$(BRIDGE) all
 
 install: deps
-	@$(BRIDGE) install
+	+@$(BRIDGE) install
 
 uninstall:
-	@$(BRIDGE) uninstall
+	+@$(BRIDGE) uninstall
 
 deps:
 	@scripts/deps build
@@ -45,36 +45,36 @@ begin-check:
 
 
 check-unit: deps-check
-	@$(TESTS) check-unit
+	+@$(TESTS) check-unit
 
 check-fuzz: deps-check
-	@$(TESTS) check-fuzz
+	+@$(TESTS) check-fuzz
 
 # Built before the server starts, so that a compile error costs no server.
 check-live: deps-check
-	@$(BRIDGE) all
-	@$(TESTS) build
-	@$(CLUSTER) -- $(TESTS) check-live
+	+@$(BRIDGE) all
+	+@$(TESTS) build
+	+@$(CLUSTER) -- $(TESTS) check-live
 
 # Unit tests and fuzz seeds only: a live test must not be what keeps a decoder covered.
 coverage: deps-check
 	@rm -rf build/cov/test/obj/*.gcda
-	@$(TESTS) COV=1 RESULTS= check-unit check-fuzz
+	+@$(TESTS) COV=1 RESULTS= check-unit check-fuzz
 	@scripts/coverage build/cov $(if $(MISSED),--missed)
 
 fuzz: deps-check
 	@scripts/deps lint
-	@$(TESTS) fuzz
+	+@$(TESTS) fuzz
 
 lint: deps-check
 	@scripts/deps lint
-	@$(BRIDGE) all
-	@$(TESTS) build
+	+@$(BRIDGE) all
+	+@$(TESTS) build
 	@scripts/lint $(RESULTS:%=--results %)
 
 # The tables of docs/bridge.md that come from the code.
 docs: deps-check
-	@$(TESTS) $(CURDIR)/build/test/unit/docs_test
+	+@$(TESTS) $(CURDIR)/build/test/unit/docs_test
 	@scripts/docs build
 
 format:

@@ -9,25 +9,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define NODE(name, type, rest)                                                                     \
 	"{\"name\":\"" name "\",\"type\":\"" type "\",\"base_type\":\"" type "\",\"kind\":" rest "}"
 
+/* clang-format off */
 static const char describe[] =
-	"{\"columns\":[" NODE("a", "text", "\"base\"") "," NODE("j", "jsonb", "\"base\"") "," NODE(
-		"i", "integer[]",
-		"\"array\",\"element\":" NODE(
-			"", "integer",
-			"\"base\"")) "," NODE("c", "p",
-								  "\"composite\",\"fields\":[" NODE(
-									  "x", "integer",
-									  "\"base\"") "," NODE("y", "p[]",
-														   "\"array\",\"element\":" NODE(
-															   "", "text",
-															   "\"base\"")) "]") "," NODE("g",
-																						  "text",
-																						  "\"base\""
-																						  ",\"gener"
-																						  "ated\":"
-																						  "\"stored"
-																						  "\"") "]"
-																								"}";
+	"{\"columns\":["
+	NODE("a", "text", "\"base\"") ","
+	NODE("j", "jsonb", "\"base\"") ","
+	NODE("i", "integer[]", "\"array\",\"element\":" NODE("", "integer", "\"base\"")) ","
+	NODE("c", "p", "\"composite\",\"fields\":["
+		NODE("x", "integer", "\"base\"") ","
+		NODE("y", "p[]", "\"array\",\"element\":" NODE("", "text", "\"base\"")) "]") ","
+	NODE("g", "text", "\"base\",\"generated\":\"stored\"") "]}";
+/* clang-format on */
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -9,7 +9,7 @@
 #include "pgtext.h"
 
 #define DAYS_1970_TO_2000 10957
-#define US_1970_TO_2000 INT64_C(946684800000000)
+#define SECONDS_1970_TO_2000 INT64_C(946684800)
 #define DAY_US INT64_C(86400000000)
 
 /* What a server takes: date from 4713-11-24 BC to 5874897-12-31, timestamp to 294276-12-31. */
@@ -20,13 +20,14 @@
 
 #define MAX_LIST_DEPTH 6 /* MAXDIM of the server */
 
+/* Also for a fraction of a microsecond, which would be lost. */
 static pst_status
 out_of_range(const struct ArrowSchema *schema, const char *type, int64_t value, pst_error *err)
 {
 	const char *name = schema->name != NULL ? schema->name : "";
 
-	psti_fail(err, PST_ERR_DATA, "column \"%s\": %lld is out of range for type %s", name,
-			  (long long) value, type);
+	psti_fail(err, PST_ERR_DATA, "column \"%s\": type %s cannot hold %lld of Arrow format %s", name,
+			  type, (long long) value, schema->format);
 	PSTI_ERROR_SET(err, column, name);
 	return PST_ERR_DATA;
 }
@@ -93,20 +94,16 @@ floor_div(int64_t a, int64_t b)
 	return a / b - (a % b < 0 ? 1 : 0);
 }
 
-/* value, of per_second units a second, in microseconds; false when that overflows. */
+/* value, of per_second units a second, in microseconds; false when it is none, or too large. */
 static bool
 to_microseconds(int64_t value, int64_t per_second, int64_t *out)
 {
 	int64_t unit = per_second / 1000000;
-	int64_t rest;
 
 	if (per_second <= 1000000)
 		return !__builtin_mul_overflow(value, 1000000 / per_second, out);
-	*out = floor_div(value, unit);
-	rest = value - *out * unit;
-	if (2 * rest > unit || (2 * rest == unit && (*out & 1) != 0))
-		++*out;
-	return true;
+	*out = value / unit;
+	return value % unit == 0;
 }
 
 static pst_status
@@ -140,10 +137,18 @@ timestamp_at(const struct ArrowSchema *schema, const psti_arrow_type *type,
 			 const struct ArrowArray *array, int64_t i, int64_t *microseconds2000, pst_error *err)
 {
 	int64_t value = integer_at(type->kind, array, i);
+	bool fine = type->per_second > 1000000;
+	int64_t seconds = fine ? 0 : SECONDS_1970_TO_2000 * type->per_second;
+	int64_t shifted;
 
-	if (!to_microseconds(value, type->per_second, microseconds2000) ||
-		__builtin_sub_overflow(*microseconds2000, US_1970_TO_2000, microseconds2000) ||
-		*microseconds2000 < TIMESTAMP_MIN || *microseconds2000 >= TIMESTAMP_END)
+	/* Coarse units are shifted before they are multiplied, nanoseconds after they were divided: so
+	 * neither end of the range overflows. */
+	if (__builtin_sub_overflow(value, seconds, &shifted) ||
+		!to_microseconds(shifted, type->per_second, microseconds2000))
+		return out_of_range(schema, "timestamp", value, err);
+	if (fine)
+		*microseconds2000 -= SECONDS_1970_TO_2000 * 1000000;
+	if (*microseconds2000 < TIMESTAMP_MIN || *microseconds2000 >= TIMESTAMP_END)
 		return out_of_range(schema, "timestamp", value, err);
 	return PST_OK;
 }
@@ -184,7 +189,9 @@ fixed_text(const struct ArrowSchema *schema, const psti_arrow_type *type,
 			break;
 		case PSTI_ARROW_INTERVAL:
 			/* Two int32, months and days, then nanoseconds. */
-			to_microseconds(((const int64_t *) fixed_at(array, i, 16))[1], 1000000000, &us);
+			if (!to_microseconds(((const int64_t *) fixed_at(array, i, 16))[1], 1000000000, &us))
+				status = out_of_range(schema, "interval",
+									  ((const int64_t *) fixed_at(array, i, 16))[1], err);
 			*n = psti_text_interval_finite(us, ((const int32_t *) fixed_at(array, i, 16))[1],
 										   ((const int32_t *) fixed_at(array, i, 16))[0], out);
 			break;
@@ -203,7 +210,7 @@ decimal_text(const struct ArrowSchema *schema, const psti_arrow_type *type,
 			 const struct ArrowArray *array, int64_t i, psti_buf *out, pst_error *err)
 {
 	if (type->scale > PSTI_NUMERIC_SCALE_MAX || type->scale < -PSTI_NUMERIC_SCALE_MAX)
-		return out_of_range(schema, "numeric: the scale", type->scale, err);
+		return out_of_range(schema, "numeric of this scale", 0, err);
 	psti_decimal_to_text(fixed_at(array, i, 16), type->scale, out);
 	return PST_OK;
 }

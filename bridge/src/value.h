@@ -3,8 +3,8 @@
  *
  * Used by the csv and json encoders and by the sink for columns whose Arrow type is not the
  * target's binary form. Lists become array literals, lists of lists arrays of more dimensions;
- * structs are not supported. Nanoseconds are rounded to the nearest microsecond, to even on a tie,
- * as the server rounds. 16 bytes of fixed width are a uuid, any other width is a bytea.
+ * structs are not supported. A fraction of a microsecond is an error, since it would be lost. 16 bytes
+ * of fixed width are a uuid, any other width is a bytea.
  */
 #ifndef PSTI_VALUE_H
 #define PSTI_VALUE_H

@@ -35,11 +35,12 @@ fuzz_read(void *ctx, void *data, size_t nbytes, size_t *nread)
 	}
 	in->paused = false;
 	n = n < nbytes ? n : nbytes;
-	if (n > 0)
-		memcpy(data, in->data, n);
+	*nread = n;
+	if (n == 0)
+		return 0;
+	memcpy(data, in->data, n);
 	in->data += n;
 	in->nbytes -= n;
-	*nread = n;
 	return 0;
 }
 

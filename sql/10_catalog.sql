@@ -629,3 +629,74 @@ LEFT JOIN part_in g ON g.relation = c.oid
 LEFT JOIN part_of h ON h.relation = c.oid
 ORDER BY c.nspname::text COLLATE "C", c.relname::text COLLATE "C"
 -- end
+
+-- Which types the server has and a column may have. $1 a json array of type names without modifiers,
+-- null for "not asked". Runs under the caller's search_path. Rows: (known boolean) in order.
+-- embed: known_types
+SELECT COALESCE((
+		   SELECT t.typtype OPERATOR(pg_catalog.<>) 'p' AND t.typisdefined
+		   FROM pg_catalog.pg_type t
+		   WHERE t.oid OPERATOR(pg_catalog.=) pg_catalog.to_regtype(a.name)::pg_catalog.oid), false)
+	   AS known
+FROM pg_catalog.json_array_elements_text($1::pg_catalog.json) WITH ORDINALITY AS a(name, place)
+ORDER BY a.place
+-- end
+
+-- Who holds up server processes. $1 their pids, an array. Rows: (waiting json), one for each process
+-- that waits for a lock or a standby. A prepared transaction has no process: pg_blocking_pids says 0,
+-- its lock is found by what is waited for, and its xid by the lock on itself that it also holds.
+-- embed: blockers
+WITH waiting AS (
+	SELECT s.pid, s.wait_event_type || ': ' || s.wait_event AS wait, pg_blocking_pids(s.pid) AS pids
+	FROM pg_catalog.pg_stat_activity s
+	WHERE s.pid = ANY ($1::int[]) AND (s.wait_event_type = 'Lock' OR s.wait_event = 'SyncRep')
+), wanted AS (
+	SELECT w.pid, l.*,
+		   CASE
+			   WHEN l.relation IS NOT NULL THEN l.relation::regclass::text
+			   WHEN l.locktype = 'transactionid' THEN 'transaction ' || l.transactionid::text
+			   WHEN l.locktype = 'virtualxid' THEN 'virtual transaction ' || l.virtualxid
+			   ELSE l.locktype
+		   END AS object
+	FROM waiting w
+	JOIN LATERAL (
+		SELECT k.locktype, k.database, k.relation, k.page, k.tuple, k.virtualxid, k.transactionid,
+			   k.classid, k.objid, k.objsubid
+		FROM pg_catalog.pg_locks k WHERE k.pid = w.pid AND NOT k.granted LIMIT 1
+	) l ON true
+), holders AS (
+	SELECT w.pid AS waiting, row_to_json(r) AS holder, b.pid::text AS place
+	FROM waiting w
+	CROSS JOIN LATERAL (SELECT DISTINCT p.pid FROM unnest(w.pids) AS p(pid) WHERE p.pid > 0) b
+	CROSS JOIN LATERAL (
+		SELECT b.pid, s.usename AS "user", s.application_name AS application, s.state,
+			   extract(epoch FROM clock_timestamp() - s.xact_start)::bigint AS seconds
+		FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_stat_activity s ON s.pid = b.pid
+	) r
+	UNION ALL
+	SELECT w.pid, row_to_json(r), 'x' || r.gid
+	FROM waiting v
+	JOIN wanted w ON w.pid = v.pid
+	JOIN pg_catalog.pg_locks h ON h.pid IS NULL AND h.granted AND h.locktype = w.locktype
+		AND h.database IS NOT DISTINCT FROM w.database
+		AND h.relation IS NOT DISTINCT FROM w.relation
+		AND h.transactionid IS NOT DISTINCT FROM w.transactionid
+		AND h.objid IS NOT DISTINCT FROM w.objid
+	JOIN pg_catalog.pg_locks own ON own.pid IS NULL AND own.locktype = 'transactionid'
+		AND own.virtualtransaction = h.virtualtransaction
+	JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = own.transactionid
+	CROSS JOIN LATERAL (
+		SELECT x.gid, x.owner AS "user",
+			   extract(epoch FROM clock_timestamp() - x.prepared)::bigint AS seconds
+	) r
+	WHERE 0 = ANY (v.pids)
+)
+SELECT (SELECT row_to_json(r) FROM (
+			SELECT w.pid, w.wait, o.object,
+				   coalesce((SELECT json_agg(h.holder ORDER BY h.place)
+							 FROM holders h WHERE h.waiting = w.pid), '[]'::json) AS blocked_by) r)
+	   AS waiting
+FROM waiting w
+LEFT JOIN wanted o ON o.pid = w.pid
+ORDER BY w.pid
+-- end

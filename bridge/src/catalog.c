@@ -13,6 +13,7 @@
 #include "sql_texts.h"
 
 #define CATALOG_STEPS 3
+#define TRANSPORT_ASSISTED 1 /* the word's place in options.def */
 
 /*
  * Catalog queries touch many small tables: their estimated cost makes the server compile them, which
@@ -51,6 +52,20 @@ check_lists(const psti_options *options, pst_error *err)
 					   "the options database.whitelist and database.blacklist are both given");
 	err->status = PST_ERR_INVALID;
 	psti_error_hint(err, "Give the databases to list or the databases to hide, not both.");
+	return err->status;
+}
+
+/* There is no other transport in this version, so one that is insisted upon is an error. */
+static pst_status
+check_transport(const pst_catalog *catalog, pst_error *err)
+{
+	if (psti_opt_int(catalog->options, PSTI_OPT_TRANSPORT) != TRANSPORT_ASSISTED)
+		return PST_OK;
+	psti_fail(err, PST_ERR_UNSUPPORTED,
+			  "transport=assisted is not possible on database \"%s\": it needs the extension "
+			  "penstock",
+			  psti_conn_caps(catalog->conn)->database);
+	psti_error_hint(err, "Use transport=auto or transport=plain.");
 	return err->status;
 }
 
@@ -94,6 +109,8 @@ pst_catalog_open(const char *const *keys, const char *const *values, const pst_h
 	if (status == PST_OK)
 		status = psti_catalog_connect(catalog, &full);
 	if (status == PST_OK)
+		status = check_transport(catalog, &full);
+	if (status == PST_OK)
 		*out = catalog;
 	else
 		pst_catalog_close(catalog);
@@ -109,6 +126,13 @@ pst_catalog_close(pst_catalog *catalog)
 	psti_options_free(catalog->options);
 	free(catalog->application);
 	free(catalog);
+}
+
+const char *
+pst_catalog_transport(const pst_catalog *catalog)
+{
+	(void) catalog;
+	return "plain";
 }
 
 pst_status
@@ -419,6 +443,37 @@ pst_catalog_describe_all(pst_catalog *catalog, const char *schema, char **json, 
 	if (status == PST_OK)
 		status = give_array(result, false, -1, json, &full);
 	PQclear(result);
+	return psti_leave(err, &full, status);
+}
+
+/* The pids as an array literal. */
+static void
+put_pids(psti_buf *out, const int *pids, size_t npids)
+{
+	for (size_t i = 0; i < npids; i++)
+		psti_buf_printf(out, "%c%d", i == 0 ? '{' : ',', pids[i]);
+	psti_buf_puts(out, npids == 0 ? "{}" : "}");
+}
+
+pst_status
+pst_catalog_blockers(pst_catalog *catalog, const int *pids, size_t npids, char **json,
+					 pst_error *err)
+{
+	psti_buf array = PSTI_BUF_INIT;
+	const char *values[1];
+	psti_question question = {
+		.what = "looking for who blocks", .sql = psti_sql_blockers, .nparams = 1, .values = values};
+	pst_error full;
+	pst_status status;
+
+	psti_enter(&full);
+	*json = NULL;
+	put_pids(&array, pids, npids);
+	status = psti_buf_check(&array, &full);
+	values[0] = array.data;
+	if (status == PST_OK)
+		status = list(catalog, &question, false, false, json, &full);
+	psti_buf_free(&array);
 	return psti_leave(err, &full, status);
 }
 

@@ -1,6 +1,7 @@
 /* catalog_test.c - databases, schemas, tables, describe and the DDL against a real server. */
 #include "test.h"
 
+#include "arrow_build.h"
 #include "json.h"
 #include "live.h"
 
@@ -872,6 +873,239 @@ a_relation_is_a_flink_table_ready_to_paste(void **state)
 	pst_catalog_close(catalog);
 }
 
+/* --- making and dropping ------------------------------------------------------------------ */
+
+typedef struct field
+{
+	const char *name, *format, *type; /* type: penstock.type, or NULL */
+	bool nullable;
+} field;
+
+static void
+make_schema(struct ArrowSchema *schema, const field *fields, int64_t n)
+{
+	static const char *const keys[] = {"penstock.type"};
+	pst_error err = PST_ERROR_INIT;
+
+	assert_ok(psti_schema_init(schema, "+s", "", false, n, &err), &err);
+	for (int64_t i = 0; i < n; i++)
+	{
+		bool list = fields[i].format[0] == '+';
+
+		assert_ok(psti_schema_init(schema->children[i], fields[i].format, fields[i].name,
+								   fields[i].nullable, list, &err),
+				  &err);
+		if (list)
+			assert_ok(
+				psti_schema_init(schema->children[i]->children[0], "u", "item", true, 0, &err),
+				&err);
+		if (fields[i].type != NULL)
+			assert_ok(psti_schema_metadata(schema->children[i], 1, keys, &fields[i].type, &err),
+					  &err);
+	}
+}
+
+static void
+a_table_is_made_with_the_types_of_its_metadata_or_its_format(void **state)
+{
+	static const field fields[] = {
+		{"id", "l", "bigint", false},
+		{"mood", "u", "public.mood", true},
+		{"amount", "d:10,2", "numeric(10,2)", true},
+		{"at", "tsu:UTC", "timestamp(3) with time zone", true},
+		{"tags", "+l", "text[]", true},
+		{"gone", "i", "public.no_such_type", true},
+		{"evil", "u", "int); DROP TABLE parent; --", true},
+		{"pseudo", "u", "anyelement", true},
+		{"plain", "g", NULL, false},
+		{"Odd \"name\"", "u", "character varying(7)", true},
+	};
+	static const char *const types[] = {"bigint",
+										"public.mood",
+										"numeric(10,2)",
+										"timestamp(3) with time zone",
+										"text[]",
+										"integer",
+										"text",
+										"text",
+										"double precision",
+										"character varying(7)"};
+	static const char *const key[] = {"id", NULL};
+	pst_catalog *catalog = open_plain();
+	pst_error err = PST_ERROR_INIT;
+	struct ArrowSchema schema;
+	psti_json *made;
+
+	(void) state;
+	make_schema(&schema, fields, 10);
+	assert_ok(pst_catalog_create_table(catalog, "public.\"Made\"", &schema, key, 0, &err), &err);
+	made = describe(catalog, "public.\"Made\"");
+	for (int i = 0; i < 10; i++)
+	{
+		const psti_json *c = column(made, fields[i].name);
+
+		assert_string_equal(psti_json_text(c, "type"), types[i]);
+		assert_int_equal(psti_json_bool(c, "not_null", false), !fields[i].nullable);
+	}
+	assert_list(psti_json_get(psti_json_get(made, "primary_key"), "columns"), "id");
+	psti_json_free(made);
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM pg_class WHERE relname = 'parent'"), 1);
+
+	assert_fails(pst_catalog_create_table(catalog, "public.\"Made\"", &schema, key, 0, &err),
+				 PST_ERR_EXISTS, &err);
+	assert_string_equal(err.table, "public.\"Made\"");
+	assert_ok(pst_catalog_create_table(catalog, "public.\"Made\"", &schema, key,
+									   PST_CREATE_IF_NOT_EXISTS, &err),
+			  &err);
+	assert_ok(pst_catalog_drop_table(catalog, "public.\"Made\"", &err), &err);
+	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", &err), PST_ERR_NOT_FOUND, &err);
+	assert_contains(err.message, "public.\"Made\" does not exist");
+	psti_schema_release(&schema);
+	pst_catalog_close(catalog);
+}
+
+static void
+an_existing_table_must_fit_and_the_column_is_named(void **state)
+{
+	static const field wide[] = {{"a", "l", NULL, true}};
+	static const field more[] = {{"a", "i", NULL, true}, {"z", "i", NULL, true}};
+	static const field fits[] = {{"a", "i", NULL, true}};
+	pst_catalog *catalog = open_plain();
+	pst_error err = PST_ERROR_INIT;
+	struct ArrowSchema schema;
+
+	(void) state;
+	make_schema(&schema, wide, 1);
+	assert_fails(pst_catalog_create_table(catalog, "\"Upper\"", &schema, NULL,
+										  PST_CREATE_IF_NOT_EXISTS, &err),
+				 PST_ERR_EXISTS, &err);
+	assert_contains(err.message, "its column \"a\" is integer");
+	assert_string_equal(err.column, "a");
+	psti_schema_release(&schema);
+	make_schema(&schema, more, 2);
+	assert_fails(pst_catalog_create_table(catalog, "\"Upper\"", &schema, NULL,
+										  PST_CREATE_IF_NOT_EXISTS, &err),
+				 PST_ERR_EXISTS, &err);
+	assert_contains(err.message, "has no column \"z\"");
+	psti_schema_release(&schema);
+	make_schema(&schema, fits, 1);
+	assert_ok(pst_catalog_create_table(catalog, "\"Upper\"", &schema, NULL,
+									   PST_CREATE_IF_NOT_EXISTS, &err),
+			  &err);
+	assert_fails(
+		pst_catalog_create_table(catalog, "mat", &schema, NULL, PST_CREATE_IF_NOT_EXISTS, &err),
+		PST_ERR_EXISTS, &err);
+	assert_contains(err.message, "materialized view");
+	assert_fails(pst_catalog_create_table(catalog, "nowhere.t", &schema, NULL, 0, &err),
+				 PST_ERR_NOT_FOUND, &err);
+	assert_fails(pst_catalog_create_table(catalog, "a b", &schema, NULL, 0, &err), PST_ERR_INVALID,
+				 &err);
+	assert_fails(pst_catalog_create_table(catalog, "x", &schema, NULL, 64, &err), PST_ERR_INVALID,
+				 &err);
+	psti_schema_release(&schema);
+	pst_catalog_close(catalog);
+}
+
+static void
+dropping_what_is_no_table_says_so(void **state)
+{
+	pst_catalog *catalog = open_plain();
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	assert_fails(pst_catalog_drop_table(catalog, "upper", &err), PST_ERR_NOT_FOUND, &err);
+	assert_contains(err.hint, "There is public.\"Upper\"");
+	assert_fails(pst_catalog_drop_table(catalog, "a_view", &err), PST_ERR_SQL, &err);
+	assert_contains(err.message, "is not a table");
+	pst_catalog_close(catalog);
+}
+
+static void
+databases_are_made_and_dropped_letter_by_letter(void **state)
+{
+	pst_catalog *catalog = open_plain();
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	assert_ok(pst_catalog_create_database(catalog, "Cat \"new\"", &err), &err);
+	assert_true(lists(catalog, "Cat \"new\""));
+	assert_fails(pst_catalog_create_database(catalog, "Cat \"new\"", &err), PST_ERR_EXISTS, &err);
+	assert_ok(pst_catalog_drop_database(catalog, "Cat \"new\"", &err), &err);
+	assert_fails(pst_catalog_drop_database(catalog, "Cat \"new\"", &err), PST_ERR_NOT_FOUND, &err);
+	assert_fails(pst_catalog_create_database(catalog, "", &err), PST_ERR_INVALID, &err);
+	assert_fails(
+		pst_catalog_create_database(
+			catalog, "a123456789b123456789c123456789d123456789e123456789f123456789abcd", &err),
+		PST_ERR_INVALID, &err);
+	pst_catalog_close(catalog);
+}
+
+/* --- who blocks -------------------------------------------------------------------------- */
+
+static void
+who_holds_a_process_up_is_named_prepared_transactions_too(void **state)
+{
+	pst_catalog *catalog = open_plain();
+	PGconn *waiter = live_connect("");
+	int pids[] = {PQbackendPID(waiter), PQbackendPID(admin)};
+	bool prepared = live_int(admin, "SELECT current_setting('max_prepared_transactions')::int") > 0;
+	pst_error err = PST_ERROR_INIT;
+	psti_json *answer = NULL;
+	const psti_json *entry;
+	char *text;
+
+	(void) state;
+	assert_ok(pst_catalog_blockers(catalog, pids, 0, &text, &err), &err);
+	assert_string_equal(text, "[]");
+	pst_free(text);
+	live_exec(admin, "BEGIN; LOCK TABLE parent IN ACCESS EXCLUSIVE MODE");
+	assert_true(PQsendQuery(waiter, "SELECT count(*) FROM parent"));
+	do
+	{
+		psti_json_free(answer);
+		assert_ok(pst_catalog_blockers(catalog, pids, 2, &text, &err), &err);
+		answer = parse(text);
+	} while (psti_json_size(answer) == 0);
+	entry = psti_json_first(answer);
+	assert_int_equal(psti_json_int(entry, "pid", 0), pids[0]);
+	assert_string_equal(psti_json_text(entry, "wait"), "Lock: relation");
+	assert_string_equal(psti_json_text(entry, "object"), "public.parent");
+	entry = psti_json_first(psti_json_get(entry, "blocked_by"));
+	assert_int_equal(psti_json_int(entry, "pid", 0), pids[1]);
+	assert_string_equal(psti_json_text(entry, "user"), "postgres");
+	assert_string_equal(psti_json_text(entry, "state"), "idle in transaction");
+	if (prepared)
+	{
+		live_exec(admin, "PREPARE TRANSACTION 'a gid'");
+		psti_json_free(answer);
+		assert_ok(pst_catalog_blockers(catalog, pids, 2, &text, &err), &err);
+		answer = parse(text);
+		entry = psti_json_first(psti_json_get(psti_json_first(answer), "blocked_by"));
+		assert_string_equal(psti_json_text(entry, "gid"), "a gid");
+		live_exec(admin, "ROLLBACK PREPARED 'a gid'");
+	}
+	else
+		live_exec(admin, "ROLLBACK");
+	psti_json_free(answer);
+	PQfinish(waiter);
+	pst_catalog_close(catalog);
+}
+
+static void
+a_transport_that_is_not_there_is_refused(void **state)
+{
+	const char *keys[] = {"transport", NULL};
+	const char *values[] = {"assisted", NULL};
+	pst_error err = PST_ERROR_INIT;
+	pst_catalog *catalog;
+
+	(void) state;
+	assert_fails(pst_catalog_open(keys, values, NULL, &catalog, &err), PST_ERR_UNSUPPORTED, &err);
+	catalog = open_with("transport", "plain", NULL, NULL, NULL);
+	assert_string_equal(pst_catalog_transport(catalog), "plain");
+	pst_catalog_close(catalog);
+}
+
 /* --- the run ----------------------------------------------------------------------------- */
 
 static int
@@ -919,6 +1153,12 @@ main(void)
 		cmocka_unit_test(a_lost_connection_is_opened_anew),
 		cmocka_unit_test(listing_tables_waits_for_no_lock),
 		cmocka_unit_test(a_relation_is_a_flink_table_ready_to_paste),
+		cmocka_unit_test(a_table_is_made_with_the_types_of_its_metadata_or_its_format),
+		cmocka_unit_test(an_existing_table_must_fit_and_the_column_is_named),
+		cmocka_unit_test(dropping_what_is_no_table_says_so),
+		cmocka_unit_test(databases_are_made_and_dropped_letter_by_letter),
+		cmocka_unit_test(who_holds_a_process_up_is_named_prepared_transactions_too),
+		cmocka_unit_test(a_transport_that_is_not_there_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, begin, end);

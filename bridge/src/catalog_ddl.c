@@ -1,0 +1,303 @@
+/* catalog_ddl.c - making and dropping tables and databases. */
+#include "catalog_ddl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sql_texts.h"
+
+/* Texts of the columns' types, owned; one for each field. */
+typedef struct type_list
+{
+	char **texts;
+	char **bare; /* what to look up, NULL where the type does not come from metadata */
+	size_t n;
+} type_list;
+
+static void
+free_types(type_list *types)
+{
+	for (size_t i = 0; i < types->n; i++)
+	{
+		if (types->texts != NULL)
+			free(types->texts[i]);
+		if (types->bare != NULL)
+			free(types->bare[i]);
+	}
+	free(types->texts);
+	free(types->bare);
+}
+
+/* The field's `penstock.type`, taken apart; leaves both NULL when there is none that is a type. */
+static pst_status
+type_of_metadata(const struct ArrowSchema *field, char **text, char **bare, pst_error *err)
+{
+	psti_buf whole = PSTI_BUF_INIT;
+	psti_buf plain = PSTI_BUF_INIT;
+	size_t n;
+	const char *given = psti_schema_metadata_get(field, "penstock.type", &n);
+	char *copy;
+	pst_status status = PST_OK;
+
+	if (given == NULL)
+		return PST_OK;
+	copy = strndup(given, n);
+	if (copy == NULL)
+		return psti_fail_nomem(err);
+	if (psti_type_parse(copy, &whole, &plain))
+	{
+		*text = psti_buf_steal(&whole);
+		*bare = psti_buf_steal(&plain);
+		if (*text == NULL || *bare == NULL)
+			status = psti_fail_nomem(err);
+	}
+	else if (whole.failed || plain.failed)
+		status = psti_fail_nomem(err);
+	free(copy);
+	psti_buf_free(&whole);
+	psti_buf_free(&plain);
+	return status;
+}
+
+static pst_status
+type_of_format(const struct ArrowSchema *field, char **text, pst_error *err)
+{
+	psti_buf buf = PSTI_BUF_INIT;
+	pst_status status = psti_type_of_field(field, &buf, err);
+
+	if (status == PST_OK)
+		status = psti_buf_check(&buf, err);
+	if (status == PST_OK)
+	{
+		free(*text);
+		*text = psti_buf_steal(&buf);
+		if (*text == NULL)
+			status = psti_fail_nomem(err);
+	}
+	psti_buf_free(&buf);
+	return status;
+}
+
+/* The types to look up as a json array of texts, null where there is none. */
+static void
+put_bare(const type_list *types, psti_buf *json)
+{
+	for (size_t i = 0; i < types->n; i++)
+	{
+		psti_buf_putc(json, i == 0 ? '[' : ',');
+		if (types->bare[i] == NULL)
+			psti_buf_puts(json, "null");
+		else
+			psti_json_put_string(json, types->bare[i]);
+	}
+	psti_buf_putc(json, ']');
+}
+
+/* Asks the server for the types that metadata named; those it lacks go by the Arrow format. */
+static pst_status
+look_up_types(pst_catalog *catalog, const struct ArrowSchema *schema, type_list *types,
+			  pst_error *err)
+{
+	psti_buf json = PSTI_BUF_INIT;
+	const char *params[1];
+	PGresult *result = NULL;
+	pst_status status;
+
+	put_bare(types, &json);
+	status = psti_buf_check(&json, err);
+	params[0] = json.data;
+	if (status == PST_OK)
+		status = psti_conn_query(catalog->conn, "looking for the columns' types",
+								 psti_sql_known_types, 1, params, &result, err);
+	if (status == PST_OK && (size_t) PQntuples(result) != types->n)
+		status = psti_fail(err, PST_ERR_PROTOCOL, "the server told %d of %zu types",
+						   PQntuples(result), types->n);
+	for (size_t i = 0; status == PST_OK && i < types->n; i++)
+		if (types->bare[i] != NULL && PQgetvalue(result, (int) i, 0)[0] != 't')
+			status = type_of_format(schema->children[i], &types->texts[i], err);
+	PQclear(result);
+	psti_buf_free(&json);
+	return status;
+}
+
+static pst_status
+choose_types(pst_catalog *catalog, const struct ArrowSchema *schema, type_list *types,
+			 pst_error *err)
+{
+	size_t n = (size_t) schema->n_children;
+	bool any = false;
+	pst_status status = PST_OK;
+
+	types->texts = calloc(n + 1, sizeof(char *));
+	types->bare = calloc(n + 1, sizeof(char *));
+	types->n = n;
+	if (types->texts == NULL || types->bare == NULL)
+		return psti_fail_nomem(err);
+	for (size_t i = 0; status == PST_OK && i < n; i++)
+	{
+		status = type_of_metadata(schema->children[i], &types->texts[i], &types->bare[i], err);
+		any = any || types->bare[i] != NULL;
+		if (status == PST_OK && types->bare[i] == NULL)
+			status = type_of_format(schema->children[i], &types->texts[i], err);
+	}
+	return status == PST_OK && any ? look_up_types(catalog, schema, types, err) : status;
+}
+
+/* Whether there is such a relation already; then PST_OK or PST_ERR_EXISTS by its columns. */
+static pst_status
+check_existing(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema,
+			   bool *exists, pst_error *err)
+{
+	psti_json *describe = NULL;
+	char *text = NULL;
+	pst_status status = psti_catalog_describe_one(catalog, table, true, &text, err);
+
+	*exists = text != NULL;
+	if (status == PST_OK && text != NULL)
+		status = psti_json_parse(text, &describe, err);
+	if (status == PST_OK && describe != NULL)
+		status = psti_create_compatible(describe, schema, err);
+	psti_json_free(describe);
+	free(text);
+	return status;
+}
+
+static pst_status
+make_table(pst_catalog *catalog, const psti_name *name, const struct ArrowSchema *schema,
+		   const char *const *key, pst_error *err)
+{
+	psti_buf sql = PSTI_BUF_INIT;
+	type_list types = {NULL, NULL, 0};
+	pst_status status = choose_types(catalog, schema, &types, err);
+
+	if (status == PST_OK)
+		status = psti_create_sql(name, schema, (const char *const *) types.texts, key, &sql, err);
+	if (status == PST_OK)
+		status = psti_conn_exec(catalog->conn, "creating the table", sql.data, NULL, err);
+	free_types(&types);
+	psti_buf_free(&sql);
+	return status;
+}
+
+static pst_status
+create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema,
+			 const char *const *key, bool may_exist, pst_error *err)
+{
+	psti_name name = {{NULL}, 0, NULL};
+	bool exists = false;
+	pst_status status;
+
+	if (schema == NULL || schema->format == NULL || strcmp(schema->format, "+s") != 0)
+		return psti_fail(err, PST_ERR_INVALID, "the Arrow schema of a table is a struct (+s)");
+	status = psti_name_parse(table, &name, err);
+	if (status == PST_OK)
+		status = psti_catalog_connect(catalog, err);
+	if (status == PST_OK && may_exist)
+		status = check_existing(catalog, table, schema, &exists, err);
+	if (status == PST_OK && !exists)
+		status = make_table(catalog, &name, schema, key, err);
+	/* Somebody made it meanwhile: then it counts as there. */
+	if (status == PST_ERR_EXISTS && may_exist && !exists && psti_conn_usable(catalog->conn))
+		status = check_existing(catalog, table, schema, &exists, err);
+	if (status == PST_ERR_EXISTS)
+		PSTI_ERROR_SET(err, table, table);
+	psti_name_free(&name);
+	return status;
+}
+
+pst_status
+pst_catalog_create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema,
+						 const char *const *key, int flags, pst_error *err)
+{
+	pst_error full;
+
+	psti_enter(&full);
+	if (flags & ~PST_CREATE_IF_NOT_EXISTS)
+		return psti_leave(
+			err, &full,
+			psti_fail(&full, PST_ERR_INVALID, "unknown flags %d for creating a table", flags));
+	return psti_leave(
+		err, &full,
+		create_table(catalog, table, schema, key, (flags & PST_CREATE_IF_NOT_EXISTS) != 0, &full));
+}
+
+/* The table is not there: says so as the other calls do, with the names that are near. */
+static pst_status
+fail_absent(pst_catalog *catalog, const char *table, pst_error *err)
+{
+	psti_question question = {.what = "looking for the table", .sql = "SELECT 1", .table = table};
+	PGresult *result = NULL;
+	pst_error better;
+	pst_status status;
+
+	psti_enter(&better);
+	status = psti_catalog_ask(catalog, &question, NULL, &result, &better);
+	if (status == PST_ERR_NOT_FOUND)
+		*err = better;
+	PQclear(result);
+	return err->status;
+}
+
+pst_status
+pst_catalog_drop_table(pst_catalog *catalog, const char *table, pst_error *err)
+{
+	pst_error full;
+	psti_name name = {{NULL}, 0, NULL};
+	psti_buf sql = PSTI_BUF_INIT;
+	pst_status status;
+
+	psti_enter(&full);
+	status = psti_name_parse(table, &name, &full);
+	if (status == PST_OK)
+	{
+		psti_buf_puts(&sql, "DROP TABLE ");
+		psti_name_put(&sql, &name);
+		status = psti_buf_check(&sql, &full);
+	}
+	if (status == PST_OK)
+		status = psti_catalog_connect(catalog, &full);
+	if (status == PST_OK)
+		status = psti_conn_exec(catalog->conn, "dropping the table", sql.data, NULL, &full);
+	if (status == PST_ERR_NOT_FOUND)
+		status = fail_absent(catalog, table, &full);
+	psti_name_free(&name);
+	psti_buf_free(&sql);
+	return psti_leave(err, &full, status);
+}
+
+/* CREATE and DROP DATABASE take one name, letter by letter, and stand outside of transactions. */
+static pst_status
+database_ddl(pst_catalog *catalog, const char *verb, const char *what, const char *database,
+			 pst_error *err)
+{
+	pst_error full;
+	psti_buf sql = PSTI_BUF_INIT;
+	pst_status status;
+
+	psti_enter(&full);
+	status = psti_name_check("database", database, &full);
+	if (status == PST_OK)
+	{
+		psti_buf_puts(&sql, verb);
+		psti_buf_ident(&sql, database);
+		status = psti_buf_check(&sql, &full);
+	}
+	if (status == PST_OK)
+		status = psti_catalog_connect(catalog, &full);
+	if (status == PST_OK)
+		status = psti_conn_exec(catalog->conn, what, sql.data, NULL, &full);
+	psti_buf_free(&sql);
+	return psti_leave(err, &full, status);
+}
+
+pst_status
+pst_catalog_create_database(pst_catalog *catalog, const char *database, pst_error *err)
+{
+	return database_ddl(catalog, "CREATE DATABASE ", "creating the database", database, err);
+}
+
+pst_status
+pst_catalog_drop_database(pst_catalog *catalog, const char *database, pst_error *err)
+{
+	return database_ddl(catalog, "DROP DATABASE ", "dropping the database", database, err);
+}

@@ -645,7 +645,7 @@ ORDER BY a.place
 -- Who holds up server processes. $1 their pids, an array. Rows: (waiting json), one for each process
 -- that waits for a lock or a standby. A prepared transaction has no process: pg_blocking_pids says 0,
 -- its lock is found by what is waited for, and its xid by the lock on itself that it also holds.
--- embed: blockers
+-- embed: catalog_blockers
 WITH waiting AS (
 	SELECT s.pid, s.wait_event_type || ': ' || s.wait_event AS wait, pg_blocking_pids(s.pid) AS pids
 	FROM pg_catalog.pg_stat_activity s

@@ -462,7 +462,7 @@ pst_catalog_blockers(pst_catalog *catalog, const int *pids, size_t npids, char *
 	psti_buf array = PSTI_BUF_INIT;
 	const char *values[1];
 	psti_question question = {
-		.what = "looking for who blocks", .sql = psti_sql_blockers, .nparams = 1, .values = values};
+		.what = "looking for who blocks", .sql = psti_sql_catalog_blockers, .nparams = 1, .values = values};
 	pst_error full;
 	pst_status status;
 

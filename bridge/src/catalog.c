@@ -128,13 +128,6 @@ pst_catalog_close(pst_catalog *catalog)
 	free(catalog);
 }
 
-const char *
-pst_catalog_transport(const pst_catalog *catalog)
-{
-	(void) catalog;
-	return "plain";
-}
-
 pst_status
 psti_catalog_connect(pst_catalog *catalog, pst_error *err)
 {
@@ -443,37 +436,6 @@ pst_catalog_describe_all(pst_catalog *catalog, const char *schema, char **json, 
 	if (status == PST_OK)
 		status = give_array(result, false, -1, json, &full);
 	PQclear(result);
-	return psti_leave(err, &full, status);
-}
-
-/* The pids as an array literal. */
-static void
-put_pids(psti_buf *out, const int *pids, size_t npids)
-{
-	for (size_t i = 0; i < npids; i++)
-		psti_buf_printf(out, "%c%d", i == 0 ? '{' : ',', pids[i]);
-	psti_buf_puts(out, npids == 0 ? "{}" : "}");
-}
-
-pst_status
-pst_catalog_blockers(pst_catalog *catalog, const int *pids, size_t npids, char **json,
-					 pst_error *err)
-{
-	psti_buf array = PSTI_BUF_INIT;
-	const char *values[1];
-	psti_question question = {
-		.what = "looking for who blocks", .sql = psti_sql_catalog_blockers, .nparams = 1, .values = values};
-	pst_error full;
-	pst_status status;
-
-	psti_enter(&full);
-	*json = NULL;
-	put_pids(&array, pids, npids);
-	status = psti_buf_check(&array, &full);
-	values[0] = array.data;
-	if (status == PST_OK)
-		status = list(catalog, &question, false, false, json, &full);
-	psti_buf_free(&array);
 	return psti_leave(err, &full, status);
 }
 

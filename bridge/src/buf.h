@@ -8,6 +8,7 @@
 #define PSTI_BUF_H
 
 #include <stdarg.h>
+#include <string.h>
 
 #include "error.h"
 
@@ -28,6 +29,21 @@ typedef struct psti_buf
 char *psti_buf_reserve(psti_buf *buf, size_t more);
 
 void psti_buf_append(psti_buf *buf, const void *data, size_t nbytes);
+
+/* psti_buf_append for many short pieces: inline while there is room. */
+static inline void
+psti_buf_put(psti_buf *buf, const void *data, size_t nbytes)
+{
+	if (buf->failed || buf->cap - buf->len <= nbytes)
+	{
+		psti_buf_append(buf, data, nbytes);
+		return;
+	}
+	memcpy(buf->data + buf->len, data, nbytes);
+	buf->len += nbytes;
+	buf->data[buf->len] = '\0';
+}
+
 void psti_buf_puts(psti_buf *buf, const char *text);
 void psti_buf_putc(psti_buf *buf, char c);
 void psti_buf_printf(psti_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -59,4 +59,26 @@ psti_csv_find(const char *at, const char *end, char a, char b, char c, char d)
 	return at;
 }
 
+/* The first of two bytes. */
+static inline const char *
+psti_csv_find2(const char *at, const char *end, char a, char b)
+{
+	const uint64_t wa = psti_csv_repeat(a);
+	const uint64_t wb = psti_csv_repeat(b);
+
+	for (; end - at >= 8; at += 8)
+	{
+		uint64_t word;
+		uint64_t hit;
+
+		memcpy(&word, at, 8);
+		hit = psti_csv_match(word, wa) | psti_csv_match(word, wb);
+		if (hit != 0)
+			return at + __builtin_ctzll(hit) / 8;
+	}
+	while (at < end && *at != a && *at != b)
+		at++;
+	return at;
+}
+
 #endif /* PSTI_CSV_H */

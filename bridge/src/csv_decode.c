@@ -97,7 +97,7 @@ search(csv_decoder *csv, size_t *at_byte, line_end *found, pst_error *err)
 	while (true)
 	{
 		if (csv->in_quotes)
-			at = psti_csv_find(at, end, '"', '\n', '"', '\n');
+			at = psti_csv_find2(at, end, '"', '\n');
 		else
 			at = psti_csv_find(at, end, '"', '\n', '\r', '"');
 		in->scanned = (size_t) (at - begin);
@@ -184,9 +184,9 @@ take_field(const csv_decoder *csv, const char *at, const char *end, psti_buf *ou
 	*more = false;
 	while (true)
 	{
-		const char *stop = psti_csv_find(at, end, delimiter, '"', delimiter, '"');
+		const char *stop = psti_csv_find2(at, end, delimiter, '"');
 
-		psti_buf_append(out, at, (size_t) (stop - at));
+		psti_buf_put(out, at, (size_t) (stop - at));
 		if (stop == end)
 			return end;
 		at = stop + 1;

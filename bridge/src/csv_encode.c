@@ -64,7 +64,7 @@ put_field(const csv_encoder *csv, const char *text, size_t nbytes, psti_buf *out
 	if (needs_quotes(csv, text, nbytes))
 		put_quoted(text, nbytes, out);
 	else
-		psti_buf_append(out, text, nbytes);
+		psti_buf_put(out, text, nbytes);
 }
 
 /* Quotes the field that begins at out->data[start] where it needs quotes. */
@@ -131,7 +131,7 @@ write_field(const csv_encoder *csv, int64_t c, const struct ArrowArray *array, i
 
 	if (column->type.kind == PSTI_ARROW_NULL || psti_array_null(array, row))
 	{
-		psti_buf_append(out, csv->dialect.null, csv->dialect.null_len);
+		psti_buf_put(out, csv->dialect.null, csv->dialect.null_len);
 		return PST_OK;
 	}
 	if (column->utf8)
@@ -162,7 +162,7 @@ csv_write(void *self, const struct ArrowArray *batch, psti_buf *out, pst_error *
 			pst_status status;
 
 			if (c > 0)
-				psti_buf_putc(out, csv->dialect.delimiter);
+				psti_buf_put(out, &csv->dialect.delimiter, 1);
 			status = write_field(csv, c, batch->children[c], row + batch->offset, out, err);
 			if (status != PST_OK)
 			{
@@ -170,7 +170,7 @@ csv_write(void *self, const struct ArrowArray *batch, psti_buf *out, pst_error *
 				return status;
 			}
 		}
-		psti_buf_putc(out, '\n');
+		psti_buf_put(out, "\n", 1);
 	}
 	return PST_OK;
 }

@@ -54,7 +54,7 @@ write_value(const json_encoder *json, int64_t c, const struct ArrowArray *array,
 
 	if (column->type.kind == PSTI_ARROW_NULL || psti_array_null(array, row))
 	{
-		psti_buf_append(out, "null", 4);
+		psti_buf_put(out, "null", 4);
 		return PST_OK;
 	}
 	if (column->form == JSON_FORM_VALUE)
@@ -63,7 +63,7 @@ write_value(const json_encoder *json, int64_t c, const struct ArrowArray *array,
 	nbytes = (size_t) (offsets[1] - offsets[0]);
 	text = nbytes > 0 ? (const char *) array->buffers[2] + offsets[0] : "";
 	if (column->form == JSON_FORM_READY)
-		psti_buf_append(out, text, nbytes);
+		psti_buf_put(out, text, nbytes);
 	else if (column->form == JSON_FORM_JSON)
 		psti_value_raw_json(text, nbytes, out);
 	else
@@ -84,7 +84,7 @@ json_write(void *self, const struct ArrowArray *batch, psti_buf *out, pst_error 
 			const json_column *column = &json->columns[c];
 			pst_status status;
 
-			psti_buf_append(out, json->keys.data + column->key, column[1].key - column->key);
+			psti_buf_put(out, json->keys.data + column->key, column[1].key - column->key);
 			status = write_value(json, c, batch->children[c], row + batch->offset, out, err);
 			if (status != PST_OK)
 			{
@@ -92,7 +92,7 @@ json_write(void *self, const struct ArrowArray *batch, psti_buf *out, pst_error 
 				return status;
 			}
 		}
-		psti_buf_append(out, ncolumns > 0 ? "}\n" : "{}\n", ncolumns > 0 ? 2 : 3);
+		psti_buf_put(out, ncolumns > 0 ? "}\n" : "{}\n", ncolumns > 0 ? 2 : 3);
 	}
 	return PST_OK;
 }

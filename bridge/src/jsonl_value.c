@@ -26,7 +26,7 @@ plain_value(psti_jsonscan *scan, psti_json_kind kind, psti_buf *out)
 		return psti_jsonscan_string(scan, out);
 	if (!psti_jsonscan_value(scan, &text, &nbytes))
 		return false;
-	psti_buf_append(out, text, nbytes);
+	psti_buf_put(out, text, nbytes);
 	return true;
 }
 
@@ -128,7 +128,7 @@ put_row_field(const char *text, size_t nbytes, psti_buf *out)
 		quote = strchr("\"\\(), \t\n\r\v\f", text[i]) != NULL;
 	if (!quote)
 	{
-		psti_buf_append(out, text, nbytes);
+		psti_buf_put(out, text, nbytes);
 		return;
 	}
 	psti_buf_putc(out, '"');

@@ -135,7 +135,7 @@ unicode_escape(psti_jsonscan *scan, psti_buf *out)
 	}
 	else if (is_low_surrogate(unit))
 		return fail_at(scan, at, "a low surrogate does not follow a high one");
-	psti_buf_append(out, bytes, psti_utf8_put(code, bytes));
+	psti_buf_put(out, bytes, psti_utf8_put(code, bytes));
 	return true;
 }
 
@@ -180,7 +180,7 @@ psti_jsonscan_string(psti_jsonscan *scan, psti_buf *out)
 		while (scan->at < scan->end && string_special[(unsigned char) *scan->at] == 0)
 			scan->at++;
 		if (out != NULL && scan->at > run)
-			psti_buf_append(out, run, (size_t) (scan->at - run));
+			psti_buf_put(out, run, (size_t) (scan->at - run));
 		if (scan->at == scan->end)
 			return fail_at(scan, open, "a string is not closed");
 		if (*scan->at == '"')

@@ -359,15 +359,15 @@ psti_json_string(const char *text, size_t nbytes, psti_buf *out)
 	const unsigned char *bytes = (const unsigned char *) text;
 	size_t start = 0;
 
-	psti_buf_putc(out, '"');
+	psti_buf_put(out, "\"", 1);
 	for (size_t i = 0; i < nbytes; i++)
 	{
 		if (json_escapes[bytes[i]] == 0)
 			continue;
-		psti_buf_append(out, text + start, i - start);
+		psti_buf_put(out, text + start, i - start);
 		put_json_escape(bytes[i], out);
 		start = i + 1;
 	}
-	psti_buf_append(out, text + start, nbytes - start);
-	psti_buf_putc(out, '"');
+	psti_buf_put(out, text + start, nbytes - start);
+	psti_buf_put(out, "\"", 1);
 }

@@ -13,7 +13,7 @@ column_free(psti_text_column *column)
 	free(column->offsets);
 	free(column->valid);
 	free(column->absent);
-	memset(column, 0, sizeof(*column));
+	*column = (psti_text_column){.last = column->last};
 }
 
 pst_status
@@ -59,7 +59,10 @@ column_grow(psti_text_column *column, size_t from, size_t to)
 	if (offsets == NULL)
 		return false;
 	if (column->offsets == NULL)
+	{
 		offsets[0] = 0;
+		psti_buf_reserve(&column->data, column->last + column->last / 16);
+	}
 	column->offsets = offsets;
 	return grow_bits(&column->valid, column->valid == NULL ? 0 : from / 8, to / 8, 0) &&
 		   (column->absent == NULL || grow_bits(&column->absent, from / 8, to / 8, 0));
@@ -73,6 +76,8 @@ psti_text_batch_reserve(psti_text_batch *batch, pst_error *err)
 
 	if (batch->nrows < batch->room)
 		return PST_OK;
+	while (from == 0 && to < (size_t) batch->last)
+		to *= 2;
 	for (size_t c = 0; c < batch->ncolumns; c++)
 		if (!column_grow(&batch->columns[c], from, to))
 			return psti_fail_nomem(err);
@@ -95,7 +100,7 @@ psti_text_batch_done(psti_text_batch *batch, size_t c)
 	int64_t row = batch->nrows;
 
 	psti_bit_set(column->valid, row);
-	/* Records are at most 1 GB long and a batch ends behind 4 MB: int32 has room. */
+	/* psti_text_batch_row refuses a row whose texts have outgrown int32. */
 	column->offsets[row + 1] = (int32_t) column->data.len;
 	column->filled = row + 1;
 }
@@ -134,6 +139,9 @@ psti_text_batch_row(psti_text_batch *batch, int8_t kind, pst_error *err)
 			return psti_fail_nomem(err);
 		if (column->data.failed)
 			return psti_fail_nomem(err);
+		/* Escapes inside escapes of nested row and array literals can do this. */
+		if (column->data.len > INT32_MAX)
+			return psti_fail(err, PST_ERR_DATA, "a value is longer than 2 GB as a literal");
 		batch->nbytes += sizeof(int32_t) + (size_t) (column->offsets[batch->nrows + 1] -
 													 column->offsets[batch->nrows]);
 	}
@@ -186,6 +194,8 @@ column_take(psti_text_column *column, int64_t nrows, struct ArrowArray *out, uin
 	psti_array_buffer(out, 1, column->offsets);
 	psti_array_buffer(out, 2, column->data.data);
 	column->offsets = NULL;
+	/* One huge field must not make every batch after it as large. */
+	column->last = column->data.len < PSTI_TEXT_BATCH_BYTES ? column->data.len : 0;
 	column->data = (psti_buf) PSTI_BUF_INIT;
 	*absent = column->absent;
 	column->absent = NULL;
@@ -198,6 +208,7 @@ batch_clear(psti_text_batch *batch)
 	for (size_t c = 0; c < batch->ncolumns; c++)
 		column_free(&batch->columns[c]);
 	batch->room = 0;
+	batch->last = batch->nrows;
 	batch->nrows = 0;
 	batch->nbytes = 0;
 }

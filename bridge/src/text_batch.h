@@ -20,6 +20,7 @@ typedef struct psti_text_column
 	uint8_t *valid;	  /* owned bitmap, 0: NULL */
 	uint8_t *absent;  /* owned bitmap, 1: the row has no such value; NULL while all have */
 	int64_t nulls;
+	size_t last;	/* bytes of text in the batch before: as many are made room for at once */
 	int64_t filled; /* rows that have this cell: nrows, or one more while a row is being filled */
 } psti_text_column;
 
@@ -30,6 +31,7 @@ typedef struct psti_text_batch
 	bool with_kinds;
 	int8_t *kinds; /* owned; with_kinds: PST_ROW_* of each row */
 	int64_t room;  /* rows that the arrays have room for */
+	int64_t last;  /* rows of the batch before */
 	int64_t nrows;
 	size_t nbytes; /* of all texts and offsets */
 } psti_text_batch;

@@ -405,7 +405,7 @@ psti_value_text(const struct ArrowSchema *schema, const psti_arrow_type *type,
 		case PSTI_ARROW_UTF8:
 		case PSTI_ARROW_LARGE_UTF8:
 			bytes = variable_at(type, array, i, &n);
-			psti_buf_append(out, bytes, n);
+			psti_buf_put(out, bytes, n);
 			return PST_OK;
 		case PSTI_ARROW_BINARY:
 		case PSTI_ARROW_LARGE_BINARY:
@@ -427,7 +427,7 @@ psti_value_text(const struct ArrowSchema *schema, const psti_arrow_type *type,
 		default:
 			status = fixed_text(schema, type, array, i, text, &n, err);
 			if (status == PST_OK)
-				psti_buf_append(out, text, n);
+				psti_buf_put(out, text, n);
 			return status;
 	}
 }
@@ -508,7 +508,7 @@ float_json(const struct ArrowSchema *schema, const psti_arrow_type *type,
 	pst_status status = fixed_text(schema, type, array, i, text, &n, err);
 
 	if (status == PST_OK && text[n - 1] >= '0' && text[n - 1] <= '9')
-		psti_buf_append(out, text, n);
+		psti_buf_put(out, text, n);
 	else if (status == PST_OK)
 		psti_json_string(text, n, out);
 	return status;
@@ -527,12 +527,12 @@ datetime_json(const struct ArrowSchema *schema, const psti_arrow_type *type,
 	{
 		status = timestamp_at(schema, type, array, i, &us, err);
 		if (status == PST_OK)
-			psti_buf_append(out, text, psti_json_timestamp(us, type->with_zone, text));
+			psti_buf_put(out, text, psti_json_timestamp(us, type->with_zone, text));
 		return status;
 	}
 	status = date_at(schema, type, array, i, &days, err);
 	if (status == PST_OK)
-		psti_buf_append(out, text, psti_json_date(days, text));
+		psti_buf_put(out, text, psti_json_date(days, text));
 	return status;
 }
 

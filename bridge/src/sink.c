@@ -171,20 +171,34 @@ pst_sink_open(const char *const *keys, const char *const *values, const struct A
 /* --- flushing -------------------------------------------------------------------------------- */
 
 /* Remembers a failure: nothing is sent any more until flush succeeds or the rows are discarded. */
+void
+psti_sink_note_failure(pst_sink *sink, const pst_error *err)
+{
+	sink->failed = true;
+	sink->last_error = *err;
+}
+
 static pst_status
 note_failure(pst_sink *sink, pst_status status, const pst_error *err)
 {
 	if (status < 0)
-	{
-		sink->failed = true;
-		sink->last_error = *err;
-	}
+		psti_sink_note_failure(sink, err);
 	return status;
 }
 
+void
+psti_sink_forget_rows(pst_sink *sink)
+{
+	psti_rows_reset(&sink->rows);
+	sink->live_rows = 0;
+	sink->streamed = 0;
+	sink->due_at = -1;
+	sink->failed = false;
+}
+
 /* A -U whose +U has not come is a delete when it has to be written. */
-static void
-close_update(pst_sink *sink)
+void
+psti_sink_close_update(pst_sink *sink)
 {
 	psti_sink_rows *rows = &sink->rows;
 
@@ -197,7 +211,7 @@ flush_all(pst_sink *sink, pst_error *err)
 {
 	pst_status status;
 
-	close_update(sink);
+	psti_sink_close_update(sink);
 	if (sink->live_rows == 0 && (!sink->progress.position_dirty || sink->staging))
 	{
 		psti_rows_reset(&sink->rows);
@@ -636,6 +650,9 @@ pst_sink_close(pst_sink *sink, pst_error *err)
 	psti_enter(&full);
 	if (sink == NULL)
 		return PST_OK;
+	/* What was staged and not prepared belongs to no epoch: nobody could commit it. */
+	if (sink->staging && !sink->failed)
+		psti_sink_forget_rows(sink);
 	if (!sink->failed && !pst_canceller_thrown(sink->hooks.canceller))
 		status = flush_all(sink, &full);
 	else if (sink->live_rows > 0)

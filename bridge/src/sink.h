@@ -103,7 +103,9 @@ typedef struct psti_sink_plan
 	bool by_insert;		 /* COPY into the target is refused: append by INSERT */
 	bool copy_text;		 /* rows are lines of COPY's text format */
 	bool temp_allowed;	 /* sink.method and the role allow a temporary table */
-	int64_t copy_rows;	 /* rows of a lot from which it is used */
+	const char *stage_from; /* what PSTI_FROM_STAGE reads: set in copies of the plan only */
+	const char *stage_old;	/* the same for the old key of a key change */
+	int64_t copy_rows;		/* rows of a lot from which it is used */
 } psti_sink_plan;
 
 /* --- rows ---------------------------------------------------------------------------------- */
@@ -176,7 +178,7 @@ typedef enum psti_values
 	PSTI_FROM_ARRAYS, /* unnest of one array parameter a column */
 	PSTI_FROM_TEMP,	  /* the temporary table */
 	PSTI_FROM_PARAMS, /* one row of parameters */
-	PSTI_FROM_STAGE	  /* one row of the staging table */
+	PSTI_FROM_STAGE	  /* the staging table: the plan's stage_from */
 } psti_values;
 
 /*
@@ -192,8 +194,12 @@ void psti_sql_insert(const psti_sink_plan *plan, psti_values from, const uint8_t
 /* Locks the rows of the keys given as arrays, in their order; strength is UPDATE or NO KEY UPDATE. */
 void psti_sql_lock(const psti_sink_plan *plan, const char *strength, psti_buf *sql);
 
-/* A key change that keeps what it does not carry: new values first, then the old key. */
-void psti_sql_change(const psti_sink_plan *plan, const uint8_t *skip, psti_buf *sql);
+/*
+ * A key change that keeps what it does not carry. From parameters: new values first, then the old
+ * key.
+ */
+void psti_sql_change(const psti_sink_plan *plan, psti_values from, const uint8_t *skip,
+					 psti_buf *sql);
 
 /* The temporary table: its name, its DDL, COPY into it; COPY into the target. */
 void psti_sql_temp_name(const psti_sink_plan *plan, psti_buf *sql);
@@ -350,6 +356,8 @@ struct pst_sink
 	int max_retries;
 	bool staging;
 	int64_t staged_ordinal; /* of the last staged row */
+	bool stage_read;		/* staged_ordinal is known */
+	bool stage_clean;		/* and nothing lies behind it */
 	char *stage_table;		/* owned, qualified */
 	uint64_t random;		/* state of the jitter */
 	/* totals */
@@ -378,6 +386,17 @@ typedef struct psti_attempt
 	const char *method;
 } psti_attempt;
 
+/* In sink.c: a -U that has no +U is a delete; the buffer is empty; the error stays until dealt with. */
+void psti_sink_close_update(pst_sink *sink);
+void psti_sink_forget_rows(pst_sink *sink);
+void psti_sink_note_failure(pst_sink *sink, const pst_error *err);
+
+/* Ends the server process of a connection that was lost in doubt, and waits until it is gone. */
+pst_status psti_sink_end_zombie(pst_sink *sink, pst_error *err);
+
+/* Waits before try number n (from 0); *err holds why, and is written when the wait is cancelled. */
+pst_status psti_sink_pause(pst_sink *sink, int n, pst_error *err);
+
 /* Writes all buffered rows and the position in one transaction, with retries. */
 pst_status psti_sink_flush_rows(pst_sink *sink, pst_error *err);
 
@@ -403,6 +422,9 @@ bool psti_sink_row_error(const pst_error *err);
 
 /* Copies rows [from, to) of an append, none of them partial, inside the open transaction. */
 pst_status psti_sink_append_range(pst_sink *sink, size_t from, size_t to, pst_error *err);
+
+/* Room for arrays and single parameters beside the columns'. */
+#define PSTI_LOT_EXTRA 8
 
 /* The arrays of one lot: per column the fields of the tuples behind each other. */
 typedef struct psti_lot
@@ -459,6 +481,9 @@ pst_status psti_progress_add(pst_sink *sink, psti_progress_step *storage, psti_s
 void psti_progress_committed(pst_sink *sink);
 /* Reads the row: PST_ERR_FENCED, or whether the flush under way was committed. */
 pst_status psti_progress_settle(pst_sink *sink, bool *committed, pst_error *err);
+
+/* PST_ERR_FENCED. */
+pst_status psti_progress_fenced(pst_sink *sink, pst_error *err);
 
 /* --- sink_staging.c ------------------------------------------------------------------------ */
 

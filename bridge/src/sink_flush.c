@@ -727,10 +727,10 @@ jitter(pst_sink *sink, int low, int high)
 }
 
 /* Waits before try number n (from 0), longer each time, never in step with another writer. */
-static pst_status
-pause_before_retry(pst_sink *sink, int n, const pst_error *why, pst_error *err)
+pst_status
+psti_sink_pause(pst_sink *sink, int n, pst_error *err)
 {
-	int64_t ms = why->status == PST_ERR_CONFLICT ? PAUSE_CONFLICT_MS : PAUSE_FIRST_MS;
+	int64_t ms = err->status == PST_ERR_CONFLICT ? PAUSE_CONFLICT_MS : PAUSE_FIRST_MS;
 
 	for (int i = 0; i < n && ms < PAUSE_MAX_MS; i++)
 		ms *= 2;
@@ -738,7 +738,8 @@ pause_before_retry(pst_sink *sink, int n, const pst_error *why, pst_error *err)
 		ms = PAUSE_MAX_MS;
 	ms = jitter(sink, (int) ms / 2, (int) ms);
 	psti_log(&sink->hooks, PST_LOG_WARNING, "flush failed, trying again in %d ms: %s", (int) ms,
-			 why->message);
+			 err->message);
+	sink->retries++;
 	return psti_conn_pause(&sink->hooks, (int) ms, err);
 }
 
@@ -778,8 +779,8 @@ forget_session(pst_sink *sink, const pst_error *err, bool *forgotten)
  * Ends the server process of the lost connection and waits until it is gone: what it was sent
  * could otherwise run after the retry and overwrite newer rows.
  */
-static pst_status
-end_zombie(pst_sink *sink, pst_error *err)
+pst_status
+psti_sink_end_zombie(pst_sink *sink, pst_error *err)
 {
 	static const char sql[] =
 		"SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a WHERE "
@@ -818,7 +819,7 @@ settle(pst_sink *sink, bool *committed, pst_error *err)
 
 	*committed = false;
 	if (sink->progress.table == NULL || sink->staging || PSTI_FAILPOINT("sink.end_zombie"))
-		status = end_zombie(sink, err);
+		status = psti_sink_end_zombie(sink, err);
 	if (status == PST_OK && sink->progress.table != NULL && !sink->staging)
 		status = psti_progress_settle(sink, committed, err);
 	if (status != PST_OK)
@@ -887,8 +888,6 @@ static pst_status
 consider(pst_sink *sink, tries *t, pst_error *err)
 {
 	bool lost = sink->conn != NULL && !psti_conn_usable(sink->conn);
-	pst_error why = *err;
-	pst_status status;
 
 	sink->in_doubt = sink->in_doubt || (t->attempt.commit_sent && (lost || sink->conn == NULL));
 	psti_sink_rollback(sink);
@@ -920,9 +919,7 @@ consider(pst_sink *sink, tries *t, pst_error *err)
 	if (!err->retryable || t->count >= sink->max_retries)
 		return err->status;
 	sink->lock_next = sink->lock_next || strcmp(err->sqlstate, "40P01") == 0;
-	status = pause_before_retry(sink, t->count++, &why, err);
-	sink->retries++;
-	return status;
+	return psti_sink_pause(sink, t->count++, err);
 }
 
 /* The flush is durable: count it and forget the rows. */
@@ -939,10 +936,7 @@ note_committed(pst_sink *sink, const psti_attempt *attempt)
 	sink->skip.nrows = 0;
 	if (sink->progress.table != NULL && !sink->staging)
 		psti_progress_committed(sink);
-	psti_rows_reset(&sink->rows);
-	sink->live_rows = 0;
-	sink->streamed = 0;
-	sink->due_at = -1;
+	psti_sink_forget_rows(sink);
 }
 
 pst_status

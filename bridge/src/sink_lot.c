@@ -20,11 +20,11 @@ psti_lot_init(psti_lot *lot, const psti_sink_plan *plan, size_t ncolumns, const 
 			  pst_error *err)
 {
 	*lot = (psti_lot){0};
-	lot->arrays = calloc(ncolumns + 1, sizeof(*lot->arrays));
-	lot->params = calloc(ncolumns + 1, sizeof(*lot->params));
-	lot->lengths = calloc(ncolumns + 1, sizeof(*lot->lengths));
-	lot->formats = calloc(ncolumns + 1, sizeof(*lot->formats));
-	lot->types = calloc(ncolumns + 1, sizeof(*lot->types));
+	lot->arrays = calloc(ncolumns + PSTI_LOT_EXTRA, sizeof(*lot->arrays));
+	lot->params = calloc(ncolumns + PSTI_LOT_EXTRA, sizeof(*lot->params));
+	lot->lengths = calloc(ncolumns + PSTI_LOT_EXTRA, sizeof(*lot->lengths));
+	lot->formats = calloc(ncolumns + PSTI_LOT_EXTRA, sizeof(*lot->formats));
+	lot->types = calloc(ncolumns + PSTI_LOT_EXTRA, sizeof(*lot->types));
 	if (lot->arrays == NULL || lot->params == NULL || lot->lengths == NULL ||
 		lot->formats == NULL || lot->types == NULL)
 		return psti_fail_nomem(err);

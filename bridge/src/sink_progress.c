@@ -210,8 +210,8 @@ psti_progress_committed(pst_sink *sink)
 	sink->progress.marked_rows = 0;
 }
 
-static pst_status
-fail_fenced(pst_sink *sink, pst_error *err)
+pst_status
+psti_progress_fenced(pst_sink *sink, pst_error *err)
 {
 	psti_fail(err, PST_ERR_FENCED, "another writer has taken over as \"%s\" of job \"%s\"",
 			  sink->progress.writer, sink->progress.job);
@@ -236,7 +236,7 @@ psti_progress_settle(pst_sink *sink, bool *committed, pst_error *err)
 				 2, params, &answer, err);
 	if (status == PST_OK &&
 		(PQntuples(answer) != 1 || strcmp(PQgetvalue(answer, 0, 1), progress->token) != 0))
-		status = fail_fenced(sink, err);
+		status = psti_progress_fenced(sink, err);
 	if (status == PST_OK)
 	{
 		int64_t epoch = strtoll(PQgetvalue(answer, 0, 0), NULL, 10);
@@ -245,7 +245,7 @@ psti_progress_settle(pst_sink *sink, bool *committed, pst_error *err)
 			progress->epoch = epoch;
 		*committed = epoch == progress->epoch + 1;
 		if (epoch != progress->epoch && !*committed)
-			status = fail_fenced(sink, err);
+			status = psti_progress_fenced(sink, err);
 		progress->resync = false;
 	}
 	PQclear(answer);

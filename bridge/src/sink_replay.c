@@ -364,7 +364,7 @@ chunk_own_statement(chunk *c, const psti_sink_plan *plan, const char *tuple, boo
 	if (partial)
 		status = row_shape(plan, tuple, &skip, err);
 	if (status == PST_OK && change)
-		psti_sql_change(plan, skip, &sql);
+		psti_sql_change(plan, PSTI_FROM_PARAMS, skip, &sql);
 	else if (status == PST_OK)
 		psti_sql_upsert(plan, PSTI_FROM_PARAMS, skip, &sql);
 	free(skip);

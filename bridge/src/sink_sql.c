@@ -94,6 +94,11 @@ put_from(const psti_sink_plan *plan, psti_values from, const uint8_t *skip, size
 		psti_buf_puts(sql, " AS r");
 		return;
 	}
+	if (from == PSTI_FROM_STAGE)
+	{
+		psti_buf_printf(sql, " FROM %s", plan->stage_from);
+		return;
+	}
 	psti_buf_puts(sql, " FROM ROWS FROM (");
 	for (size_t c = 0; c < ncolumns; c++)
 	{
@@ -332,14 +337,21 @@ put_old_key(const psti_sink_plan *plan, size_t first_param, psti_buf *sql)
  * one is upserted.
  */
 void
-psti_sql_change(const psti_sink_plan *plan, const uint8_t *skip, psti_buf *sql)
+psti_sql_change(const psti_sink_plan *plan, psti_values from, const uint8_t *skip, psti_buf *sql)
 {
 	size_t nparams = psti_sql_count(plan, skip);
 
 	psti_buf_puts(sql, "WITH v AS (SELECT ");
-	put_values(plan, PSTI_FROM_PARAMS, skip, plan->ncolumns, true, sql);
+	put_values(plan, from, skip, plan->ncolumns, true, sql);
+	put_from(plan, from, skip, plan->ncolumns, false, sql);
 	psti_buf_puts(sql, "), o AS (SELECT ");
-	put_old_key(plan, nparams + 1, sql);
+	if (from == PSTI_FROM_STAGE)
+	{
+		put_values(plan, from, NULL, plan->nkey, true, sql);
+		psti_buf_printf(sql, " FROM %s", plan->stage_old);
+	}
+	else
+		put_old_key(plan, nparams + 1, sql);
 	psti_buf_puts(sql, "), moved AS (UPDATE ");
 	put_target(plan, true, sql);
 	psti_buf_puts(sql, " SET ");

@@ -1042,6 +1042,141 @@ without_it_a_lost_append_is_told_and_not_repeated(void **state)
 	table_is("t", "(1,5)");
 }
 
+/* --- two phases ---------------------------------------------------------------------------------- */
+
+#define STAGING                                                                                    \
+	"table-name=t;sink.progress.schema=public;sink.progress.job=j;sink.staging=true;sink.mode="
+
+static void
+drop_staging(void)
+{
+	live_exec(admin, "DO $$DECLARE r text; BEGIN FOR r IN SELECT relname FROM pg_class WHERE "
+					 "relname LIKE 'penstock_staging%%' AND relkind = 'r' LOOP EXECUTE 'DROP "
+					 "TABLE ' || quote_ident(r); END LOOP; END$$; DROP TABLE IF EXISTS t, "
+					 "penstock_progress");
+}
+
+static void
+prepared_rows_wait_for_commit_by_any_process(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *writer;
+	pst_sink *committer;
+	int64_t epoch;
+	char *position;
+
+	(void) state;
+	drop_staging();
+	live_exec(admin,
+			  "CREATE TABLE t (id int PRIMARY KEY, v text, j jsonb, n int DEFAULT 7); INSERT "
+			  "INTO t VALUES (9, 'old', NULL, 9)");
+	writer = opened(STAGING "changelog;sink.buffer-flush.max-rows=2", "id:i,v:u,j:u");
+	add_rows(writer, "id:i,v:u,j:u", "1|a|{}", "2|b|~", "-D 1|~|~", "3|c|[]", "3|d|[1]");
+	assert_ok(pst_sink_prepare(writer, 5, "five", &err), &err);
+	add_rows(writer, "id:i,v:u,j:u", "1|z|~", "-D 9|~|~", "9|new|~");
+	assert_ok(pst_sink_prepare(writer, 6, "six", &err), &err);
+	add_rows(writer, "id:i,v:u,j:u", "100|never prepared|~");
+	table_is("t", "(9,old,,9)");
+	committer = opened(STAGING "changelog", "id:i,v:u,j:u");
+	assert_fails(pst_sink_commit(committer, 6, &err), PST_ERR_STATE, &err);
+	assert_ok(pst_sink_commit(committer, 5, &err), &err);
+	table_is("t", "(2,b,,7) (3,d,[1],7) (9,old,,9)");
+	assert_ok(pst_sink_commit(committer, 5, &err), &err);
+	assert_ok(pst_sink_commit(committer, 6, &err), &err);
+	table_is("t", "(1,z,,7) (2,b,,7) (3,d,[1],7) (9,new,,7)");
+	/* The committer has not fenced the writer. */
+	assert_ok(pst_sink_prepare(writer, 7, "seven", &err), &err);
+	assert_ok(pst_sink_abort(committer, 7, &err), &err);
+	assert_ok(pst_sink_abort(committer, 7, &err), &err);
+	assert_fails(pst_sink_commit(committer, 7, &err), PST_ERR_NOT_FOUND, &err);
+	assert_ok(pst_sink_close(writer, &err), &err);
+	assert_ok(pst_sink_close(committer, &err), &err);
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM t"), 4);
+	committer = opened(STAGING "changelog", "id:i,v:u,j:u");
+	assert_ok(pst_sink_stored(committer, &epoch, &position, &err), &err);
+	assert_int_equal(epoch, 6);
+	assert_string_equal(position, "six");
+	pst_free(position);
+	assert_ok(pst_sink_close(committer, &err), &err);
+}
+
+static void
+a_row_that_the_target_would_refuse_is_refused_by_prepare(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	drop_staging();
+	live_exec(admin, "CREATE TABLE t (id int, v int CHECK (v > 0))");
+	sink = opened(STAGING "append", "id:i,v:i");
+	add_rows(sink, "id:i,v:i", "1|1", "2|-2");
+	assert_fails(pst_sink_prepare(sink, 1, NULL, &err), PST_ERR_CONSTRAINT, &err);
+	pst_sink_discard(sink, NULL);
+	add_rows(sink, "id:i,v:i", "1|1", "3|3");
+	assert_ok(pst_sink_prepare(sink, 1, NULL, &err), &err);
+	assert_ok(pst_sink_commit(sink, 1, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,1) (3,3)");
+}
+
+static void
+a_new_writer_replaces_what_an_old_one_prepared_and_nobody_committed(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *old;
+	pst_sink *new;
+
+	(void) state;
+	drop_staging();
+	live_exec(admin, "CREATE TABLE t (id int, v int)");
+	old = opened(STAGING "append", "id:i,v:i");
+	add_rows(old, "id:i,v:i", "1|1");
+	assert_ok(pst_sink_prepare(old, 1, "1", &err), &err);
+	add_rows(old, "id:i,v:i", "2|2");
+	assert_ok(pst_sink_prepare(old, 2, "2", &err), &err);
+	assert_ok(pst_sink_commit(old, 1, &err), &err);
+	new = opened(STAGING "append", "id:i,v:i");
+	add_rows(new, "id:i,v:i", "2|20");
+	add_rows(old, "id:i,v:i", "3|3");
+	assert_fails(pst_sink_prepare(old, 3, "3", &err), PST_ERR_FENCED, &err);
+	assert_ok(pst_sink_prepare(new, 2, "2", &err), &err);
+	assert_ok(pst_sink_commit(new, 2, &err), &err);
+	assert_fails(pst_sink_prepare(new, 2, "2", &err), PST_ERR_STATE, &err);
+	pst_sink_discard(old, NULL);
+	pst_sink_discard(new, NULL);
+	assert_ok(pst_sink_close(old, &err), &err);
+	assert_ok(pst_sink_close(new, &err), &err);
+	table_is("t", "(1,1) (2,20)");
+}
+
+static void
+staged_changes_that_need_their_order_keep_it(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	drop_staging();
+	live_exec(admin, "CREATE TABLE t (id int PRIMARY KEY, big text, u text UNIQUE); INSERT INTO t "
+					 "VALUES (1, 'big', 'a'), (2, 'two', 'b')");
+	sink = opened(STAGING "changelog", "id:i,big:u,u:u");
+	add_rows(sink, "id:i,big:u,u:u", "+U 2|=|c", "+U 1|=|b", "-U 1|~|~", "+U 5|=|b");
+	assert_ok(pst_sink_prepare(sink, 1, NULL, &err), &err);
+	assert_ok(pst_sink_commit(sink, 1, &err), &err);
+	table_is("t", "(2,two,c) (5,big,b)");
+	add_rows(sink, "id:i,big:u,u:u", "2|two|d", "1|one|c");
+	assert_ok(pst_sink_prepare(sink, 2, NULL, &err), &err);
+	assert_ok(pst_sink_commit(sink, 2, &err), &err);
+	add_rows(sink, "id:i,big:u,u:u", "7|x|d");
+	assert_ok(pst_sink_prepare(sink, 3, NULL, &err), &err);
+	assert_fails(pst_sink_commit(sink, 3, &err), PST_ERR_CONSTRAINT, &err);
+	assert_string_equal(err.key, "(id)=(7)");
+	assert_ok(pst_sink_abort(sink, 3, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,one,c) (2,two,d) (5,big,b)");
+}
+
 int
 main(void)
 {
@@ -1088,6 +1223,10 @@ main(void)
 		cmocka_unit_test(a_writer_that_was_replaced_is_fenced),
 		cmocka_unit_test(a_lost_commit_is_settled_by_the_progress_table),
 		cmocka_unit_test(without_it_a_lost_append_is_told_and_not_repeated),
+		cmocka_unit_test(prepared_rows_wait_for_commit_by_any_process),
+		cmocka_unit_test(a_row_that_the_target_would_refuse_is_refused_by_prepare),
+		cmocka_unit_test(a_new_writer_replaces_what_an_old_one_prepared_and_nobody_committed),
+		cmocka_unit_test(staged_changes_that_need_their_order_keep_it),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -484,12 +484,17 @@ psti_source_column_ref(const pst_source *source, size_t position, psti_buf *out)
 /*
  * textin and the output functions are strict, so NULL stays NULL. Where the function may not be
  * called format() does, which prints NULL as nothing; num_nulls tells NULL from a row of NULLs.
+ * A domain goes as its base type: enum_out(anyenum) does not take a domain over an enum.
  */
 static void
 put_output(const psti_read_column *read, const char *ref, psti_buf *out)
 {
+	const psti_type *type = &read->column->type;
+	bool domain = type->oid != type->base;
+
 	if (read->call_output)
-		psti_buf_printf(out, "pg_catalog.textin(%s(%s))", read->column->type.output, ref);
+		psti_buf_printf(out, "pg_catalog.textin(%s(%s%s%s))", type->output, ref, domain ? "::" : "",
+						domain ? type->bare_name : "");
 	else
 		psti_buf_printf(out,
 						"CASE WHEN pg_catalog.num_nulls(%s) OPERATOR(pg_catalog.=) 0 THEN "

@@ -356,7 +356,7 @@ import(pst_source *source, const char *snapshot, pst_error *err)
 	}
 	if (status < 0 && snapshot_unknown(err))
 	{
-		psti_fail(err, PST_ERR_STATE, "the snapshot of the split is gone");
+		status = psti_fail(err, PST_ERR_STATE, "the snapshot of the split is gone");
 		psti_error_hint(err,
 						"The handle that planned must stay open until the last split is read.");
 	}

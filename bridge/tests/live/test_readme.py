@@ -104,7 +104,7 @@ def test_every_file_that_is_named_exists(document):
     folder = (TOP / document).parent
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (folder / link).exists(), link
-    for name in re.findall(r"`([a-z_.]+(?:/[a-zA-Z_.]*)+)`", text):
+    for name in re.findall(r"`([a-z_.]+(?:/[a-z_.]*)+)`", text):
         if not name.startswith("build/"):
             assert any((base / name).exists() for base in (TOP, folder, TOP / "bridge/tests")), name
     for name in re.findall(r"`([a-z_]+\.(?:c|h|def|sql|py))`", text):

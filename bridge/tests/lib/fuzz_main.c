@@ -4,14 +4,16 @@
  *   X_fuzz [RUNS] [FILE...]
  *
  * Without files the seeds are those of fuzz/seeds/X. The mutations start from a fixed number, so
- * each run is the same; a crash prints the run's number, and the input stands in crash-X.
+ * each run is the same; a crash leaves its input in X_fuzz.crash beside the program.
  */
 #include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -127,23 +129,63 @@ mutate(uint8_t *data, size_t size)
 	return size;
 }
 
-/* Kept while a run lasts, so that a crash leaves its input behind. */
+/* The input that is being tried, for whoever reports a crash. */
+static struct
+{
+	const char *name;
+	const uint8_t *data;
+	size_t size;
+} current;
+
+/* Called by the sanitizers and for signals: leaves the input behind. */
 static void
-run(const char *name, const uint8_t *data, size_t size)
+save_input(void)
+{
+	char path[512];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s.crash", current.name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd >= 0 && write(fd, current.data, current.size) == (ssize_t) current.size)
+		fprintf(stderr, "the input is in %s\n", path);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void
+on_signal(int signal)
+{
+	save_input();
+	_exit(128 + signal);
+}
+
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+static void
+catch_crashes(const char *name)
+{
+	current.name = name;
+	if (__sanitizer_set_death_callback != NULL)
+		__sanitizer_set_death_callback(save_input);
+	else
+	{
+		signal(SIGSEGV, on_signal);
+		signal(SIGABRT, on_signal);
+		signal(SIGFPE, on_signal);
+		signal(SIGALRM, on_signal);
+	}
+}
+
+static void
+run(const uint8_t *data, size_t size)
 {
 	/* An exact copy: ASan sees a read beyond the end. */
 	uint8_t *copy = malloc(size == 0 ? 1 : size);
-	static char path[512];
-	FILE *file;
 
-	snprintf(path, sizeof(path), "%s.input", name);
-	file = fopen(path, "wb");
-	if (file != NULL)
-	{
-		fwrite(data, 1, size, file);
-		fclose(file);
-	}
+	current.data = data;
+	current.size = size;
 	memcpy(copy, data, size);
+	alarm(60); /* an endless loop is a failure too */
 	LLVMFuzzerTestOneInput(copy, size);
 	free(copy);
 }
@@ -162,19 +204,20 @@ main(int argc, char **argv)
 		add_seed(argv[i]);
 	if (argc <= 2)
 		add_folder(folder);
+	catch_crashes(argv[0]);
 	if (nseeds == 0)
 	{
 		fprintf(stderr, "%s: no seeds in %s\n", name, folder);
 		return 2;
 	}
 	for (size_t i = 0; i < nseeds; i++)
-		run(argv[0], seeds[i].data, seeds[i].size);
+		run(seeds[i].data, seeds[i].size);
 	for (long i = 0; i < runs; i++)
 	{
 		const input *seed = &seeds[random_below(nseeds)];
 
 		memcpy(work, seed->data, seed->size);
-		run(argv[0], work, mutate(work, seed->size));
+		run(work, mutate(work, seed->size));
 	}
 	printf("%s: %zu seeds, %ld mutations\n", name, nseeds, runs);
 	for (size_t i = 0; i < nseeds; i++)

@@ -29,6 +29,8 @@ run(PGconn *conn, const char *sql)
 	return result;
 }
 
+static char *format(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
+
 static char *
 format(const char *fmt, va_list ap)
 {

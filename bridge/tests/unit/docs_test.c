@@ -163,17 +163,17 @@ codes_that_are_not_named_behave_as_their_entry_says(void **state)
 
 	(void) state;
 	/* Every class with every third character, the last two at random. */
-	for (uint32_t i = 0; i < 36u * 36 * 36 * 20; i++)
+	for (uint32_t n = 0; n < 36u * 36 * 36; n++)
 	{
-		uint32_t n = i % (36u * 36 * 36), tail = (uint32_t) (test_random(&seed) % (36 * 36));
+		uint32_t tail = (uint32_t) (test_random(&seed) % (36 * 36));
 		char code[6] = {digits[n / 1296],  digits[n / 36 % 36], digits[n % 36],
 						digits[tail / 36], digits[tail % 36],	'\0'};
 
 		check_code(code);
 	}
-	/* Every code of the classes that have entries. */
+	/* The codes of the standard and of PostgreSQL, 00000 to ..P99, of the classes with entries. */
 	for (size_t c = 0; c < sizeof(sqlstates) / sizeof(sqlstates[0]); c++)
-		for (uint32_t n = 0; n < 36u * 36 * 36; n++)
+		for (uint32_t n = 0; n < 36u * 36 * 36; n += n % 36 == 9 ? 27 : 1)
 		{
 			char code[6] = {sqlstates[c][0],	 sqlstates[c][1], digits[n / 1296],
 							digits[n / 36 % 36], digits[n % 36],  '\0'};

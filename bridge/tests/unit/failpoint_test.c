@@ -12,7 +12,7 @@
 static int
 in_child(const char *setting, int passings, const char *name)
 {
-	int status;
+	int status = 0;
 	pid_t pid = fork();
 
 	if (pid == 0)

@@ -851,6 +851,7 @@ psti_conn_copy_read(psti_conn *conn, psti_buf *into, size_t target_bytes, pst_er
 		if (n > 0)
 		{
 			into->len += (size_t) n;
+			into->data[into->len] = '\0';
 			continue;
 		}
 		if (n < 0)

@@ -121,8 +121,8 @@ main(int argc, char **argv)
 	const psti_input input = {read_stdin, NULL, false};
 	bool kinds_only = strcmp(mode, "kinds") == 0;
 	psti_options *options = NULL;
-	const psti_decoder_ops *decoder_ops;
-	const psti_encoder_ops *encoder_ops;
+	const psti_decoder_ops *decoder_ops = NULL;
+	const psti_encoder_ops *encoder_ops = NULL;
 	void *decoder = NULL;
 	void *encoder = NULL;
 	psti_buf out = PSTI_BUF_INIT;

@@ -34,9 +34,9 @@ def test_keyword_string_uri_and_jdbc_url(penstock, server, database):
 
 def test_jdbc_url_with_username_password_and_schema(penstock, server, database, roles):
     database.execute("CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 5 AS a; GRANT USAGE ON SCHEMA s TO password_user; GRANT SELECT ON s.t TO password_user")
-    url = f"jdbc:postgresql://127.0.0.1:{server.port}/{database.name}?currentSchema=s&prepareThreshold=3"
+    url = f"jdbc:postgresql://127.0.0.1:{server.port}/{database.name}?currentSchema=s&prepareThreshold=3&logUnclosedConnections=true"
     done = penstock("read", url, "t", "--username", "password_user", "--password", "secret")
-    assert done.text == "a\n5\n" and done.errors.count("prepareThreshold") == 1
+    assert done.text == "a\n5\n" and done.errors.count("logUnclosedConnections") == 1
     assert penstock("read", url, "t", "--username", "password_user", "--password", "wrong", code=1).errors.count("28P01") == 1
 
 

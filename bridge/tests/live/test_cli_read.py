@@ -3,6 +3,7 @@ import io
 import json
 import os
 import stat
+import subprocess
 import time
 
 import pyarrow as pa
@@ -240,13 +241,16 @@ def test_output_to_links_folders_pipes_and_devices(penstock, database, tmp_path)
     assert "No such file" in penstock("read", database.url, "s.t", "-o", tmp_path / "no" / "t", code=1).errors
 
 
-def test_output_to_a_fifo(start_penstock, database, tmp_path):
+def test_output_to_a_fifo(penstock, database, tmp_path):
     database.execute("CREATE TABLE t AS SELECT 1 AS a")
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    child = start_penstock("read", database.url, "t", "-o", fifo)
-    assert fifo.read_text() == "a\n1\n"
-    assert child.wait(30) == 0 and stat.S_ISFIFO(fifo.stat().st_mode)
+    reader = subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE)
+    try:
+        penstock("read", database.url, "t", "-o", fifo)
+        assert reader.communicate(timeout=30)[0] == b"a\n1\n" and stat.S_ISFIFO(fifo.stat().st_mode)
+    finally:
+        reader.kill()
 
 
 def test_max_rate_holds_rows_back(penstock, filled):

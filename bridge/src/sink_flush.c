@@ -15,7 +15,7 @@
 #include "failpoint.h"
 
 #define SEND_CHUNK_BYTES 131072
-#define PAUSE_FIRST_MS 500
+#define PAUSE_FIRST_MS 100 /* times four each: three retries outlast a quick restart */
 #define PAUSE_CONFLICT_MS 20
 #define PAUSE_MAX_MS 30000
 #define ZOMBIE_WAIT_MS 10000
@@ -733,7 +733,7 @@ psti_sink_pause(pst_sink *sink, int n, pst_error *err)
 	int64_t ms = err->status == PST_ERR_CONFLICT ? PAUSE_CONFLICT_MS : PAUSE_FIRST_MS;
 
 	for (int i = 0; i < n && ms < PAUSE_MAX_MS; i++)
-		ms *= 2;
+		ms *= 4;
 	if (ms > PAUSE_MAX_MS)
 		ms = PAUSE_MAX_MS;
 	ms = jitter(sink, (int) ms / 2, (int) ms);

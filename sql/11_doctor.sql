@@ -1,0 +1,452 @@
+-- 11_doctor.sql - what works for this role on this server, and the least rights that a role needs.
+-- The rules at the head of 10_catalog.sql hold here too.
+
+-- Checks. $1 the server process as the client was told at login, NULL when unknown; $2 the TLS version
+-- of the client's connection, '' for none; $3 'local' when it leaves no machine, else 'remote'. Rows:
+-- (feature, check, status ok|reduced|blocked, message, fix), in the order to read them; fix is '' or
+-- what mends it, statements ready to run by someone who may.
+-- embed: doctor
+WITH me AS (
+	SELECT current_user::text AS role, quote_ident(current_user) AS role_sql,
+		   current_database()::text AS database, quote_ident(current_database()) AS database_sql,
+		   current_setting('server_version_num')::int AS version,
+		   split_part(current_setting('server_version'), ' ', 1) AS version_text,
+		   pg_is_in_recovery() AS standby, getdatabaseencoding()::text AS encoding,
+		   r.oid AS role_oid, r.rolsuper AS super, r.rolcreatedb AS createdb,
+		   r.rolconnlimit AS connections, d.oid AS database_oid
+	FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
+	WHERE r.rolname = current_user AND d.datname = current_database()
+), relations AS (
+	-- Partitions are reached through their parent.
+	SELECT c.oid, c.relkind, n.nspname::text AS schema, c.relname::text AS name,
+		   quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS qualified,
+		   has_schema_privilege(n.oid, 'USAGE') AS usable,
+		   has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')
+			   AS readable,
+		   has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'INSERT')
+			   AS insertable,
+		   row_security_active(c.oid) AS secured,
+		   (to_jsonb(m) ->> 'amname') AS method
+	FROM pg_catalog.pg_class c
+	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	LEFT JOIN pg_catalog.pg_am m ON m.oid = c.relam
+	WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+		AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+		AND NOT coalesce((to_jsonb(c) ->> 'relispartition')::boolean, false)
+), counts AS (
+	SELECT count(*) AS relations,
+		   count(*) FILTER (WHERE NOT readable) AS unreadable,
+		   count(*) FILTER (WHERE secured) AS secured,
+		   count(*) FILTER (WHERE relkind IN ('r', 'p')) AS tables,
+		   count(*) FILTER (WHERE relkind IN ('r', 'p') AND NOT insertable) AS unwritable,
+		   count(*) FILTER (WHERE relkind = 'r' AND method <> 'heap') AS not_heap
+	FROM relations
+), keyless AS (
+	-- Tables without a key that ON CONFLICT can use: unique, valid, immediate, whole, plain columns.
+	SELECT r.qualified, k.conname, k.names
+	FROM relations r
+	LEFT JOIN LATERAL (
+		SELECT c.conname, (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY u.n)
+						   FROM unnest(c.conkey) WITH ORDINALITY AS u(attnum, n)
+						   JOIN pg_catalog.pg_attribute a
+							   ON a.attrelid = c.conrelid AND a.attnum = u.attnum) AS names
+		FROM pg_catalog.pg_constraint c WHERE c.conrelid = r.oid AND c.contype = 'p'
+	) k ON true
+	WHERE r.relkind IN ('r', 'p') AND r.insertable
+		AND NOT EXISTS (
+			SELECT 1 FROM pg_catalog.pg_index i
+			WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid AND i.indisready
+				AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL)
+), timeouts AS (
+	SELECT string_agg(s.setting, ', ' ORDER BY s.setting) AS settings
+	FROM me
+	JOIN pg_catalog.pg_db_role_setting d
+		ON d.setrole IN (0, me.role_oid) AND d.setdatabase IN (0, me.database_oid)
+	CROSS JOIN LATERAL unnest(d.setconfig) AS s(setting)
+	WHERE s.setting ~ '^(statement|lock|idle_in_transaction_session|idle_session|transaction)_timeout='
+		AND s.setting !~ '=0(ms|s|min|h|d)?$'
+), checks AS (
+	SELECT 1 AS place, 'server' AS feature, 'version' AS "check",
+		   CASE WHEN me.version >= 190000 THEN 'reduced' ELSE 'ok' END AS status,
+		   CASE WHEN me.version >= 190000
+			   THEN format('PostgreSQL %s is newer than the versions this penstock was tested with '
+						   '(9.6 to 18)', me.version_text)
+			   ELSE format('PostgreSQL %s', me.version_text) END AS message,
+		   CASE WHEN me.version >= 190000 THEN 'Look for a newer penstock.' ELSE '' END AS fix
+	FROM me
+	UNION ALL
+	SELECT 2, 'server', 'role', 'ok',
+		   format('%s%s on database %s', me.role, CASE WHEN me.super THEN ' (superuser)' ELSE '' END,
+				  me.database), ''
+	FROM me
+	UNION ALL
+	SELECT 3, 'server', 'encoding', CASE me.encoding WHEN 'SQL_ASCII' THEN 'reduced' ELSE 'ok' END,
+		   CASE me.encoding
+			   WHEN 'UTF8' THEN 'UTF8'
+			   WHEN 'SQL_ASCII' THEN 'SQL_ASCII: the server does not know what its bytes mean; '
+				   'texts that are not UTF-8 are an error that names the column'
+			   ELSE format('%s, converted to UTF-8', me.encoding)
+		   END,
+		   CASE me.encoding WHEN 'SQL_ASCII'
+			   THEN 'Dump the database and restore it into one made with ENCODING ''UTF8''.'
+			   ELSE '' END
+	FROM me
+	UNION ALL
+	SELECT 4, 'server', 'encryption',
+		   CASE WHEN $2::text = '' AND $3::text = 'remote' THEN 'reduced' ELSE 'ok' END,
+		   CASE
+			   WHEN $2::text <> '' THEN format('the connection is encrypted (%s)', $2::text)
+			   WHEN $3::text = 'remote' THEN 'the connection to another machine is not encrypted'
+			   ELSE 'not encrypted; the connection stays on this machine'
+		   END,
+		   CASE WHEN $2::text = '' AND $3::text = 'remote'
+			   THEN CASE WHEN current_setting('ssl') = 'on'
+					THEN 'Add sslmode=verify-full (and sslrootcert) to the URL.'
+					ELSE 'ALTER SYSTEM SET ssl = on; SELECT pg_reload_conf(); with a certificate in '
+						 'place, then sslmode=verify-full in the URL.' END
+			   ELSE '' END
+	UNION ALL
+	SELECT 5, 'server', 'pooler',
+		   CASE WHEN $1::int IS NULL OR $1::int = pg_backend_pid() THEN 'ok' ELSE 'reduced' END,
+		   CASE WHEN $1::int IS NULL OR $1::int = pg_backend_pid() THEN 'the connection is direct'
+			   ELSE format('a pooler or proxy stands before the server: it names process %s, the '
+						   'server %s; where it pools transactions, settings of a session and '
+						   'temporary tables are lost between them', $1::int, pg_backend_pid()) END,
+		   CASE WHEN $1::int IS NULL OR $1::int = pg_backend_pid() THEN ''
+			   ELSE 'Connect to the server itself, or set pool_mode = session for this role.' END
+	UNION ALL
+	SELECT 6, 'server', 'timeouts', 'ok',
+		   coalesce(t.settings || ': set for the role or database; sessions of penstock set them to 0',
+					'none is set for the role or database'), ''
+	FROM timeouts t
+	UNION ALL
+	SELECT 7, 'server', 'transport', 'ok',
+		   CASE WHEN e.extversion IS NULL
+			   THEN 'plain: the extension penstock is not installed, and nothing in this version '
+					'needs it'
+			   ELSE format('plain: the extension penstock %s is installed, and this version makes no '
+						   'use of it', e.extversion) END, ''
+	FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'penstock'
+	UNION ALL
+	SELECT 8, 'server', 'connections',
+		   CASE WHEN me.connections BETWEEN 0 AND 4 THEN 'reduced' ELSE 'ok' END,
+		   CASE WHEN me.connections >= 0
+			   THEN format('the role may have %s connections; each job of a read or write takes one, '
+						   'and the plan of a parallel read one more', me.connections)
+			   ELSE 'no limit for the role' END,
+		   CASE WHEN me.connections BETWEEN 0 AND 4
+			   THEN format('ALTER ROLE %s CONNECTION LIMIT -1;', me.role_sql) ELSE '' END
+	FROM me
+	UNION ALL
+	SELECT 20, 'catalog', 'schemas', CASE WHEN s.usable > 0 THEN 'ok' ELSE 'blocked' END,
+		   format('the role may use %s of %s schemas', s.usable, s.total),
+		   CASE WHEN s.usable > 0 THEN ''
+			   ELSE format('GRANT USAGE ON SCHEMA %s TO %s;', coalesce(s.first, 'public'),
+						   me.role_sql) END
+	FROM me, (SELECT count(*) FILTER (WHERE has_schema_privilege(n.oid, 'USAGE')) AS usable,
+					 count(*) AS total, min(quote_ident(n.nspname)) AS first
+			  FROM pg_catalog.pg_namespace n
+			  WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') s
+	UNION ALL
+	SELECT 21, 'catalog', 'creating tables',
+		   CASE WHEN me.standby OR s.names IS NULL THEN 'reduced' ELSE 'ok' END,
+		   CASE WHEN me.standby THEN 'not on a standby'
+			   WHEN s.names IS NULL THEN 'there is no schema in which the role may create tables'
+			   ELSE 'in ' || s.names END,
+		   CASE WHEN NOT me.standby AND s.names IS NULL
+			   THEN format('GRANT USAGE, CREATE ON SCHEMA public TO %s;', me.role_sql) ELSE '' END
+	FROM me, (SELECT string_agg(quote_ident(n.nspname), ', ' ORDER BY n.nspname::text COLLATE "C")
+				  AS names
+			  FROM pg_catalog.pg_namespace n
+			  WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+				  AND has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE')) s
+	UNION ALL
+	SELECT 22, 'catalog', 'creating databases',
+		   CASE WHEN me.standby OR NOT (me.super OR me.createdb) THEN 'reduced' ELSE 'ok' END,
+		   CASE WHEN me.standby THEN 'not on a standby'
+			   WHEN me.super OR me.createdb THEN 'the role may create databases'
+			   ELSE 'the role may not create databases' END,
+		   CASE WHEN me.standby OR me.super OR me.createdb THEN ''
+			   ELSE format('ALTER ROLE %s CREATEDB;', me.role_sql) END
+	FROM me
+	UNION ALL
+	SELECT 30, 'read', 'privileges',
+		   CASE WHEN c.unreadable = 0 THEN 'ok' WHEN c.unreadable < c.relations THEN 'reduced'
+			   ELSE 'blocked' END,
+		   CASE WHEN c.relations = 0 THEN 'there are no tables yet'
+			   WHEN c.unreadable = 0 THEN format('the role may read all %s tables and views',
+												 c.relations)
+			   ELSE format('the role may not read %s of %s tables and views: %s', c.unreadable,
+						   c.relations, x.names) END,
+		   coalesce(x.fix, '')
+	FROM me, counts c, (
+		SELECT string_agg(l.qualified, ', ' ORDER BY l.place) ||
+				   CASE WHEN max(l.total) > 10 THEN ', …' ELSE '' END AS names,
+			   concat((SELECT string_agg(DISTINCT format('GRANT USAGE ON SCHEMA %I TO %s; ', r.schema,
+														 m.role_sql), '')
+					   FROM relations r, me m WHERE NOT r.usable),
+					  string_agg(format('GRANT SELECT ON %s TO %s;', l.qualified, l.role_sql), ' '
+								 ORDER BY l.place),
+					  CASE WHEN max(l.total) > 10
+						  THEN ' (all of them: penstock doctor --grants read)' END) AS fix
+		FROM (SELECT r.qualified, m.role_sql, count(*) OVER () AS total,
+					 row_number() OVER (ORDER BY r.schema COLLATE "C", r.name COLLATE "C") AS place
+			  FROM relations r, me m WHERE NOT r.readable) l
+		WHERE l.place <= 10
+		HAVING count(*) > 0
+		UNION ALL
+		SELECT NULL, NULL WHERE NOT EXISTS (SELECT 1 FROM relations r WHERE NOT r.readable)
+	) x
+	UNION ALL
+	SELECT 31, 'read', 'row security', CASE WHEN c.secured > 0 THEN 'reduced' ELSE 'ok' END,
+		   CASE WHEN c.secured > 0
+			   THEN format('policies decide which rows of %s tables the role sees: %s', c.secured,
+						   (SELECT string_agg(s.qualified, ', ' ORDER BY s.qualified)
+							FROM (SELECT r.qualified FROM relations r WHERE r.secured
+								  ORDER BY r.qualified LIMIT 10) s))
+			   ELSE 'no table hides rows from the role' END,
+		   CASE WHEN c.secured > 0 THEN format('ALTER ROLE %s BYPASSRLS;', me.role_sql) ELSE '' END
+	FROM me, counts c
+	UNION ALL
+	SELECT 32, 'read', 'parallel',
+		   CASE WHEN (me.standby AND me.version < 100000) OR me.version < 140000 OR c.not_heap > 0
+			   THEN 'reduced' ELSE 'ok' END,
+		   CASE
+			   WHEN me.standby AND me.version < 100000
+				   THEN 'a standby of 9.6 cannot share a snapshot between connections'
+			   WHEN me.version < 140000
+				   THEN 'before PostgreSQL 14 a table is cut only by scan.partition.column'
+			   WHEN c.not_heap > 0
+				   THEN format('%s tables are no heap tables: they are cut only by '
+							   'scan.partition.column', c.not_heap)
+			   ELSE 'tables are cut by blocks'
+		   END,
+		   CASE
+			   WHEN me.standby AND me.version < 100000 THEN 'Read from the primary.'
+			   WHEN me.version < 140000 THEN 'Give scan.partition.column and its bounds.'
+			   WHEN c.not_heap > 0 THEN 'Give scan.partition.column and its bounds.'
+			   ELSE '' END
+	FROM me, counts c
+	UNION ALL
+	SELECT 33, 'read', 'standby',
+		   CASE WHEN me.standby AND current_setting('hot_standby_feedback') = 'off' THEN 'reduced'
+			   ELSE 'ok' END,
+		   CASE
+			   WHEN NOT me.standby THEN 'the server is a primary'
+			   WHEN current_setting('hot_standby_feedback') = 'off'
+				   THEN format('the server is a standby without hot_standby_feedback: long reads may '
+							   'be cancelled after max_standby_streaming_delay = %s',
+							   current_setting('max_standby_streaming_delay'))
+			   ELSE 'the server is a standby with hot_standby_feedback'
+		   END,
+		   CASE WHEN me.standby AND current_setting('hot_standby_feedback') = 'off'
+			   THEN 'ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf(); (in its '
+					'postgresql.conf)' ELSE '' END
+	FROM me
+	UNION ALL
+	SELECT 40, 'write', 'primary',
+		   CASE WHEN me.standby OR current_setting('transaction_read_only') = 'on' THEN 'blocked'
+			   ELSE 'ok' END,
+		   CASE WHEN me.standby THEN 'the server is a standby and takes no writes'
+			   WHEN current_setting('transaction_read_only') = 'on'
+				   THEN 'transactions of this role are read-only (default_transaction_read_only)'
+			   ELSE 'the server takes writes' END,
+		   CASE WHEN me.standby
+					THEN 'Connect to the primary (target_session_attrs=read-write).'
+			   WHEN current_setting('transaction_read_only') = 'on'
+				   THEN format('ALTER ROLE %s IN DATABASE %s SET default_transaction_read_only = off;',
+							   me.role_sql, me.database_sql)
+			   ELSE '' END
+	FROM me
+	UNION ALL
+	SELECT 41, 'write', 'privileges',
+		   CASE WHEN c.unwritable = 0 THEN 'ok' WHEN c.unwritable < c.tables THEN 'reduced'
+			   ELSE 'blocked' END,
+		   CASE WHEN c.tables = 0 THEN 'there are no tables yet'
+			   WHEN c.unwritable = 0 THEN format('the role may insert into all %s tables', c.tables)
+			   ELSE format('the role may not insert into %s of %s tables: %s', c.unwritable, c.tables,
+						   (SELECT string_agg(s.qualified, ', ' ORDER BY s.qualified)
+							FROM (SELECT r.qualified FROM relations r
+								  WHERE r.relkind IN ('r', 'p') AND NOT r.insertable
+								  ORDER BY r.qualified LIMIT 10) s)
+						   || CASE WHEN c.unwritable > 10 THEN ', …' ELSE '' END) END,
+		   CASE WHEN c.unwritable = 0 THEN ''
+			   ELSE concat(
+				   (SELECT string_agg(DISTINCT format('GRANT USAGE ON SCHEMA %I TO %s; ', r.schema,
+													  me.role_sql), '')
+					FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.usable),
+				   (SELECT string_agg(format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s;',
+											 s.qualified, me.role_sql), ' ' ORDER BY s.qualified)
+					FROM (SELECT r.qualified FROM relations r
+						  WHERE r.relkind IN ('r', 'p') AND NOT r.insertable
+						  ORDER BY r.qualified LIMIT 10) s),
+				   CASE WHEN c.unwritable > 10
+					   THEN ' (all of them: penstock doctor --grants write)' END) END
+	FROM me, counts c
+	UNION ALL
+	SELECT 42, 'write', 'temporary tables',
+		   CASE WHEN has_database_privilege(me.database_oid, 'TEMP') THEN 'ok' ELSE 'reduced' END,
+		   CASE WHEN has_database_privilege(me.database_oid, 'TEMP')
+			   THEN 'large lots travel by COPY'
+			   ELSE 'the role may not create temporary tables: large lots travel as arrays, which is '
+					'slower' END,
+		   CASE WHEN has_database_privilege(me.database_oid, 'TEMP') THEN ''
+			   ELSE format('GRANT TEMPORARY ON DATABASE %s TO %s;', me.database_sql, me.role_sql) END
+	FROM me
+	UNION ALL
+	SELECT 43, 'write', 'keys', CASE WHEN k.total > 0 THEN 'reduced' ELSE 'ok' END,
+		   CASE WHEN k.total > 0
+			   THEN format('%s tables have no key that an upsert can use, rows can only be appended: '
+						   '%s', k.total, k.names)
+			   ELSE 'every table that the role may write has a key that an upsert can use' END,
+		   coalesce(k.fix, '')
+	FROM (
+		SELECT count(*) AS total,
+			   string_agg(l.qualified, ', ' ORDER BY l.place) FILTER (WHERE l.place <= 10)
+				   || CASE WHEN count(*) > 10 THEN ', …' ELSE '' END AS names,
+			   string_agg(CASE
+							  WHEN l.names IS NULL
+								  THEN format('ALTER TABLE %s ADD PRIMARY KEY (its key columns);',
+											  l.qualified)
+							  ELSE format('CREATE UNIQUE INDEX ON %s (%s);', l.qualified, l.names)
+						  END, ' ' ORDER BY l.place) FILTER (WHERE l.place <= 10) AS fix
+		FROM (SELECT k.*, row_number() OVER (ORDER BY k.qualified COLLATE "C") AS place
+			  FROM keyless k) l
+	) k
+	UNION ALL
+	SELECT 44, 'write', 'durability',
+		   CASE current_setting('synchronous_commit') WHEN 'off' THEN 'reduced' ELSE 'ok' END,
+		   CASE current_setting('synchronous_commit')
+			   WHEN 'off' THEN 'synchronous_commit is off: rows that were reported as written may be '
+							   'lost in a crash of the server'
+			   ELSE format('synchronous_commit is %s', current_setting('synchronous_commit')) END,
+		   CASE current_setting('synchronous_commit')
+			   WHEN 'off' THEN format('ALTER ROLE %s SET synchronous_commit = on;', me.role_sql)
+			   ELSE '' END
+	FROM me
+)
+SELECT c.feature, c."check", c.status, c.message, c.fix
+FROM checks c
+ORDER BY c.place
+-- end
+
+-- The rights that a role needs for a feature, no more. $1 read, write or catalog; $2 the role, letter
+-- by letter, or NULL for the placeholder your_role; $3 a relation's oid, 0 for the one that `resolve`
+-- has found, or NULL for every one of the database. Rows: (line, sqlstate, message, hint).
+-- embed: grants
+WITH who AS (
+	SELECT CASE WHEN $2::text IS NULL THEN 'your_role' ELSE quote_ident($2::text) END AS role
+), relations AS (
+	SELECT c.oid, c.relkind, c.relnamespace, n.nspname::text AS schema, c.relname::text AS name,
+		   quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS qualified,
+		   $3::oid IS NULL
+			   AND coalesce((to_jsonb(c) ->> 'relispartition')::boolean, false) AS reached
+	FROM pg_catalog.pg_class c
+	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+		AND CASE
+				WHEN $3::oid = 0 THEN c.oid =
+					nullif(current_setting('penstock_catalog.relation', true), '')::oid
+				WHEN $3::oid IS NOT NULL THEN c.oid = $3::oid
+				ELSE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+			END
+), parts AS (
+	-- Partitions below a relation, at any depth.
+	WITH RECURSIVE below AS (
+		SELECT r.oid AS root, i.inhrelid AS oid
+		FROM relations r JOIN pg_catalog.pg_inherits i ON i.inhparent = r.oid
+		WHERE r.relkind = 'p' AND NOT r.reached
+		UNION
+		SELECT b.root, i.inhrelid
+		FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.oid
+	)
+	SELECT b.root, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS qualified
+	FROM below b
+	JOIN pg_catalog.pg_class c ON c.oid = b.oid AND c.relkind = 'r'
+	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+), sequences AS (
+	-- Those of serial columns and other defaults; identity columns need no right.
+	SELECT DISTINCT r.oid, quote_ident(n.nspname) || '.' || quote_ident(s.relname) AS qualified
+	FROM relations r
+	JOIN pg_catalog.pg_attrdef v ON v.adrelid = r.oid
+	JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = v.oid
+		AND d.refclassid = 'pg_catalog.pg_class'::regclass
+	JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
+	JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+), lines AS (
+	SELECT 1 AS place, '' AS sub, 0 AS step,
+		   format('GRANT CONNECT ON DATABASE %I TO %s;', current_database(), w.role) AS line
+	FROM who w
+	UNION ALL
+	SELECT 2, s.schema, 0, format('GRANT USAGE ON SCHEMA %I TO %s;', s.schema, w.role)
+	FROM who w, (
+		SELECT DISTINCT r.schema FROM relations r
+		UNION
+		SELECT n.nspname::text FROM pg_catalog.pg_namespace n
+		WHERE $1::text = 'catalog' AND $3::oid IS NULL
+			AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+	) s
+	UNION ALL
+	SELECT 3, r.qualified, 0, format('GRANT SELECT ON %s TO %s;', r.qualified, w.role)
+	FROM who w, relations r
+	WHERE $1::text = 'read' AND NOT r.reached
+	UNION ALL
+	SELECT 3, r.qualified, 0,
+		   format('GRANT %s ON %s TO %s;',
+				  CASE WHEN k.usable THEN 'SELECT, INSERT, UPDATE, DELETE' ELSE 'INSERT' END,
+				  r.qualified, w.role)
+	FROM who w, relations r
+	CROSS JOIN LATERAL (
+		-- An upsert needs SELECT on its key, and on each column that it sets from EXCLUDED. Without
+		-- a key that ON CONFLICT can use, rows are only appended.
+		SELECT EXISTS (
+			SELECT 1 FROM pg_catalog.pg_index i
+			WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid AND i.indisready
+				AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL) AS usable
+	) k
+	WHERE $1::text = 'write' AND NOT r.reached AND r.relkind <> 'm'
+	UNION ALL
+	SELECT 3, r.qualified, 1, format('GRANT USAGE ON SEQUENCE %s TO %s;', s.qualified, w.role)
+	FROM who w, relations r
+	JOIN sequences s ON s.oid = r.oid
+	WHERE $1::text = 'write' AND NOT r.reached
+	UNION ALL
+	SELECT 4, '', 0, '-- Optional: partitions that may be read by themselves are read in parallel.'
+	WHERE $1::text = 'read' AND EXISTS (SELECT 1 FROM parts)
+	UNION ALL
+	SELECT 4, p.qualified, 1, format('-- GRANT SELECT ON %s TO %s;', p.qualified, w.role)
+	FROM who w, parts p
+	WHERE $1::text = 'read'
+	UNION ALL
+	SELECT 5, '', o.step, o.line
+	FROM who w
+	CROSS JOIN LATERAL (VALUES
+		(0, '-- Optional: with temporary tables large lots travel by COPY, which is faster.'),
+		(1, format('-- GRANT TEMPORARY ON DATABASE %I TO %s;', current_database(), w.role)),
+		(2, '-- Optional: for sink.progress.schema = penstock_jobs, where writes are made exactly once.'),
+		(3, format('-- CREATE SCHEMA penstock_jobs AUTHORIZATION %s;', w.role))
+	) AS o(step, line)
+	WHERE $1::text = 'write'
+	UNION ALL
+	SELECT 6, '', o.step, o.line
+	FROM who w
+	CROSS JOIN LATERAL (VALUES
+		(0, '-- Optional: for creating tables and databases.'),
+		(1, format('-- GRANT USAGE, CREATE ON SCHEMA public TO %s;', w.role)),
+		(2, format('-- ALTER ROLE %s CREATEDB;', w.role))
+	) AS o(step, line)
+	WHERE $1::text = 'catalog'
+), answers AS (
+	SELECT l.*, NULL::text AS sqlstate, NULL::text AS message, NULL::text AS hint
+	FROM lines l
+	WHERE $1::text IN ('read', 'write', 'catalog')
+	UNION ALL
+	SELECT 0, '', 0, NULL, '22023',
+		   format('there are no grants for "%s"', $1::text),
+		   'The features are read, write and catalog.'
+	WHERE $1::text IS NULL OR $1::text NOT IN ('read', 'write', 'catalog')
+)
+SELECT line, sqlstate, message, hint
+FROM answers
+ORDER BY place, sub COLLATE "C", step, line COLLATE "C"
+-- end

@@ -159,6 +159,9 @@ check_filter(pst_source *source, pst_error *err)
 		PQclear(result);
 		result = NULL;
 	}
+	if (status == PST_ERR_SQL && err->hint[0] == '\0')
+		psti_error_hint(err,
+						"read.filter is one SQL condition, such as: id > 7 AND name LIKE 'a%%'");
 	psti_buf_free(&sql);
 	return status;
 }

@@ -12,6 +12,7 @@ import datetime
 import decimal
 import io
 import os
+import re
 import struct
 import subprocess
 
@@ -348,6 +349,21 @@ def test_golden_streams_hold_what_they_say(name, writer):
 def test_golden_streams_are_what_we_write(name):
     assert tool(golden_file(name, "pyarrow")) == golden_file(name, "penstock")
     assert tool(golden_file(name, "penstock")) == golden_file(name, "penstock")
+
+
+def test_the_manual_shows_the_golden_bytes():
+    golden = golden_file("two_batches", "penstock")
+    with open(os.path.join(os.path.dirname(__file__), "../../../docs/wire.md"),
+              encoding="utf-8") as page:
+        rows = re.findall(r"^\| (\d+) \| `([0-9a-f ]+?)(?: × (\d+))?` \|", page.read(), re.M)
+    end = 0
+    for at, shown, times in rows:
+        data = bytes.fromhex(shown) * int(times or 1)
+        assert golden[int(at):int(at) + len(data)] == data, f"byte {at}"
+        # One row begins where the last one ended; only the second batch is not shown.
+        assert int(at) == end or (end, int(at)) == (664, 1056)
+        end = int(at) + len(data)
+    assert end == len(golden)
 
 
 if __name__ == "__main__":

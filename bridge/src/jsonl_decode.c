@@ -282,7 +282,10 @@ take_line(json_decoder *json, size_t length, pst_error *err)
 	}
 	if (!psti_jsonscan_done(&scan))
 		return fail_at(json, scan.at, "something follows the object on its line", err);
-	return psti_text_batch_row(&json->batch, kind < 0 ? PST_ROW_INSERT : kind, err);
+	status = psti_text_batch_row(&json->batch, kind < 0 ? PST_ROW_INSERT : kind, err);
+	if (status == PST_ERR_DATA)
+		place_error(json, begin, err);
+	return status;
 }
 
 /* The next line: its length without the line feed; *consumed with it. */

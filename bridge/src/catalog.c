@@ -226,6 +226,9 @@ ask_once(pst_catalog *catalog, const psti_question *q, bool *found, PGresult **o
 		status = fail_resolve(q->table, err);
 	if (status == PST_OK && q->table != NULL)
 		status = read_resolved(catalog, results[0], q->table, found, err);
+	if (status == PST_OK && PQnfields(results[n - 1]) < (q->nfields > 1 ? q->nfields : 1))
+		status = psti_fail(err, PST_ERR_PROTOCOL, "%s: the server's answer has %d columns", q->what,
+						   PQnfields(results[n - 1]));
 	if (status == PST_OK)
 	{
 		*out = results[n - 1];
@@ -328,8 +331,11 @@ pst_catalog_databases(pst_catalog *catalog, char **json, pst_error *err)
 {
 	const char *lists[] = {psti_opt_text(catalog->options, PSTI_OPT_WHITELIST),
 						   psti_opt_text(catalog->options, PSTI_OPT_BLACKLIST)};
-	psti_question question = {
-		.what = "listing databases", .sql = psti_sql_databases, .nparams = 2, .values = lists};
+	psti_question question = {.what = "listing databases",
+							  .sql = psti_sql_databases,
+							  .nfields = 4,
+							  .nparams = 2,
+							  .values = lists};
 
 	return list(catalog, &question, true, true, json, err);
 }
@@ -346,8 +352,11 @@ pst_status
 pst_catalog_tables(pst_catalog *catalog, const char *schema, char **json, pst_error *err)
 {
 	const char *values[] = {schema};
-	psti_question question = {
-		.what = "listing tables", .sql = psti_sql_tables, .nparams = 1, .values = values};
+	psti_question question = {.what = "listing tables",
+							  .sql = psti_sql_tables,
+							  .nfields = 4,
+							  .nparams = 1,
+							  .values = values};
 
 	return list(catalog, &question, false, true, json, err);
 }

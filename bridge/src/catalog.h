@@ -20,6 +20,7 @@ typedef struct psti_question
 {
 	const char *what; /* what is being done, for errors; borrowed */
 	const char *sql;  /* one of sql_texts.h; runs under search_path pg_catalog, pg_temp */
+	int nfields;	  /* columns that the answer has at least; 0: one */
 	int nparams;
 	const char *const *values; /* text parameters, NULL entries are NULL */
 	const char *table;		   /* resolved first as regclass does; NULL: none */

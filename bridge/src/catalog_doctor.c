@@ -105,8 +105,11 @@ doctor(pst_catalog *catalog, char **json, pst_error *err)
 {
 	client_view view;
 	const char *values[3];
-	psti_question question = {
-		.what = "checking the server", .sql = psti_sql_doctor, .nparams = 3, .values = values};
+	psti_question question = {.what = "checking the server",
+							  .sql = psti_sql_doctor,
+							  .nfields = 5,
+							  .nparams = 3,
+							  .values = values};
 	psti_buf out = PSTI_BUF_INIT;
 	PGresult *result = NULL;
 	pst_status status = psti_catalog_connect(catalog, err);
@@ -118,8 +121,6 @@ doctor(pst_catalog *catalog, char **json, pst_error *err)
 	values[1] = view.tls;
 	values[2] = view.local ? "local" : "remote";
 	status = psti_catalog_ask(catalog, &question, NULL, &result, err);
-	if (status == PST_OK && PQnfields(result) != 5)
-		status = psti_fail(err, PST_ERR_PROTOCOL, "the server gave no answer to the checks");
 	if (status == PST_OK)
 	{
 		psti_buf_putc(&out, '{');
@@ -179,6 +180,7 @@ pst_catalog_grants(pst_catalog *catalog, const char *feature, const char *role, 
 	const char *values[] = {feature, role, table == NULL ? NULL : "0"};
 	psti_question question = {.what = "listing the grants",
 							  .sql = psti_sql_grants,
+							  .nfields = 4,
 							  .nparams = 3,
 							  .values = values,
 							  .table = table};

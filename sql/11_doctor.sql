@@ -153,8 +153,10 @@ WITH me AS (
 		   CASE WHEN me.standby THEN 'not on a standby'
 			   WHEN s.names IS NULL THEN 'there is no schema in which the role may create tables'
 			   ELSE 'in ' || s.names END,
-		   CASE WHEN NOT me.standby AND s.names IS NULL
-			   THEN format('GRANT USAGE, CREATE ON SCHEMA public TO %s;', me.role_sql) ELSE '' END
+		   CASE WHEN me.standby THEN 'Connect to the primary (target_session_attrs=read-write).'
+			   WHEN s.names IS NULL
+				   THEN format('GRANT USAGE, CREATE ON SCHEMA public TO %s;', me.role_sql)
+			   ELSE '' END
 	FROM me, (SELECT string_agg(quote_ident(n.nspname), ', ' ORDER BY n.nspname::text COLLATE "C")
 				  AS names
 			  FROM pg_catalog.pg_namespace n
@@ -166,7 +168,8 @@ WITH me AS (
 		   CASE WHEN me.standby THEN 'not on a standby'
 			   WHEN me.super OR me.createdb THEN 'the role may create databases'
 			   ELSE 'the role may not create databases' END,
-		   CASE WHEN me.standby OR me.super OR me.createdb THEN ''
+		   CASE WHEN me.standby THEN 'Connect to the primary (target_session_attrs=read-write).'
+			   WHEN me.super OR me.createdb THEN ''
 			   ELSE format('ALTER ROLE %s CREATEDB;', me.role_sql) END
 	FROM me
 	UNION ALL

@@ -204,6 +204,74 @@ an_sql_ascii_database_is_noticed(void **state)
 	live_exec(admin, "DROP DATABASE doc_ascii");
 }
 
+static void
+a_process_number_that_is_not_the_servers_means_a_pooler(void **state)
+{
+	/* K is BackendKeyData: type, length, then the process number, whose last byte is inverted. */
+	static const char *const rules[] = {"server:type=K:corrupt=8", NULL};
+	live_proxy proxy;
+	pst_catalog *catalog;
+	psti_json *report;
+
+	(void) state;
+	live_proxy_start(&proxy, rules);
+	catalog = open_as("postgres", proxy.conninfo);
+	report = examine(catalog);
+	assert_check(report, "server", "pooler", "reduced", "pooler or proxy", "pool_mode = session");
+	psti_json_free(report);
+	pst_catalog_close(catalog);
+	free(live_proxy_stop(&proxy));
+}
+
+static void
+encryption_is_told_as_the_client_sees_it(void **state)
+{
+	char url[600];
+	pst_catalog *catalog;
+	psti_json *report;
+
+	(void) state;
+	if (getenv("PENSTOCK_TLS_CA") == NULL)
+		skip();
+	snprintf(url, sizeof(url), "host=localhost sslmode=verify-full sslrootcert='%s'",
+			 getenv("PENSTOCK_TLS_CA"));
+	catalog = open_as("postgres", url);
+	report = examine(catalog);
+	assert_check(report, "server", "encryption", "ok", "encrypted (TLSv1", "");
+	assert_contains(psti_json_text(report, "server"), "TLSv1");
+	psti_json_free(report);
+	pst_catalog_close(catalog);
+	catalog = open_as("postgres", "host=127.0.0.1 sslmode=disable");
+	report = examine(catalog);
+	assert_check(report, "server", "encryption", "ok", "stays on this machine", "");
+	psti_json_free(report);
+	pst_catalog_close(catalog);
+}
+
+static void
+a_standby_blocks_writing_and_warns_of_conflicts(void **state)
+{
+	char url[200];
+	pst_catalog *catalog;
+	psti_json *report;
+
+	(void) state;
+	if (getenv("PENSTOCK_STANDBY_PORT") == NULL)
+		skip();
+	/* Its own database may not have arrived yet; postgres is there from the start. */
+	snprintf(url, sizeof(url), "port=%s dbname=postgres", getenv("PENSTOCK_STANDBY_PORT"));
+	catalog = open_as("postgres", url);
+	report = examine(catalog);
+	assert_contains(psti_json_text(report, "server"), "(standby)");
+	assert_check(report, "write", "primary", "blocked", "standby",
+				 "target_session_attrs=read-write");
+	assert_check(report, "read", "standby", "reduced", "max_standby_streaming_delay",
+				 "ALTER SYSTEM SET hot_standby_feedback = on;");
+	assert_check(report, "catalog", "creating tables", "reduced", "standby", "");
+	psti_json_free(report);
+	pst_catalog_close(catalog);
+}
+
 /* --- grants ------------------------------------------------------------------------------ */
 
 static char *
@@ -436,6 +504,9 @@ main(void)
 		cmocka_unit_test(following_the_fixes_makes_the_checks_pass),
 		cmocka_unit_test(row_security_and_read_only_roles_are_noticed),
 		cmocka_unit_test(an_sql_ascii_database_is_noticed),
+		cmocka_unit_test(a_process_number_that_is_not_the_servers_means_a_pooler),
+		cmocka_unit_test(encryption_is_told_as_the_client_sees_it),
+		cmocka_unit_test(a_standby_blocks_writing_and_warns_of_conflicts),
 		cmocka_unit_test(grants_for_reading_are_enough_and_no_more),
 		cmocka_unit_test(grants_for_writing_are_enough_and_no_more),
 		cmocka_unit_test(grants_for_the_catalog_show_every_table),

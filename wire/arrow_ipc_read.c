@@ -729,6 +729,7 @@ take_buffer(batch_reader *r, uint64_t needed, const flat_place *place, const uin
 	uint64_t offset;
 
 	*out = zeros;
+	*nbytes = 0;
 	if (r->nbuffers == 0)
 		return fail_batch(r, place, "the batch has fewer buffers than its schema");
 	offset = load(r->f.data + r->buffer, 8);

@@ -68,7 +68,7 @@ static pst_status
 encoder_begin(void *self, psti_buf *out, pst_error *err)
 {
 	encoder *e = self;
-	arrow_ipc_error wire;
+	arrow_ipc_error wire = {"", ""};
 	size_t nbytes;
 	char *at;
 	arrow_ipc_status status = arrow_ipc_write_schema(&e->schema, NULL, 0, &nbytes, &wire);
@@ -90,7 +90,7 @@ static pst_status
 encoder_write(void *self, const struct ArrowArray *batch, psti_buf *out, pst_error *err)
 {
 	encoder *e = self;
-	arrow_ipc_error wire;
+	arrow_ipc_error wire = {"", ""};
 	size_t nbytes;
 	char *at;
 	arrow_ipc_status status = arrow_ipc_write_batch(&e->schema, batch, NULL, 0, &nbytes, &wire);
@@ -136,7 +136,7 @@ psti_arrow_encoder(const psti_options *options, const struct ArrowSchema *schema
 	static const psti_encoder_ops encoder_ops = {encoder_begin, encoder_write, encoder_end,
 												 encoder_free};
 	encoder *e = NULL;
-	arrow_ipc_error wire;
+	arrow_ipc_error wire = {"", ""};
 	arrow_ipc_status written;
 	size_t nbytes;
 	pst_status status = PST_OK;
@@ -293,7 +293,7 @@ read_part(decoder *d, part *p, uint64_t want, size_t first, pst_error *err)
 static pst_status
 read_prefix(decoder *d, pst_error *err)
 {
-	arrow_ipc_error wire;
+	arrow_ipc_error wire = {"", ""};
 	arrow_ipc_status prefix;
 	pst_status status = read_full(d, d->prefix, ARROW_IPC_PREFIX, &d->prefix_filled, err);
 
@@ -313,7 +313,7 @@ read_prefix(decoder *d, pst_error *err)
 static pst_status
 read_metadata(decoder *d, pst_error *err)
 {
-	arrow_ipc_error wire;
+	arrow_ipc_error wire = {"", ""};
 	arrow_ipc_status message;
 	pst_status status = read_part(d, &d->metadata, d->metadata_nbytes, METADATA_FIRST, err);
 
@@ -513,7 +513,7 @@ drop_array_child(struct ArrowArray *array, int64_t child)
 static pst_status
 need_schema(decoder *d, pst_error *err)
 {
-	arrow_ipc_error wire;
+	arrow_ipc_error wire = {"", ""};
 	arrow_ipc_status schema;
 	pst_status status;
 
@@ -565,7 +565,7 @@ decoder_schema(void *self, struct ArrowSchema *out, pst_error *err)
 static pst_status
 next_batch(decoder *d, struct ArrowArray *out, pst_error *err)
 {
-	arrow_ipc_error wire;
+	arrow_ipc_error wire = {"", ""};
 	arrow_ipc_status batch;
 	pst_status status = need_schema(d, err);
 

@@ -545,7 +545,10 @@ copy_sorted(pst_sink *sink, const psti_merge *merge, pst_error *err)
 		if (!item->upserts || item->shape != 0)
 			continue;
 		tuple = psti_merge_tuple(merge, &sink->rows, item);
-		psti_buf_append(&chunk, tuple, psti_key_len(tuple, sink->plan->ncolumns) + 2);
+		/* A row as it came ends where the next one begins: no need to walk its fields. */
+		psti_buf_append(&chunk, tuple,
+						item->composed ? psti_key_len(tuple, sink->plan->ncolumns) + 2
+									   : psti_rows_end(&sink->rows, item->row) - item->at);
 		if (chunk.len < SEND_CHUNK_BYTES && !chunk.failed)
 			continue;
 		status = psti_buf_check(&chunk, err);

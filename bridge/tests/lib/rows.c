@@ -152,9 +152,9 @@ fill_fixed(struct ArrowArray *array, const char *format, char **values, int64_t 
 		if (values[i] == NULL)
 			continue;
 		psti_bit_set(valid, i);
-		if (format[0] == 'l' || format[0] == 't')
+		if (format[0] == 'l' || (format[0] == 't' && format[1] != 'd'))
 			((int64_t *) data)[i] = integer;
-		else if (format[0] == 'i')
+		else if (format[0] == 'i' || (format[0] == 't' && format[1] == 'd'))
 			((int32_t *) data)[i] = (int32_t) integer;
 		else if (format[0] == 'g')
 			((double *) data)[i] = real;
@@ -186,7 +186,7 @@ take_kind(char **text)
 }
 
 void
-rows_make(rows *out, const char *columns, ...)
+rows_make(test_rows *out, const char *columns, ...)
 {
 	static char *values[MAX_COLUMNS][MAX_ROWS];
 	char *copies[MAX_ROWS];
@@ -246,7 +246,7 @@ rows_make(rows *out, const char *columns, ...)
 }
 
 void
-rows_free(rows *r)
+rows_free(test_rows *r)
 {
 	psti_array_release(&r->batch.array);
 	for (int64_t c = 0; c < r->schema.n_children; c++)

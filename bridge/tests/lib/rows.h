@@ -3,7 +3,7 @@
  *
  *   rows_make(&rows, "id:l,name:u,price:d:10,2", "+I 1|a|1.50", "-D 2|~|~", NULL)
  *
- * A column is name:format with format l (int64), i (int32), u (utf8), d:p,s (decimal128), g
+ * A column is name:format with format l (int64), i (int32), u (utf8), d:p,s (decimal128), t… (a date or time as its number), g
  * (double), b (bool) or L (a list of utf8, items between spaces). A row is its kind (+I when left
  * out) and its values; ~ is NULL and = is unchanged.
  */
@@ -12,16 +12,16 @@
 
 #include "penstock.h"
 
-typedef struct rows
+typedef struct test_rows
 {
 	struct ArrowSchema schema;
 	pst_change_batch batch; /* array, kinds and unchanged bitmaps */
 	int8_t *kinds;
 	uint8_t **unchanged; /* per column, NULL without any */
-} rows;
+} test_rows;
 
 void rows_schema(struct ArrowSchema *schema, const char *columns);
-void rows_make(rows *out, const char *columns, ...);
-void rows_free(rows *r);
+void rows_make(test_rows *out, const char *columns, ...);
+void rows_free(test_rows *r);
 
 #endif /* TEST_ROWS_H */

@@ -84,7 +84,7 @@ refused(const char *options, const char *columns, pst_status want, pst_error *er
 	{                                                                                              \
 		pst_error write_err = PST_ERROR_INIT;                                                      \
 		pst_sink *write_sink = opened(options, columns);                                           \
-		rows write_r;                                                                              \
+		test_rows write_r;                                                                         \
 		rows_make(&write_r, columns, __VA_ARGS__, NULL);                                           \
 		assert_ok(pst_sink_write_changes(write_sink, &write_r.batch, &write_err), &write_err);     \
 		assert_ok(pst_sink_close(write_sink, &write_err), &write_err);                             \
@@ -95,7 +95,7 @@ refused(const char *options, const char *columns, pst_status want, pst_error *er
 	do                                                                                             \
 	{                                                                                              \
 		pst_error write_err = PST_ERROR_INIT;                                                      \
-		rows write_r;                                                                              \
+		test_rows write_r;                                                                         \
 		rows_make(&write_r, columns, __VA_ARGS__, NULL);                                           \
 		assert_ok(pst_sink_write_changes(sink, &write_r.batch, &write_err), &write_err);           \
 		rows_free(&write_r);                                                                       \
@@ -261,7 +261,7 @@ a_null_in_a_key_names_the_row(void **state)
 {
 	pst_error err = PST_ERROR_INIT;
 	pst_sink *sink;
-	rows r;
+	test_rows r;
 
 	(void) state;
 	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint UNIQUE, v text)");
@@ -299,7 +299,7 @@ a_missing_not_null_column_keeps_its_present_value(void **state)
 {
 	pst_error err = PST_ERROR_INIT;
 	pst_sink *sink;
-	rows r;
+	test_rows r;
 
 	(void) state;
 	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, v text, "
@@ -411,7 +411,7 @@ a_value_that_a_typmod_would_cut_is_refused_with_key_and_column(void **state)
 		{
 			pst_error err = PST_ERROR_INIT;
 			pst_sink *sink = opened(options[o], "id:l,v:u,n:u,m:u");
-			rows r;
+			test_rows r;
 
 			rows_make(&r, "id:l,v:u,n:u,m:u", "1|a|1|1", "9|b|2|2", bad[b], "8|c|3|3", NULL);
 			assert_ok(pst_sink_write(sink, &r.batch.array, NULL, &err), &err);
@@ -553,7 +553,7 @@ a_second_unique_index_that_sorting_would_break_is_replayed(void **state)
 	pst_error err = PST_ERROR_INIT;
 	pst_sink *sink;
 	pst_sink_stats stats = {.struct_size = sizeof(stats)};
-	rows r;
+	test_rows r;
 
 	(void) state;
 	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v text UNIQUE); "
@@ -623,7 +623,7 @@ append_refuses_deletes(void **state)
 {
 	pst_error err = PST_ERROR_INIT;
 	pst_sink *sink;
-	rows r;
+	test_rows r;
 
 	(void) state;
 	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, v text)");
@@ -672,7 +672,7 @@ a_refused_row_leaves_the_target_untouched_and_the_buffer_whole(void **state)
 	pst_error err = PST_ERROR_INIT;
 	pst_sink *sink;
 	pst_sink_stats stats = {.struct_size = sizeof(stats)};
-	rows r;
+	test_rows r;
 
 	(void) state;
 	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v int CHECK (v > "
@@ -701,7 +701,7 @@ a_deferred_constraint_that_fails_at_commit_names_the_row(void **state)
 {
 	pst_error err = PST_ERROR_INIT;
 	pst_sink *sink;
-	rows r;
+	test_rows r;
 
 	(void) state;
 	live_exec(admin,
@@ -748,7 +748,7 @@ skipped_rows_go_to_the_file_and_are_counted(void **state)
 		pst_error err = PST_ERROR_INIT;
 		pst_sink *sink;
 		pst_sink_stats stats = {.struct_size = sizeof(stats)};
-		rows r;
+		test_rows r;
 
 		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v int CHECK "
 						 "(v > 0), j json)");

@@ -126,7 +126,7 @@ get_integer(psti_arrow_kind kind, const struct ArrowArray *array, int64_t i, int
 	switch (kind)
 	{
 		case PSTI_ARROW_INT8:
-			*value = ((const int8_t *) data)[i];
+			*value = (int64_t) ((const int8_t *) data)[i];
 			return true;
 		case PSTI_ARROW_UINT8:
 			*value = ((const uint8_t *) data)[i];
@@ -292,7 +292,7 @@ static pst_status
 encode_time(const psti_sink_column *column, const struct ArrowArray *array, int64_t i,
 			psti_buf *out, pst_error *err)
 {
-	int64_t usecs;
+	int64_t usecs = 0;
 	int64_t value = column->arrow.kind == PSTI_ARROW_TIME32
 						? ((const int32_t *) array->buffers[1])[i + array->offset]
 						: ((const int64_t *) array->buffers[1])[i + array->offset];
@@ -309,7 +309,7 @@ static pst_status
 encode_timestamp(const psti_sink_column *column, const struct ArrowArray *array, int64_t i,
 				 psti_buf *out, pst_error *err)
 {
-	int64_t usecs;
+	int64_t usecs = 0;
 	int64_t value = ((const int64_t *) array->buffers[1])[i + array->offset];
 	pst_status status = to_usecs(column, value, column->arrow.per_second, &usecs, err);
 

@@ -350,78 +350,113 @@ static const char fence_sql[] =
 	"OPERATOR(pg_catalog.=) $1 AND p.writer OPERATOR(pg_catalog.=) $2 AND p.token "
 	"OPERATOR(pg_catalog.=) $3::pg_catalog.int8 FOR SHARE) AS ours";
 
+/* What one transaction into the staging table needs. */
+typedef struct stage_trip
+{
+	psti_step steps[5];
+	size_t nsteps;
+	psti_lot lot;
+	int64_t nrows;
+	psti_buf insert;
+	psti_buf fence;
+	psti_buf marker;
+	char base[24]; /* the number before the first row's */
+	char last[24]; /* the marker's number */
+	const char *fence_params[3];
+	const char *marker_params[4];
+} stage_trip;
+
+static void
+stage_trip_free(stage_trip *t)
+{
+	psti_lot_free(&t->lot);
+	psti_buf_free(&t->insert);
+	psti_buf_free(&t->fence);
+	psti_buf_free(&t->marker);
+}
+
+/* The statements' texts. */
+static pst_status
+stage_texts(pst_sink *sink, stage_trip *t, pst_error *err)
+{
+	pst_status status = put_named(&t->fence, fence_sql, sink->progress.table, err);
+
+	put_stage_insert(sink, &t->insert);
+	if (status == PST_OK)
+		status = put_named(&t->marker,
+						   "INSERT INTO %s (penstock_writer, penstock_ordinal, penstock_epoch, "
+						   "penstock_op, penstock_position) VALUES ($1, $2, $3, 9, $4)",
+						   sink->stage_table, err);
+	return status == PST_OK ? psti_buf_check(&t->insert, err) : status;
+}
+
+static void
+stage_steps(pst_sink *sink, stage_trip *t, const char *epoch, const char *position)
+{
+	psti_step *step = t->steps;
+	psti_lot *lot = &t->lot;
+
+	snprintf(t->base, sizeof(t->base), "%" PRId64, sink->staged_ordinal);
+	snprintf(t->last, sizeof(t->last), "%" PRId64, sink->staged_ordinal + t->nrows + 1);
+	*step++ = (psti_step){.what = "beginning", .sql = "BEGIN"};
+	if (t->nrows > 0)
+	{
+		lot->params[lot->ncolumns] = sink->progress.writer;
+		lot->params[lot->ncolumns + 1] = t->base;
+		*step = (psti_step){.what = "staging rows", .sql = t->insert.data};
+		step->nparams = lot->ncolumns + 2;
+		step->types = lot->types;
+		step->params = lot->params;
+		step->lengths = lot->lengths;
+		step++->formats = lot->formats;
+	}
+	if (epoch != NULL)
+	{
+		t->marker_params[0] = sink->progress.writer;
+		t->marker_params[1] = t->last;
+		t->marker_params[2] = epoch;
+		t->marker_params[3] = position;
+		*step = (psti_step){.what = "preparing the epoch", .sql = t->marker.data, .nparams = 4};
+		step++->params = t->marker_params;
+	}
+	t->fence_params[0] = sink->progress.job;
+	t->fence_params[1] = sink->progress.writer;
+	t->fence_params[2] = sink->progress.token;
+	*step = (psti_step){.what = "checking the token", .sql = t->fence.data, .nparams = 3};
+	step++->params = t->fence_params;
+	*step++ = (psti_step){.what = "committing", .sql = "COMMIT"};
+	t->nsteps = (size_t) (step - t->steps);
+}
+
 /* Stages what is buffered; with an epoch its marker too. All in one transaction. */
 static pst_status
 stage(pst_sink *sink, const char *epoch, const char *position, psti_attempt *attempt,
 	  pst_error *err)
 {
-	psti_buf insert = PSTI_BUF_INIT;
-	psti_buf fence = PSTI_BUF_INIT;
-	psti_buf marker = PSTI_BUF_INIT;
-	char base[24];
-	char last[24];
-	const char *fence_params[] = {sink->progress.job, sink->progress.writer, sink->progress.token};
-	const char *marker_params[] = {sink->progress.writer, last, epoch, position};
-	psti_lot lot = {0};
-	psti_step steps[6] = {{0}};
-	size_t n = 0;
-	int64_t nrows = 0;
+	stage_trip t = {.nrows = 0};
 	int failed = -1;
 	pst_status status = begin_staging(sink, err);
 
+	attempt->method = "staging";
 	if (status == PST_OK)
-		status = fill_stage(sink, &lot, &nrows, err);
+		status = fill_stage(sink, &t.lot, &t.nrows, err);
 	if (status == PST_OK)
-		status = put_named(&fence, fence_sql, sink->progress.table, err);
-	put_stage_insert(sink, &insert);
-	psti_buf_printf(&marker,
-					"INSERT INTO %s (penstock_writer, penstock_ordinal, penstock_epoch, "
-					"penstock_op, penstock_position) VALUES ($1, $2, $3, 9, $4)",
-					sink->stage_table);
-	if (status == PST_OK)
-		status = psti_buf_check(&insert, err);
-	if (status == PST_OK)
-		status = psti_buf_check(&marker, err);
+		status = stage_texts(sink, &t, err);
+	if (status == PST_OK && PSTI_FAILPOINT("sink.before_stage"))
+		status = psti_fail_sqlstate(err, "08006", "failpoint before staging");
 	if (status == PST_OK)
 	{
-		snprintf(base, sizeof(base), "%" PRId64, sink->staged_ordinal);
-		snprintf(last, sizeof(last), "%" PRId64, sink->staged_ordinal + nrows + 1);
-		steps[n++] = (psti_step){.what = "beginning", .sql = "BEGIN"};
-		if (nrows > 0)
-		{
-			lot.params[lot.ncolumns] = sink->progress.writer;
-			lot.params[lot.ncolumns + 1] = base;
-			steps[n] = (psti_step){.what = "staging rows", .sql = insert.data};
-			steps[n].nparams = lot.ncolumns + 2;
-			steps[n].types = lot.types;
-			steps[n].params = lot.params;
-			steps[n].lengths = lot.lengths;
-			steps[n++].formats = lot.formats;
-		}
-		if (epoch != NULL)
-		{
-			steps[n] = (psti_step){.what = "preparing the epoch", .sql = marker.data, .nparams = 4};
-			steps[n++].params = marker_params;
-		}
-		steps[n] = (psti_step){.what = "checking the token", .sql = fence.data, .nparams = 3};
-		steps[n++].params = fence_params;
-		steps[n++] = (psti_step){.what = "committing", .sql = "COMMIT"};
-		status = PSTI_FAILPOINT("sink.before_stage")
-					 ? psti_fail_sqlstate(err, "08006", "failpoint before staging")
-					 : psti_sink_run(sink, steps, n, &failed, err);
+		stage_steps(sink, &t, epoch, position);
 		attempt->commit_sent = true;
+		status = psti_sink_run(sink, t.steps, t.nsteps, &failed, err);
 		/* A connection lost here has left rows behind, or not: clear them before the next try. */
 		sink->stage_clean = status == PST_OK;
-		if (status != PST_OK && failed == (int) n - 2 && strcmp(err->sqlstate, "22012") == 0)
-			status = psti_progress_fenced(sink, err);
 	}
+	if (status != PST_OK && failed == (int) t.nsteps - 2 && strcmp(err->sqlstate, "22012") == 0)
+		status = psti_progress_fenced(sink, err);
 	if (status == PST_OK)
-		sink->staged_ordinal += nrows + (epoch != NULL ? 1 : 0);
-	attempt->method = "staging";
-	psti_lot_free(&lot);
-	psti_buf_free(&insert);
-	psti_buf_free(&fence);
-	psti_buf_free(&marker);
+		sink->staged_ordinal += t.nrows + (epoch != NULL ? 1 : 0);
+	stage_trip_free(&t);
 	return status;
 }
 

@@ -96,21 +96,25 @@ lock_refused(const pst_error *err)
 		   strcmp(err->sqlstate, "0A000") == 0;
 }
 
-/* BEGIN, SET TRANSACTION SNAPSHOT and LOCK TABLE in one round trip. */
+/*
+ * BEGIN, SET TRANSACTION SNAPSHOT and LOCK TABLE in one round trip. The settings are pinned again:
+ * behind a pooler this transaction may run on another server connection than the session began on.
+ */
 static pst_status
 begin_transaction(pst_source *source, const char *import, bool lock, pst_error *err)
 {
 	psti_buf sql = PSTI_BUF_INIT;
 	pst_status status;
 
-	psti_buf_puts(&sql, begin_sql);
+	psti_buf_printf(&sql, "%s; %s", begin_sql, psti_conn_pins(source->conn));
 	if (import != NULL)
 	{
-		psti_buf_puts(&sql, "; SET TRANSACTION SNAPSHOT ");
+		psti_buf_puts(&sql, "SET TRANSACTION SNAPSHOT ");
 		psti_buf_literal(&sql, import);
+		psti_buf_puts(&sql, "; ");
 	}
 	if (lock)
-		psti_buf_printf(&sql, "; LOCK TABLE %s IN ACCESS SHARE MODE", source->relation->qualified);
+		psti_buf_printf(&sql, "LOCK TABLE %s IN ACCESS SHARE MODE", source->relation->qualified);
 	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
 	{
@@ -195,7 +199,7 @@ check_columns(pst_source *source, pst_error *err)
 									? &now->columns[source->columns[i].position]
 									: psti_relation_column(now, was->name);
 
-		if (is == NULL || !same_type(was, is) || (source->copy[i].not_null && !is->not_null))
+		if (is == NULL || !same_type(was, is) || (source->copy[i].not_null && !is->never_null))
 			status = fail_altered(source, was->name, err);
 	}
 	psti_relation_free(now);

@@ -459,7 +459,7 @@ prepare_batch(csv_decoder *csv, pst_error *err)
 static pst_status
 need_header(csv_decoder *csv, pst_error *err)
 {
-	csv_record record;
+	csv_record record = {0};
 	pst_status status;
 
 	if (csv->have_header)
@@ -493,7 +493,7 @@ need_header(csv_decoder *csv, pst_error *err)
 static pst_status
 decode_record(csv_decoder *csv, pst_error *err)
 {
-	csv_record record;
+	csv_record record = {0};
 	pst_status status = next_record(csv, &record, err);
 	size_t length;
 

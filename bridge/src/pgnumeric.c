@@ -154,9 +154,7 @@ scaled_small(const numeric *num, int shift, uint64_t *out)
 	for (int i = 0; i < num->ngroups - 1; i++)
 		value = value * 10000 + (uint64_t) group_at(num, i);
 	value = value * (10000 / drop) + last / drop;
-	if (shift > 0)
-		value *= (uint64_t) small_powers[shift];
-	*out = value;
+	*out = shift > 0 ? value * (uint64_t) pow10_128(shift) : value;
 	return last % drop == 0;
 }
 
@@ -199,7 +197,7 @@ scaled(const numeric *num, int precision, int scale, u128 *out)
 	if (shift < 0)
 	{
 		int drop = small_powers[-shift];
-		int keep = small_powers[4 + shift];
+		int keep = 10000 / drop;
 		int last = group_at(num, whole);
 
 		if (last % drop != 0 || value > limit / (unsigned) keep)

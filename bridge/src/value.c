@@ -521,18 +521,21 @@ datetime_json(const struct ArrowSchema *schema, const psti_arrow_type *type,
 	char text[PSTI_TEXT_MAX];
 	int32_t days = 0;
 	int64_t us = 0;
+	size_t n;
 	pst_status status;
 
 	if (type->kind == PSTI_ARROW_TIMESTAMP)
 	{
 		status = timestamp_at(schema, type, array, i, &us, err);
-		if (status == PST_OK)
-			psti_buf_put(out, text, psti_json_timestamp(us, type->with_zone, text));
-		return status;
+		n = psti_json_timestamp(us, type->with_zone, text);
 	}
-	status = date_at(schema, type, array, i, &days, err);
+	else
+	{
+		status = date_at(schema, type, array, i, &days, err);
+		n = psti_json_date(days, text);
+	}
 	if (status == PST_OK)
-		psti_buf_put(out, text, psti_json_date(days, text));
+		psti_buf_put(out, text, n);
 	return status;
 }
 

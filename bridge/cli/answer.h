@@ -28,7 +28,7 @@ typedef struct answer
 
 /* Parses a whole text; NULL when it is not JSON. answer_free frees it. */
 answer *answer_parse(const char *json);
-void answer_free(answer *root);
+void answer_free(answer *value);
 
 /* All accept NULL, which stands for what is absent. */
 const answer *answer_get(const answer *object, const char *key);

@@ -58,6 +58,21 @@ array_element(psti_jsonscan *scan, psti_json_kind kind, const psti_target_type *
 	return good;
 }
 
+/*
+ * Whether the list at the scan is a further dimension and no element. Where the element is a list
+ * of numbers, a dimension is the one that begins with another list.
+ */
+static bool
+is_dimension(const psti_jsonscan *scan, const psti_target_type *element)
+{
+	psti_jsonscan inside = *scan;
+
+	if (element->shape != PSTI_SHAPE_VECTOR)
+		return element->shape != PSTI_SHAPE_JSON && element->shape != PSTI_SHAPE_ARRAY;
+	inside.at++;
+	return psti_jsonscan_peek(&inside) == PSTI_JSON_ARRAY;
+}
+
 static bool
 array_item(psti_jsonscan *scan, const psti_target_type *element, char delimiter, int dimension,
 		   bool *hollow, psti_buf *out, pst_error *err)
@@ -66,9 +81,7 @@ array_item(psti_jsonscan *scan, const psti_target_type *element, char delimiter,
 
 	if (kind == PSTI_JSON_BAD)
 		return false;
-	/* A list inside is a further dimension, unless the element's own type takes lists. */
-	if (kind == PSTI_JSON_ARRAY && element->shape != PSTI_SHAPE_JSON &&
-		element->shape != PSTI_SHAPE_ARRAY)
+	if (kind == PSTI_JSON_ARRAY && is_dimension(scan, element))
 	{
 		if (dimension == MAX_DIMENSIONS)
 			return problem(scan, "an array has more than 6 dimensions");
@@ -114,6 +127,31 @@ array_value(psti_jsonscan *scan, const psti_target_type *type, psti_buf *out, ps
 		/* Dimensions without elements: PostgreSQL has one empty array. */
 		out->len = start;
 		psti_buf_puts(out, "{}");
+	}
+	return true;
+}
+
+/* row_to_json writes these types as lists; their input functions take numbers and blanks. */
+static bool
+vector_value(psti_jsonscan *scan, psti_buf *out)
+{
+	bool first = true;
+	psti_json_kind kind;
+
+	scan->at++;
+	while (!psti_jsonscan_take(scan, ']'))
+	{
+		if (!first && !psti_jsonscan_take(scan, ','))
+			return problem(scan, "a comma or the closing bracket is missing");
+		if (!first)
+			psti_buf_putc(out, ' ');
+		first = false;
+		/* An oid is a string for row_to_json. */
+		kind = psti_jsonscan_peek(scan);
+		if (kind != PSTI_JSON_NUMBER && kind != PSTI_JSON_STRING)
+			return problem(scan, "a list of numbers is expected");
+		if (!plain_value(scan, kind, out))
+			return false;
 	}
 	return true;
 }
@@ -278,6 +316,8 @@ psti_jsonl_value(psti_jsonscan *scan, const psti_target_type *type, psti_buf *ou
 		return false;
 	if (kind == PSTI_JSON_ARRAY && type->shape == PSTI_SHAPE_ARRAY)
 		return array_value(scan, type, out, err);
+	if (kind == PSTI_JSON_ARRAY && type->shape == PSTI_SHAPE_VECTOR)
+		return vector_value(scan, out);
 	if (kind == PSTI_JSON_OBJECT && type->shape == PSTI_SHAPE_COMPOSITE)
 		return row_value(scan, type, out, err);
 	return plain_value(scan, kind, out);

@@ -13,6 +13,7 @@
 #define OID_RECORD 2249
 #define OID_ANYARRAY 2277
 #define OID_JSON 114
+#define OID_JSONB 3802
 
 /* Binary forms that the decoder knows. arrow: the type has an Arrow form (wire/types.def). */
 static const struct known_type
@@ -31,7 +32,7 @@ static const struct known_type
 	{1083, PSTI_COPY_TIME, true},		 {1114, PSTI_COPY_TIMESTAMP, true},
 	{1184, PSTI_COPY_TIMESTAMPTZ, true}, {1186, PSTI_COPY_INTERVAL, true},
 	{1266, PSTI_COPY_TIMETZ, false},	 {1700, PSTI_COPY_NUMERIC, true},
-	{2950, PSTI_COPY_UUID, true},		 {3802, PSTI_COPY_JSONB, true},
+	{2950, PSTI_COPY_UUID, true},		 {OID_JSONB, PSTI_COPY_JSONB, true},
 };
 
 static const struct known_type *
@@ -502,19 +503,23 @@ put_output(const psti_read_column *read, const char *ref, psti_buf *out)
 						ref, ref);
 }
 
-/* to_json forgets the lower bounds of an array: one that has others is its text. */
+/*
+ * to_json forgets the lower bounds of an array: one that has others is its text. So is one of json
+ * with several dimensions, where nobody could tell a dimension from a json list.
+ */
 static void
 put_json(const psti_read_column *read, const char *ref, psti_buf *out)
 {
 	const psti_type *type = &read->column->type;
 	bool array = type->elem != 0 || type->base == OID_ANYARRAY;
+	bool of_json = type->elem_base == OID_JSON || type->elem_base == OID_JSONB;
 
 	if (array)
 	{
 		psti_buf_printf(out,
 						"CASE WHEN pg_catalog.array_dims(%s) OPERATOR(pg_catalog.!~) "
-						"'^(\\[1:[0-9]+\\])+$' THEN pg_catalog.to_json(",
-						ref);
+						"'^(\\[1:[0-9]+\\])%s$' THEN pg_catalog.to_json(",
+						ref, of_json ? "" : "+");
 		put_output(read, ref, out);
 		psti_buf_puts(out, ") ELSE ");
 	}

@@ -87,6 +87,8 @@ parse_type(const psti_json *json, psti_target_type *type, bool is_element, int d
 		return status;
 	if (text_is(base, "json") || text_is(base, "jsonb"))
 		type->shape = PSTI_SHAPE_JSON;
+	else if (text_is(base, "int2vector") || text_is(base, "oidvector"))
+		type->shape = PSTI_SHAPE_VECTOR;
 	else if (text_is(kind, "array") && element != NULL)
 	{
 		type->shape = PSTI_SHAPE_ARRAY;

@@ -13,6 +13,7 @@ typedef enum psti_shape
 {
 	PSTI_SHAPE_TEXT,	  /* whatever its input function makes of a text */
 	PSTI_SHAPE_JSON,	  /* json, jsonb */
+	PSTI_SHAPE_VECTOR,	  /* int2vector, oidvector: numbers with blanks between */
 	PSTI_SHAPE_ARRAY,	  /* children[0] is its element */
 	PSTI_SHAPE_COMPOSITE, /* children are its fields */
 } psti_shape;

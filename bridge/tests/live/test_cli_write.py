@@ -25,6 +25,21 @@ def rows(database, table="t", order="1"):
     return database.execute(f"SELECT * FROM {table} ORDER BY {order}")
 
 
+def differences(want, got, table, table2):
+    """(id, column, want, got) of every value that differs, NULL and text apart."""
+    columns = [r[0] for r in want.execute(f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 "
+                                          "AND NOT attisdropped ORDER BY attnum")]
+    out = []
+    for column in columns:
+        name = '"' + column.replace('"', '""') + '"'
+        query = "SELECT id, format('%%s', {0}), {0} IS NULL AND num_nulls({0}) = 1 FROM {1} ORDER BY id"
+        for a, b in zip(want.execute(query.format(name, table), ()).fetchall(),
+                        got.execute(query.format(name, table2), ()).fetchall(), strict=True):
+            if a != b:
+                out.append((column, a, b))
+    return out
+
+
 # ---- round trips ----
 
 @pytest.mark.parametrize("format", ["csv", "json"])
@@ -35,7 +50,10 @@ def test_every_type_writes_back_unchanged(penstock, database, source, format):
     data = penstock("read", database.url, source, "--format", format).out
     penstock("write", database.url, "back", "--format", format, input=data)
     with pinned(database) as conn:
-        assert records(copy_csv(conn, "back")) == records(copy_csv(conn, source))
+        wrong = differences(conn, conn, source, "back")
+        if format == "json":  # white space around the tokens of a json value is not kept
+            wrong = [d for d in wrong if d[0] != "json" or d[1][1].split() != d[2][1].split()]
+        assert wrong == []
 
 
 def test_types_with_an_arrow_form_write_back_by_arrow(penstock, database):

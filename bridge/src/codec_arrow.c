@@ -245,7 +245,7 @@ fail_incomplete(const decoder *d, pst_error *err)
 		psti_fail(err, PST_ERR_DATA,
 				  "the Arrow stream is incomplete: it ends after %lld rows without an end marker",
 				  (long long) d->nrows);
-	psti_error_hint(err, "What wrote it stopped early; write it again.");
+	psti_error_hint(err, "The program that wrote the stream stopped early; produce it again.");
 	return PST_ERR_DATA;
 }
 

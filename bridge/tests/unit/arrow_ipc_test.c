@@ -253,6 +253,9 @@ static const lie lies[] = {
 	{"int32", false, 24, 4, 0x7FFFFFFF, ARROW_IPC_INVALID, "malformed metadata", ""},
 	{"int32", false, 24, 4, 0x80000000, ARROW_IPC_INVALID, "malformed metadata", ""},
 	{"int32", false, 12, 2, 3, ARROW_IPC_INVALID, "malformed metadata", ""},
+	{"int32", false, 12, 2, 13, ARROW_IPC_INVALID, "malformed metadata", ""},
+	{"int32", true, 117, 1, 1, ARROW_IPC_INVALID, "malformed metadata", ""}, /* no terminator */
+	{"int32", true, 116, 1, 0, ARROW_IPC_INVALID, "a column's name holds a NUL", ""},
 	{"int32", false, 12, 2, 0xFFFE, ARROW_IPC_INVALID, "malformed metadata", ""},
 	{"int32", false, 14, 2, 0xFFFF, ARROW_IPC_INVALID, "malformed metadata", ""},
 	{"int32", false, 16, 2, 1, ARROW_IPC_INVALID, "malformed metadata", ""},
@@ -555,6 +558,146 @@ each_allocation_of_the_reader_may_fail(void **state)
 }
 
 /* ---------------------------------------------------------------------------------------------
+ * Slices
+ */
+
+#define SLICE_ROWS 200
+
+static void
+schema_stays(struct ArrowSchema *schema)
+{
+	schema->release = NULL;
+}
+
+static void
+array_stays(struct ArrowArray *array)
+{
+	array->release = NULL;
+}
+
+static bool
+bit(const uint8_t *bits, int64_t i)
+{
+	return bits == NULL || (bits[i / 8] >> (i % 8) & 1) != 0;
+}
+
+/* Writes a batch of one column and reads it back; *owner is the batch to release. */
+static struct ArrowArray *
+through(const struct ArrowSchema *schema, const struct ArrowArray *array, struct ArrowArray *owner)
+{
+	static _Alignas(64) uint8_t out[8192];
+	arrow_ipc_message message;
+	arrow_ipc_error err;
+	size_t nbytes;
+	uint32_t metadata;
+	uint8_t *body;
+
+	memset(out, 0xEE, sizeof(out));
+	assert_int_equal(arrow_ipc_write_batch(schema, array, out, sizeof(out), &nbytes, &err), 0);
+	assert_int_equal(arrow_ipc_read_prefix(out, &metadata, &err), 0);
+	assert_int_equal(arrow_ipc_read_message(out + 8, metadata, &message, &err), 0);
+	assert_int_equal(8 + metadata + (uint64_t) message.body_nbytes, nbytes);
+	body = exact_copy(out + 8 + metadata, (size_t) message.body_nbytes);
+	assert_int_equal(arrow_ipc_read_batch(&message, schema, body, body, &memory, owner, &err), 0);
+	return owner->children[0];
+}
+
+static void
+slices_begin_at_any_bit(void **state)
+{
+	uint8_t valid[SLICE_ROWS / 8];
+	uint8_t bits[SLICE_ROWS / 8];
+	const void *buffers[2] = {valid, bits};
+	const void *top_buffers[1] = {NULL};
+	struct ArrowSchema field = {.format = "b", .name = "b", .flags = 2, .release = schema_stays};
+	struct ArrowSchema *fields[1] = {&field};
+	struct ArrowSchema schema = {
+		.format = "+s", .n_children = 1, .children = fields, .release = schema_stays};
+	struct ArrowArray column = {.length = SLICE_ROWS,
+								.null_count = -1,
+								.n_buffers = 2,
+								.buffers = buffers,
+								.release = array_stays};
+	struct ArrowArray *columns[1] = {&column};
+	struct ArrowArray array = {.n_buffers = 1,
+							   .buffers = top_buffers,
+							   .n_children = 1,
+							   .children = columns,
+							   .release = array_stays};
+	uint64_t seed = 3;
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(bits); i++)
+	{
+		valid[i] = (uint8_t) test_random(&seed);
+		bits[i] = (uint8_t) test_random(&seed);
+	}
+	for (int64_t start = 0; start < 18; start++)
+		for (int64_t length = 0; length <= 40; length++)
+		{
+			struct ArrowArray owner;
+			struct ArrowArray *back;
+			int64_t nulls = 0;
+
+			/* Half of the offset by the struct, half by its child. */
+			column.offset = start / 2;
+			column.length = SLICE_ROWS - column.offset;
+			array.offset = start - column.offset;
+			array.length = length;
+			back = through(&schema, &array, &owner);
+			assert_int_equal(back->length, length);
+			for (int64_t i = 0; i < length; i++)
+			{
+				assert_int_equal(bit(back->buffers[0], i), bit(valid, start + i));
+				assert_int_equal(bit(back->buffers[1], i), bit(bits, start + i));
+				nulls += !bit(valid, start + i);
+			}
+			assert_int_equal(back->null_count, nulls);
+			owner.release(&owner);
+		}
+}
+
+static void
+sliced_offsets_begin_at_zero(void **state)
+{
+	static const int32_t narrow[] = {0, 2, 2, 5, 9};
+	static const int64_t wide[] = {0, 2, 2, 5, 9};
+	static const int32_t want_narrow[] = {0, 3, 7};
+	static const int64_t want_wide[] = {0, 3, 7};
+
+	(void) state;
+	for (int large = 0; large < 2; large++)
+	{
+		const void *buffers[3] = {NULL, large ? (const void *) wide : narrow, "aabbbcccc"};
+		const void *top_buffers[1] = {NULL};
+		struct ArrowSchema field = {
+			.format = large ? "U" : "u", .name = "t", .release = schema_stays};
+		struct ArrowSchema *fields[1] = {&field};
+		struct ArrowSchema schema = {
+			.format = "+s", .n_children = 1, .children = fields, .release = schema_stays};
+		struct ArrowArray column = {
+			.length = 3, .offset = 1, .n_buffers = 3, .buffers = buffers, .release = array_stays};
+		struct ArrowArray *columns[1] = {&column};
+		struct ArrowArray array = {.length = 2,
+								   .offset = 1,
+								   .n_buffers = 1,
+								   .buffers = top_buffers,
+								   .n_children = 1,
+								   .children = columns,
+								   .release = array_stays};
+		struct ArrowArray owner;
+		struct ArrowArray *back = through(&schema, &array, &owner);
+
+		if (large)
+			assert_memory_equal(back->buffers[1], want_wide, sizeof(want_wide));
+		else
+			assert_memory_equal(back->buffers[1], want_narrow, sizeof(want_narrow));
+		assert_memory_equal(back->buffers[2], "bbbcccc", 7);
+		owner.release(&owner);
+	}
+}
+
+/* ---------------------------------------------------------------------------------------------
  * What the writer refuses
  */
 
@@ -663,6 +806,8 @@ main(void)
 		cmocka_unit_test(a_child_that_was_moved_out_outlives_its_batch),
 		cmocka_unit_test(metadata_of_fields_is_carried),
 		cmocka_unit_test(each_allocation_of_the_reader_may_fail),
+		cmocka_unit_test(slices_begin_at_any_bit),
+		cmocka_unit_test(sliced_offsets_begin_at_zero),
 		cmocka_unit_test(a_message_that_does_not_fit_leaves_the_rest_alone),
 		cmocka_unit_test(arrays_that_are_not_their_schema_are_not_written),
 	};

@@ -230,7 +230,8 @@ numeric_holds(const char *type, int before, int after)
 {
 	int precision;
 	int scale;
-	int n = sscanf(type, "numeric(%d,%d)", &precision, &scale);
+	/* format_type's own text, so there are one or two small numbers or none. */
+	int n = sscanf(type, "numeric(%d,%d)", &precision, &scale); /* NOLINT(cert-err34-c) */
 
 	if (n < 1)
 		return true;

@@ -149,7 +149,7 @@ pst_status psti_source_plan(pst_source *source, int max_splits, char ***splits, 
 							pst_error *err);
 
 /* source_stream.c */
-pst_status psti_source_stream(pst_source *source, const char *split, struct ArrowArrayStream *out,
+pst_status psti_source_stream(pst_source *source, const char *text, struct ArrowArrayStream *out,
 							  pst_error *err);
 
 /* The handle goes away: its stream, if any, must not touch it again. */

@@ -7,6 +7,7 @@
 #ifndef CLI_PROGRESS_H
 #define CLI_PROGRESS_H
 
+#include <stddef.h>
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -466,6 +466,21 @@ PQhost(const PGconn *conn)
 }
 
 char *
+PQhostaddr(const PGconn *conn)
+{
+	(void) conn;
+	return (char *) "192.0.2.1";
+}
+
+const char *
+PQsslAttribute(PGconn *conn, const char *name)
+{
+	(void) conn;
+	(void) name;
+	return NULL;
+}
+
+char *
 PQport(const PGconn *conn)
 {
 	(void) conn;

@@ -463,7 +463,10 @@ PST_EXPORT pst_status pst_sink_open(const char *const *keys, const char *const *
 
 /*
  * Takes the rows of a struct array (borrowed; copied into the buffer), flushing when a threshold
- * is passed. row_kind has one PST_ROW_* a row, or is NULL: all inserts.
+ * is passed; blocks only then. row_kind has one PST_ROW_* a row, or is NULL: all inserts. On
+ * failure err->row is the number of the row at fault among all rows given to the handle, from 0,
+ * or -1; rows_in of the statistics tells how many rows of the call were taken. The error is told
+ * again by each call until pst_sink_flush succeeds or pst_sink_discard forgets the rows.
  */
 PST_EXPORT pst_status pst_sink_write(pst_sink *sink, const struct ArrowArray *batch,
 									 const int8_t *row_kind, pst_error *err);
@@ -489,7 +492,8 @@ PST_EXPORT void pst_sink_discard(pst_sink *sink, int64_t *nrows);
 
 /*
  * The position that the next flush stores with its rows: any text, copied; it is the position
- * after all rows written so far. Needs the progress table.
+ * after all rows written so far. From then on only rows that a position covers are flushed by
+ * themselves, and those of one write call never apart. Needs the progress table.
  */
 PST_EXPORT pst_status pst_sink_set_position(pst_sink *sink, const char *position, pst_error *err);
 
@@ -524,7 +528,8 @@ typedef struct pst_sink_stats
 	int64_t retries;
 	int64_t bytes_out;
 	const char *mode;	/* "append", "upsert", "delete", "changelog"; static */
-	const char *method; /* of the last flush: "copy", "copy+merge", "unnest"; static */
+	/* Of the last flush: "copy", "copy+merge", "unnest", "replay" (row by row), "staging"; static. */
+	const char *method;
 } pst_sink_stats;
 
 /* Fills *stats, whose struct_size the caller has set. */
@@ -533,7 +538,7 @@ PST_EXPORT void pst_sink_get_stats(const pst_sink *sink, pst_sink_stats *stats);
 /*
  * Flushes what is buffered and frees the handle, also on failure (then err tells how many rows
  * were lost). After an error of an earlier call or a cancel nothing more is sent: discard or flush
- * first if the rows matter. NULL is PST_OK.
+ * first if the rows matter. With staging, rows that were not prepared are dropped. NULL is PST_OK.
  */
 PST_EXPORT pst_status pst_sink_close(pst_sink *sink, pst_error *err);
 

@@ -527,7 +527,7 @@ typedef struct pst_sink_stats
 	int64_t flushes;
 	int64_t retries;
 	int64_t bytes_out;
-	const char *mode;	/* "append", "upsert", "delete", "changelog"; static */
+	const char *mode; /* "append", "upsert", "delete", "changelog"; static */
 	/* Of the last flush: "copy", "copy+merge", "unnest", "replay" (row by row), "staging"; static. */
 	const char *method;
 } pst_sink_stats;

@@ -321,7 +321,10 @@ psti_row_json(const psti_sink_plan *plan, bool line, const char *tuple, size_t n
 		if (got == PST_AGAIN)
 			psti_buf_puts(out, "null");
 		else
-			psti_json_put_string(out, value.data == NULL ? "" : value.data);
+		{
+			psti_buf_putc(&value, '\0'); /* not every writer above ends its text */
+			psti_json_put_string(out, value.failed ? "" : value.data);
+		}
 	}
 	psti_buf_puts(out, "}}\n");
 	out->failed = out->failed || value.failed;

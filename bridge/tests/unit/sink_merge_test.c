@@ -55,7 +55,7 @@ put_key(psti_buf *out, key_kind kind, int key)
 	if (kind == KEY_INT8)
 	{
 		psti_buf_int32(out, 8);
-		psti_buf_int64(out, key % 2 == 0 ? key : -(int64_t) key << 40);
+		psti_buf_int64(out, key % 2 == 0 ? key : -((int64_t) key << 40));
 		return;
 	}
 	if (kind == KEY_TEXT)

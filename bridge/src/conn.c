@@ -532,7 +532,9 @@ static const struct
 	{0, "TimeZone = 'UTC'"},
 	{0, "IntervalStyle = 'postgres'"},
 	{0, "bytea_output = 'hex'"},
-	{0, "extra_float_digits = 1"},
+	/* Before 12 a float's text is exact only with 3; since then 1 means the shortest exact one. */
+	{0, "extra_float_digits = 3"},
+	{120000, "extra_float_digits = 1"},
 	{0, "lc_monetary = 'C'"},
 	{0, "xmlbinary = 'base64'"},
 	{0, "standard_conforming_strings = on"},

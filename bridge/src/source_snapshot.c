@@ -20,7 +20,8 @@ static const char begin_sql[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY
 
 /*
  * Tables that this session has locked and whose file is not the one of the snapshot. The catalogs
- * are left out: their own nodes are mapped elsewhere.
+ * are left out: their own nodes are mapped elsewhere. So is what has no file: before server 12 views,
+ * foreign and partitioned tables had a number there all the same.
  */
 static const char rewritten_sql[] =
 	"SELECT n.nspname, c.relname FROM pg_catalog.pg_locks l "
@@ -30,6 +31,7 @@ static const char rewritten_sql[] =
 	"AND l.locktype OPERATOR(pg_catalog.=) 'relation' "
 	"AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
 	"WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
+	"AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,m}'::pg_catalog.\"char\"[]) "
 	"AND c.relfilenode OPERATOR(pg_catalog.<>) 0::pg_catalog.oid "
 	"AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid) LIMIT 1";
 

@@ -10,6 +10,8 @@
 --     a function has it as its setting. So no object of a user can stand in for one of the server,
 --     and types and expressions come out with their schema, whoever asks. `resolve` alone runs
 --     under the caller's path, because names are the caller's; its operators are spelled out.
+--   * Comments are read from pg_description: obj_description and col_description are SQL functions,
+--     which are planned anew for each of ten thousand columns.
 --   * Lists take no lock on a user's table. `describe` prints defaults and indexes by the server's
 --     own functions, which take ACCESS SHARE: it waits where a table is being altered.
 --   * An error or warning is a row with sqlstate, message and hint instead of a result; class 01 is
@@ -88,7 +90,9 @@ WITH relations AS (
 			   WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view'
 			   WHEN 'm' THEN 'materialized view' ELSE 'foreign table'
 		   END AS kind,
-		   obj_description(c.oid, 'pg_class') AS comment,
+		   (SELECT e.description FROM pg_catalog.pg_description e
+			WHERE e.objoid = c.oid AND e.classoid = 'pg_catalog.pg_class'::regclass
+				AND e.objsubid = 0) AS comment,
 		   CASE
 			   WHEN c.relkind = 'v' OR c.reltuples < 0 THEN NULL
 			   -- Before 14 the server wrote 0 for "never counted".
@@ -300,12 +304,15 @@ target AS (
 	-- composite. A composite type cannot hold itself, so this ends.
 	SELECT a.attrelid AS relation, ARRAY[a.attnum::int] AS path, 'column' AS part,
 		   a.attname::text AS name, a.atttypid AS typid, a.atttypmod AS typmod,
-		   a.attcollation AS collation
+		   a.attcollation AS collation, a.attnotnull AS not_null,
+		   nullif(j.a ->> 'attgenerated', '') AS generated,
+		   nullif(j.a ->> 'attidentity', '') AS identity
 	FROM target c
 	JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+	CROSS JOIN LATERAL (SELECT to_jsonb(a) AS a OFFSET 0) j
 	UNION ALL
 	SELECT n.relation, n.path || child.position, child.part, child.name, child.typid, child.typmod,
-		   child.collation
+		   child.collation, NULL, NULL, NULL
 	FROM tree n
 	JOIN typ t ON t.oid = n.typid
 	CROSS JOIN LATERAL (
@@ -358,7 +365,8 @@ target AS (
 		   END AS leaf_flink
 	FROM mapped m
 ), shapes AS (
-	SELECT f.relation, f.path, f.part, f.name, f.typid, f.fields_of, f.elem,
+	SELECT f.relation, f.path, f.part, f.name, f.typid, f.fields_of, f.elem, f.not_null,
+		   f.generated, f.identity,
 		   row_number() OVER (PARTITION BY f.relation, f.path[1:array_length(f.path, 1) - 1]
 							  ORDER BY f.path) AS place,
 		   format_type(f.typid, f.typmod) AS type,
@@ -406,24 +414,34 @@ target AS (
 		   || left((CASE s.part
 					WHEN 'column' THEN (
 						SELECT row_to_json(r) FROM (
-							SELECT s.name, a.attnum AS position, s.type, s.kind, s.base_type,
-								   s.arrow, s.arrow_extension, s.flink,
-								   a.attnotnull AS not_null,
-								   CASE WHEN x.generated IS NULL
-									   THEN pg_get_expr(v.adbin, v.adrelid) END AS "default",
-								   CASE x.generated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual'
+							SELECT s.name, s.path[1] AS position, s.type, s.kind, s.base_type,
+								   s.arrow, s.arrow_extension, s.flink, s.not_null,
+								   CASE WHEN s.generated IS NULL THEN v.expression END AS "default",
+								   CASE s.generated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual'
 									   END AS generated,
-								   CASE WHEN x.generated IS NOT NULL
-									   THEN pg_get_expr(v.adbin, v.adrelid) END
+								   CASE WHEN s.generated IS NOT NULL THEN v.expression END
 									   AS generation_expression,
-								   CASE x.identity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default'
+								   CASE s.identity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default'
 									   END AS identity,
-								   s.collation, col_description(s.relation, a.attnum) AS comment,
+								   s.collation,
+								   (SELECT e.description FROM pg_catalog.pg_description e
+									WHERE e.objoid = s.relation
+										AND e.classoid = 'pg_catalog.pg_class'::regclass
+										AND e.objsubid = s.path[1]) AS comment,
 								   s.domain, s.labels,
-								   array_to_json(ARRAY(
-									   SELECT p FROM unnest('{select,insert,update}'::text[]) AS p
-									   WHERE has_column_privilege(s.relation, a.attnum, p)))
-									   AS privileges
+								   array_to_json(array_remove(ARRAY[
+									   CASE WHEN has_column_privilege(s.relation, s.path[1]::int2,
+																	  'SELECT') THEN 'select' END,
+									   CASE WHEN has_column_privilege(s.relation, s.path[1]::int2,
+																	  'INSERT') THEN 'insert' END,
+									   CASE WHEN has_column_privilege(s.relation, s.path[1]::int2,
+																	  'UPDATE') THEN 'update' END],
+									   NULL)) AS privileges
+							FROM (SELECT 1) one
+							LEFT JOIN LATERAL (
+								SELECT pg_get_expr(d.adbin, d.adrelid) AS expression
+								FROM pg_catalog.pg_attrdef d
+								WHERE d.adrelid = s.relation AND d.adnum = s.path[1]) v ON true
 						) r)
 					WHEN 'field' THEN (
 						SELECT row_to_json(r) FROM (
@@ -437,14 +455,6 @@ target AS (
 		   || CASE WHEN s.elem IS NOT NULL THEN ',"element":'
 				   WHEN s.fields_of IS NOT NULL THEN ',"fields":[' ELSE '' END AS piece
 	FROM shapes s
-	LEFT JOIN pg_catalog.pg_attribute a
-		ON s.part = 'column' AND a.attrelid = s.relation AND a.attnum = s.path[1]
-	LEFT JOIN pg_catalog.pg_attrdef v ON v.adrelid = a.attrelid AND v.adnum = a.attnum
-	CROSS JOIN LATERAL (
-		SELECT nullif(j.a ->> 'attgenerated', '') AS generated,
-			   nullif(j.a ->> 'attidentity', '') AS identity
-		FROM (SELECT to_jsonb(a) AS a) j
-	) x
 	UNION ALL
 	SELECT s.relation, s.path || 2147483647,
 		   CASE WHEN s.fields_of IS NOT NULL AND s.elem IS NULL THEN ']}' ELSE '}' END
@@ -564,7 +574,9 @@ SELECT (SELECT row_to_json(r) FROM (
 					   WHEN 'p' THEN 'permanent' WHEN 'u' THEN 'unlogged' ELSE 'temporary'
 				   END AS persistence,
 				   pg_get_userbyid(c.relowner) AS owner,
-				   obj_description(c.oid, 'pg_class') AS comment,
+				   (SELECT e.description FROM pg_catalog.pg_description e
+					WHERE e.objoid = c.oid AND e.classoid = 'pg_catalog.pg_class'::regclass
+						AND e.objsubid = 0) AS comment,
 				   z.rows, z.bytes,
 				   coalesce(k.columns, '[]'::json) AS columns,
 				   t.primary_key,

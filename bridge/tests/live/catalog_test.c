@@ -120,6 +120,36 @@ server_version(void)
 	return PQserverVersion(admin);
 }
 
+typedef struct field
+{
+	const char *name, *format, *type; /* type: penstock.type, or NULL */
+	bool nullable;
+} field;
+
+static void
+make_schema(struct ArrowSchema *schema, const field *fields, int64_t n)
+{
+	static const char *const keys[] = {"penstock.type"};
+	pst_error err = PST_ERROR_INIT;
+
+	assert_ok(psti_schema_init(schema, "+s", "", false, n, &err), &err);
+	for (int64_t i = 0; i < n; i++)
+	{
+		bool list = fields[i].format[0] == '+';
+
+		assert_ok(psti_schema_init(schema->children[i], fields[i].format, fields[i].name,
+								   fields[i].nullable, list, &err),
+				  &err);
+		if (list)
+			assert_ok(
+				psti_schema_init(schema->children[i]->children[0], "u", "item", true, 0, &err),
+				&err);
+		if (fields[i].type != NULL)
+			assert_ok(psti_schema_metadata(schema->children[i], 1, keys, &fields[i].type, &err),
+					  &err);
+	}
+}
+
 /* --- databases --------------------------------------------------------------------------- */
 
 static int
@@ -714,6 +744,80 @@ names_are_read_as_regclass_reads_them(void **state)
 }
 
 static void
+names_of_any_shape_are_described_listed_made_and_dropped(void **state)
+{
+	static const char *const names[] = {
+		"with.dot",
+		"with \"quotes\"",
+		"UPPER",
+		"\xce\xb1\xce\xb2 \xf0\x9f\x90\x98",
+		"new\nline\ttab",
+		"back\\slash 'single'",
+		"select",
+		"1st",
+		"$1",
+		"%s%n",
+		"a;b--c/*d*/",
+		"a123456789b123456789c123456789d123456789e123456789f123456789abc"};
+	pst_catalog *catalog = open_plain();
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	{
+		const field one = {names[i], "i", NULL, true};
+		struct ArrowSchema schema;
+		psti_buf qualified = PSTI_BUF_INIT;
+		psti_json *all;
+		psti_json *relation;
+		char *ddl;
+
+		psti_buf_qualified(&qualified, "public", names[i]);
+		make_schema(&schema, &one, 1);
+		assert_ok(pst_catalog_create_table(catalog, qualified.data, &schema, NULL, 0, &err), &err);
+		relation = describe(catalog, qualified.data);
+		assert_string_equal(psti_json_text(relation, "name"), names[i]);
+		(void) column(relation, names[i]);
+		/* The answer's own name leads back to the same table. */
+		all = describe(catalog, psti_json_text(relation, "qualified"));
+		assert_string_equal(psti_json_text(all, "oid"), psti_json_text(relation, "oid"));
+		psti_json_free(all);
+		all = tables_of(catalog, "public");
+		(void) named(all, names[i]);
+		assert_ok(pst_catalog_flink_ddl(catalog, qualified.data, &ddl, &err), &err);
+		pst_free(ddl);
+		assert_ok(pst_catalog_drop_table(catalog, qualified.data, &err), &err);
+		psti_json_free(all);
+		psti_json_free(relation);
+		psti_schema_release(&schema);
+		psti_buf_free(&qualified);
+	}
+	pst_catalog_close(catalog);
+}
+
+static void
+tables_of_1600_and_of_no_columns_are_described(void **state)
+{
+	pst_catalog *catalog = open_plain();
+	psti_json *wide;
+	psti_json *none;
+
+	(void) state;
+	live_exec(admin, "DO $$ BEGIN EXECUTE 'CREATE TABLE wide (' || (SELECT string_agg('c' || i || "
+					 "' int', ',' ORDER BY i) FROM generate_series(1, 1600) i) || ')'; END $$");
+	wide = describe(catalog, "wide");
+	none = describe(catalog, "empty");
+	assert_int_equal(psti_json_size(psti_json_get(wide, "columns")), 1600);
+	assert_string_equal(psti_json_text(psti_json_at(psti_json_get(wide, "columns"), 1599), "name"),
+						"c1600");
+	assert_int_equal(psti_json_size(psti_json_get(none, "columns")), 0);
+	psti_json_free(wide);
+	psti_json_free(none);
+	live_exec(admin, "DROP TABLE wide");
+	pst_catalog_close(catalog);
+}
+
+static void
 a_search_path_with_traps_changes_no_answer(void **state)
 {
 	pst_catalog *catalog;
@@ -874,36 +978,6 @@ a_relation_is_a_flink_table_ready_to_paste(void **state)
 }
 
 /* --- making and dropping ------------------------------------------------------------------ */
-
-typedef struct field
-{
-	const char *name, *format, *type; /* type: penstock.type, or NULL */
-	bool nullable;
-} field;
-
-static void
-make_schema(struct ArrowSchema *schema, const field *fields, int64_t n)
-{
-	static const char *const keys[] = {"penstock.type"};
-	pst_error err = PST_ERROR_INIT;
-
-	assert_ok(psti_schema_init(schema, "+s", "", false, n, &err), &err);
-	for (int64_t i = 0; i < n; i++)
-	{
-		bool list = fields[i].format[0] == '+';
-
-		assert_ok(psti_schema_init(schema->children[i], fields[i].format, fields[i].name,
-								   fields[i].nullable, list, &err),
-				  &err);
-		if (list)
-			assert_ok(
-				psti_schema_init(schema->children[i]->children[0], "u", "item", true, 0, &err),
-				&err);
-		if (fields[i].type != NULL)
-			assert_ok(psti_schema_metadata(schema->children[i], 1, keys, &fields[i].type, &err),
-					  &err);
-	}
-}
 
 static void
 a_table_is_made_with_the_types_of_its_metadata_or_its_format(void **state)
@@ -1147,6 +1221,8 @@ main(void)
 		cmocka_unit_test(partitioning_is_told_from_both_sides),
 		cmocka_unit_test(generated_and_identity_columns_are_marked),
 		cmocka_unit_test(names_are_read_as_regclass_reads_them),
+		cmocka_unit_test(names_of_any_shape_are_described_listed_made_and_dropped),
+		cmocka_unit_test(tables_of_1600_and_of_no_columns_are_described),
 		cmocka_unit_test(a_search_path_with_traps_changes_no_answer),
 		cmocka_unit_test(every_type_of_the_server_can_be_described),
 		cmocka_unit_test(a_schema_of_200_tables_is_described_within_3_round_trips_from_open),

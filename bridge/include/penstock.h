@@ -261,7 +261,7 @@ PST_EXPORT void pst_options_visit(void (*visit)(void *ctx, const char *name, con
 
 /* ---------------------------------------------------------------------------------------------
  * Catalog: what there is. Answers are JSON texts, those of the SQL functions of the same name
- * (docs/catalog.md). Each call is one round trip.
+ * (docs/catalog.md). Each question is one round trip; making a table takes up to three.
  *
  * Table names are read as regclass reads them: unquoted parts fold to lower case, one part alone
  * goes by the search_path.

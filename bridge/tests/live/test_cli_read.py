@@ -161,7 +161,8 @@ def test_columns_where_and_limit(penstock, filled):
 @pytest.mark.parametrize("limit", [1, 999, 70001, 200000])
 def test_limit_is_exact_with_several_jobs(penstock, filled, limit, format):
     done = penstock("read", filled.url, "numbers", "--limit", limit, "--jobs", 4, "--format", format,
-                    "--with", "read.split-bytes=512kb")
+                    *(f"--with=scan.partition.{o}" for o in ("column=id", "num=8", "lower-bound=1", "upper-bound=100000")))
+    assert "jobs 4" in done.errors
     if format == "arrow":
         table = pa.ipc.open_stream(io.BytesIO(done.out)).read_all()
         table.validate(full=True)

@@ -316,6 +316,9 @@ encoders_write_arrow_values_as_the_server(void **state)
 
 	(void) state;
 	live_exec(conn, "%s", typed_sql);
+	/* Before 12 the server prints digits by extra_float_digits, not the shortest ones. */
+	if (PQserverVersion(conn) < 120000)
+		live_exec(conn, "ALTER TABLE typed DROP COLUMN f4, DROP COLUMN f8, DROP COLUMN af");
 	copy_out("COPY (SELECT * FROM typed ORDER BY n) TO STDOUT (FORMAT csv, HEADER)", &copied);
 	/* The line breaks between tokens of json become spaces: COMMAND.md. */
 	copy_out("COPY (SELECT translate(row_to_json(x)::text, E'\\n', ' ') FROM typed x ORDER BY n) "

@@ -222,10 +222,19 @@ float_count(void)
 	return count != NULL ? atoi(count) : 100000;
 }
 
+/* Before 12 the server prints digits by extra_float_digits, not the shortest ones. */
+static void
+skip_old_floats(void)
+{
+	if (PQserverVersion(conn) < 120000)
+		skip();
+}
+
 static void
 float8_of_random_bits(void **state)
 {
 	(void) state;
+	skip_old_floats();
 	for (int done = 0; done < float_count(); done += LOT)
 	{
 		values v;
@@ -244,6 +253,7 @@ float8_near_powers_and_integers(void **state)
 	char text[32];
 
 	(void) state;
+	skip_old_floats();
 	values_begin(&v, "float8", 701);
 	for (int e = -1074; e <= 1023; e++)
 		add_double(&v, ldexp(1, e));
@@ -269,6 +279,7 @@ static void
 float4_of_random_bits(void **state)
 {
 	(void) state;
+	skip_old_floats();
 	for (int done = 0; done < float_count(); done += LOT)
 	{
 		values v;
@@ -287,6 +298,7 @@ float4_near_powers_and_integers(void **state)
 	char text[32];
 
 	(void) state;
+	skip_old_floats();
 	values_begin(&v, "float4", 700);
 	for (int e = -149; e <= 127; e++)
 		for (uint32_t d = 0; d < 5; d++)
@@ -530,6 +542,10 @@ intervals_of_mixed_signs(void **state)
 			{
 				uint8_t bytes[16];
 
+				/* Before 15 more hours than int has room for are refused. */
+				if (PQserverVersion(conn) < 150000 &&
+					llabs(clocks[c]) > INT64_C(7000000000000000000))
+					continue;
 				psti_put64(bytes, (uint64_t) clocks[c]);
 				psti_put32(bytes + 8, (uint32_t) parts[d]);
 				psti_put32(bytes + 12, (uint32_t) parts[m]);

@@ -116,15 +116,21 @@ errno_of(pst_status status)
 
 /*
  * A failed or abandoned COPY aborts the transaction. With a savepoint before it the moment, its
- * locks and the plan survive.
+ * locks and the plan survive. Not for a read of everything on a standby: within a savepoint the
+ * server answers a recovery conflict by ending the session, without one by an error, after which the
+ * read can begin anew.
  */
 static pst_status
 set_savepoint(pst_source *source, pst_error *err)
 {
 	const char *sql =
 		source->savepoint ? "RELEASE SAVEPOINT penstock; SAVEPOINT penstock" : "SAVEPOINT penstock";
-	pst_status status = psti_conn_exec(source->conn, "beginning to read", sql, NULL, err);
+	pst_status status;
 
+	if (psti_conn_caps(source->conn)->in_recovery && source->moment == PSTI_MOMENT_OWN &&
+		!source->planned)
+		return PST_OK;
+	status = psti_conn_exec(source->conn, "beginning to read", sql, NULL, err);
 	source->savepoint = status == PST_OK;
 	return status;
 }

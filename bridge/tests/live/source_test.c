@@ -20,6 +20,9 @@ setup(void **state)
 			  "SET DateStyle = 'ISO, MDY'; SET TimeZone = 'UTC'; SET IntervalStyle = postgres; "
 			  "SET extra_float_digits = 1; SET lc_monetary = 'C'; SET client_encoding = UTF8; "
 			  "SET client_min_messages = warning");
+	/* Before 12 only this is exact. */
+	if (PQserverVersion(admin) < 120000)
+		live_exec(admin, "SET extra_float_digits = 3");
 	return 0;
 }
 
@@ -172,23 +175,32 @@ any_name_of_a_table_or_column_reads(void **state)
 static void
 views_matviews_foreign_tables_inheritance_and_partitions_read_whole(void **state)
 {
+	bool partitions = PQserverVersion(admin) >= 100000;
+
 	(void) state;
 	live_exec(admin,
 			  "CREATE TABLE base (a int NOT NULL); INSERT INTO base SELECT generate_series(1, 5); "
 			  "CREATE VIEW vw AS SELECT a FROM base WHERE a > 2; "
 			  "CREATE MATERIALIZED VIEW mv AS SELECT a FROM base; "
-			  "CREATE TABLE child (b int) INHERITS (base); INSERT INTO child VALUES (6, 0); "
-			  "CREATE TABLE part (a int, k int) PARTITION BY RANGE (a); "
-			  "CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (10); "
-			  "CREATE TABLE part2 (k int, a int); "
-			  "ALTER TABLE part ATTACH PARTITION part2 FOR VALUES FROM (10) TO (20); "
-			  "INSERT INTO part SELECT g, g FROM generate_series(1, 19) g");
+			  "CREATE TABLE child (b int) INHERITS (base); INSERT INTO child VALUES (6, 0)");
+	if (partitions)
+		live_exec(admin, "CREATE TABLE part (a int, k int) PARTITION BY RANGE (a); "
+						 "CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (10); "
+						 "CREATE TABLE part2 (k int, a int); "
+						 "ALTER TABLE part ATTACH PARTITION part2 FOR VALUES FROM (10) TO (20); "
+						 "INSERT INTO part SELECT g, g FROM generate_series(1, 19) g");
 	assert_rows(rows("table-name", "vw", NULL), "3\n4\n5\n6\n");
 	assert_rows(rows("table-name", "mv", NULL), "1\n2\n3\n4\n5\n");
 	assert_int_equal(count_rows("table-name", "base", NULL), 6);
 	assert_int_equal(count_planned(0, "table-name", "base", "read.split-bytes", "8kb", NULL), 6);
-	assert_int_equal(count_planned(0, "table-name", "part", "read.split-bytes", "8kb", NULL), 19);
-	assert_int_equal(count_planned(2, "table-name", "part", "read.filter", "part.a > 9", NULL), 10);
+	if (partitions)
+	{
+		assert_int_equal(count_planned(0, "table-name", "part", "read.split-bytes", "8kb", NULL),
+						 19);
+		assert_int_equal(count_planned(2, "table-name", "part", "read.filter", "part.a > 9", NULL),
+						 10);
+		live_exec(admin, "DROP TABLE part");
+	}
 	if (live_int(admin, "SELECT count(*) FROM pg_available_extensions WHERE name = 'postgres_fdw'"))
 	{
 		live_exec(admin,
@@ -200,8 +212,7 @@ views_matviews_foreign_tables_inheritance_and_partitions_read_whole(void **state
 				  getenv("PGHOST"), getenv("PGPORT"), getenv("PGDATABASE"));
 		assert_int_equal(count_planned(4, "table-name", "ft", NULL), 5);
 	}
-	live_exec(admin,
-			  "DROP TABLE base, part CASCADE; DROP EXTENSION IF EXISTS postgres_fdw CASCADE");
+	live_exec(admin, "DROP TABLE base CASCADE; DROP EXTENSION IF EXISTS postgres_fdw CASCADE");
 }
 
 static void
@@ -296,9 +307,9 @@ estimates_come_from_the_planner(void **state)
 
 /* Literals of types beyond those that the catalogs are full of. */
 static const char samples_sql[] =
-	"CREATE TYPE mood AS ENUM ('sad', 'so \"so\"', 'a,b'); CREATE TYPE pair AS (a int, b text); "
+	"CREATE TYPE mood AS ENUM ('sad', 'so \"so\"', 'a,b'); "
 	"CREATE DOMAIN small AS int CHECK (value < 100); CREATE DOMAIN many AS int[]; "
-	"CREATE DOMAIN twin AS pair; CREATE DOMAIN feeling AS mood; "
+	"CREATE DOMAIN feeling AS mood; "
 	"CREATE TYPE span AS RANGE (subtype = float8); CREATE TABLE samples ("
 	"bo bool, by bytea, ch \"char\", na name, i8 int8, i2 int2, i4 int4, te text, oi oid, ti tid, "
 	"xi xid, ci cid, js json, xm xml, po point, ls lseg, pa path, bx box, pg polygon, ln line, "
@@ -336,18 +347,38 @@ static const char samples_sql[] =
 	"'-1 day 01:00', '0', NULL, '{}', '5', '5', 'é€😀', NULL, NULL); "
 	"INSERT INTO samples DEFAULT VALUES";
 
+/* Types that an older server lacks are texts there. */
+static void
+make_samples(void)
+{
+	int version = PQserverVersion(admin);
+
+	live_exec(admin, "CREATE TYPE pair AS (a int, b text); CREATE DOMAIN twin AS %s",
+			  version >= 110000 ? "pair" : "text");
+	if (version < 100000)
+		live_exec(admin, "CREATE DOMAIN macaddr8 AS text");
+	live_exec(admin, "%s", samples_sql);
+}
+
+static void
+drop_samples(void)
+{
+	live_exec(admin, "DROP TABLE samples; DROP DOMAIN small, many, twin, feeling; "
+					 "DROP TYPE mood, pair, span");
+	if (PQserverVersion(admin) < 100000)
+		live_exec(admin, "DROP DOMAIN macaddr8");
+}
+
 static void
 csv_values_of_every_kind_of_type_are_the_output_functions_text(void **state)
 {
 	(void) state;
-	live_exec(admin, "%s", samples_sql);
+	make_samples();
 	assert_same_as_server(rows("table-name", "samples", "read.values", "csv", NULL),
 						  "SELECT * FROM samples");
 	assert_same_as_server(rows("table-name", "samples", "read.text-columns", "*", NULL),
 						  "SELECT * FROM samples");
-	live_exec(
-		admin,
-		"DROP TABLE samples; DROP DOMAIN small, many, twin, feeling; DROP TYPE mood, pair, span");
+	drop_samples();
 }
 
 static void
@@ -412,7 +443,7 @@ json_values_are_those_of_row_to_json(void **state)
 	PGresult *columns;
 
 	(void) state;
-	live_exec(admin, "%s", samples_sql);
+	make_samples();
 	columns = PQexec(
 		admin, "SELECT attname FROM pg_attribute WHERE attrelid = 'samples'::regclass "
 			   "AND attnum > 0 AND attname NOT IN ('js', 'jb', 'ai', 'ov', 'iv2') ORDER BY attnum");
@@ -430,9 +461,7 @@ json_values_are_those_of_row_to_json(void **state)
 			rows("table-name", "samples", "read.columns", name, "read.values", "json", NULL), sql);
 	}
 	PQclear(columns);
-	live_exec(
-		admin,
-		"DROP TABLE samples; DROP DOMAIN small, many, twin, feeling; DROP TYPE mood, pair, span");
+	drop_samples();
 }
 
 static void
@@ -731,10 +760,9 @@ cancel_ends_a_blocked_read(void **state)
 	assert_fails(pst_source_read(source, NULL, &stream, &err), PST_ERR_STATE, &err);
 	pst_source_close(source);
 	pst_canceller_free(hooks.canceller);
-	/* The session itself ends a moment after its client. */
-	assert_int_equal(live_int(admin, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' "
-									 "AND query LIKE '%%pg_sleep(600)%%' "
-									 "AND pid <> pg_backend_pid()"),
+	assert_int_equal(live_int(admin,
+							  "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND "
+							  "query LIKE 'COPY%%pg_sleep(600)%%'"),
 					 0);
 }
 
@@ -778,7 +806,7 @@ all_splits_are_one_moment_whatever_is_written_meanwhile(void **state)
 						  "read.columns", "v", NULL),
 			  &err);
 	assert_ok(pst_source_plan(source, 0, &splits, &n, &err), &err);
-	assert_true(n > 10);
+	assert_true(n > 10 || PQserverVersion(admin) < 140000);
 	/* Moves, deletes, growth, pruning; what would rewrite the table must wait for us. */
 	live_exec(admin, "UPDATE m SET v = 2; DELETE FROM m WHERE id %% 3 = 0; "
 					 "INSERT INTO m SELECT g, 9, 'new' FROM generate_series(10000, 30000) g; "
@@ -1119,6 +1147,8 @@ static void
 row_security_and_grants_hold_in_every_plan(void **state)
 {
 	(void) state;
+	if (PQserverVersion(admin) < 100000)
+		skip();
 	live_exec(admin, "DROP ROLE IF EXISTS penstock_reader; CREATE ROLE penstock_reader LOGIN; "
 					 "GRANT USAGE ON SCHEMA public TO penstock_reader; "
 					 "CREATE TABLE sec (a int, who text) PARTITION BY RANGE (a); "
@@ -1175,6 +1205,197 @@ text_reads_without_execute_on_the_output_function(void **state)
 					 "DROP ROLE penstock_reader");
 }
 
+/* ---- Standbys ---- */
+
+static char standby_conninfo[100];
+
+/* A connection to the standby, after it has replayed what the primary has done; skips without one. */
+static PGconn *
+connect_standby(void)
+{
+	const char *port = getenv("PENSTOCK_STANDBY_PORT");
+	PGconn *standby;
+	char *lsn;
+
+	if (port == NULL)
+		skip();
+	snprintf(standby_conninfo, sizeof(standby_conninfo), "host=127.0.0.1 port=%s", port);
+	lsn = live_value(admin, PQserverVersion(admin) >= 100000 ? "SELECT pg_current_wal_lsn()"
+															 : "SELECT pg_current_xlog_location()");
+	/* The database itself has to be there first. */
+	do
+	{
+		standby = PQconnectdb(standby_conninfo);
+		if (PQstatus(standby) == CONNECTION_OK)
+			break;
+		PQfinish(standby);
+	} while (true);
+	while (live_int(standby,
+					PQserverVersion(admin) >= 100000
+						? "SELECT (pg_last_wal_replay_lsn() >= '%s')::int"
+						: "SELECT (pg_last_xlog_replay_location() >= '%s')::int",
+					lsn) == 0)
+		;
+	free(lsn);
+	return standby;
+}
+
+static void
+a_standby_is_read_at_one_moment_by_several_workers(void **state)
+{
+	PGconn *standby;
+
+	(void) state;
+	live_exec(admin, "CREATE TABLE sb AS SELECT g AS a FROM generate_series(1, 20000) g; "
+					 "CREATE VIEW sbv AS SELECT a FROM sb");
+	standby = connect_standby();
+	if (PQserverVersion(admin) >= 100000)
+		assert_int_equal(count_planned(0, "url", standby_conninfo, "table-name", "sb",
+									   "read.split-bytes", "64kb", NULL),
+						 20000);
+	assert_int_equal(count_rows("url", standby_conninfo, "table-name", "sbv", NULL), 20000);
+	assert_int_equal(count_rows("url", standby_conninfo, "query", "SELECT a FROM sb", NULL), 20000);
+	PQfinish(standby);
+	live_exec(admin, "DROP TABLE sb CASCADE");
+}
+
+static void
+note_log(void *ctx, pst_log_level level, const char *message)
+{
+	(void) level;
+	if (strstr(message, "beginning anew") != NULL)
+		(*(int *) ctx)++;
+}
+
+/*
+ * Until the standby has met our snapshot: it has gone past what the primary wrote, which it does only
+ * after cancelling us, or stands still before it because we have not noticed yet.
+ */
+static void
+wait_until_replay_met_us(PGconn *standby)
+{
+	char *target = live_value(admin, "SELECT pg_current_wal_lsn()");
+	char *before = NULL;
+	bool past = false;
+
+	for (int same = 0; same < 30 && !past;)
+	{
+		char *now = live_value(standby,
+							   "SELECT CASE WHEN pg_last_wal_receive_lsn() >= '%s' THEN "
+							   "pg_last_wal_replay_lsn() END",
+							   target);
+
+		past = live_int(standby, "SELECT (pg_last_wal_replay_lsn() >= '%s')::int", target) == 1;
+		same = now != NULL && before != NULL && strcmp(now, before) == 0 ? same + 1 : 0;
+		free(before);
+		before = now;
+	}
+	free(before);
+	free(target);
+}
+
+/* A read that the standby is about to cancel: the primary has removed the rows that it sees. */
+static pst_source *
+conflicted_read(PGconn *standby, const char *batch_rows, int *restarts,
+				struct ArrowArrayStream *stream, struct ArrowArray *first)
+{
+	pst_source *source;
+	pst_hooks hooks = PST_HOOKS_INIT;
+	pst_error err = PST_ERROR_INIT;
+
+	hooks.ctx = restarts;
+	hooks.log = note_log;
+	live_exec(standby, "ALTER SYSTEM SET max_standby_streaming_delay = 0");
+	live_exec(standby, "SELECT pg_reload_conf()");
+	assert_ok(open_source_hooks(&source, &hooks, &err, "url", standby_conninfo, "table-name", "co",
+								"read.batch-bytes", "1gb", "read.batch-rows", batch_rows, NULL),
+			  &err);
+	assert_ok(pst_source_read(source, NULL, stream, &err), &err);
+	if (first != NULL)
+		assert_int_equal(stream->get_next(stream, first), 0);
+	live_exec(admin, "DELETE FROM co WHERE g > 10");
+	live_exec(admin, "VACUUM co");
+	wait_until_replay_met_us(standby);
+	return source;
+}
+
+static void
+a_recovery_conflict_before_the_first_batch_begins_the_read_anew(void **state)
+{
+	PGconn *standby;
+	pst_source *source;
+	struct ArrowArrayStream stream;
+	struct ArrowArray array;
+	int restarts = 0;
+	int64_t n = 0;
+
+	(void) state;
+	if (PQserverVersion(admin) < 130000)
+		skip(); /* the wait cannot be seen there */
+	live_exec(admin,
+			  "CREATE TABLE co WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) "
+			  "FROM generate_series(1, 100000) g");
+	standby = connect_standby();
+	source = conflicted_read(standby, "16777216", &restarts, &stream, NULL);
+	for (;;)
+	{
+		int code = stream.get_next(&stream, &array);
+
+		if (code != 0)
+			fail_msg("%s", stream.get_last_error(&stream));
+		if (array.release == NULL)
+			break;
+		n += array.length;
+		array.release(&array);
+	}
+	assert_int_equal(n, 10);
+	assert_true(restarts >= 1);
+	stream.release(&stream);
+	pst_source_close(source);
+	PQfinish(standby);
+	live_exec(admin, "DROP TABLE co");
+}
+
+static void
+a_recovery_conflict_after_the_first_batch_is_named_and_retryable(void **state)
+{
+	PGconn *standby;
+	pst_source *source;
+	struct ArrowArrayStream stream;
+	struct ArrowArray array;
+	pst_error err = PST_ERROR_INIT;
+	int restarts = 0;
+	int code = 0;
+
+	(void) state;
+	if (PQserverVersion(admin) < 130000)
+		skip();
+	live_exec(admin,
+			  "CREATE TABLE co WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) "
+			  "FROM generate_series(1, 100000) g");
+	standby = connect_standby();
+	live_exec(standby, "SELECT pg_stat_reset()");
+	source = conflicted_read(standby, "10", &restarts, &stream, &array);
+	assert_int_equal(array.length, 10);
+	array.release(&array);
+	while (code == 0)
+	{
+		code = stream.get_next(&stream, &array);
+		if (code == 0 && array.release == NULL)
+			fail_msg("the read was not cancelled");
+		if (code == 0)
+			array.release(&array);
+	}
+	assert_int_equal(restarts, 0);
+	assert_int_equal(pst_source_error(source, &err), PST_ERR_CONFLICT);
+	assert_true(err.retryable);
+	assert_contains(err.hint, "hot_standby_feedback");
+	stream.release(&stream);
+	pst_source_close(source);
+	PQfinish(standby);
+	live_exec(admin, "DROP TABLE co");
+}
+
 int
 main(void)
 {
@@ -1216,6 +1437,9 @@ main(void)
 		cmocka_unit_test(a_sample_of_random_plans_covers_random_rows),
 		cmocka_unit_test(row_security_and_grants_hold_in_every_plan),
 		cmocka_unit_test(text_reads_without_execute_on_the_output_function),
+		cmocka_unit_test(a_standby_is_read_at_one_moment_by_several_workers),
+		cmocka_unit_test(a_recovery_conflict_before_the_first_batch_begins_the_read_anew),
+		cmocka_unit_test(a_recovery_conflict_after_the_first_batch_is_named_and_retryable),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

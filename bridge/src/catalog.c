@@ -69,24 +69,6 @@ check_transport(const pst_catalog *catalog, pst_error *err)
 	return err->status;
 }
 
-static pst_status
-take_hooks(pst_catalog *catalog, const pst_hooks *hooks, pst_error *err)
-{
-	size_t size;
-
-	catalog->hooks.struct_size = sizeof(catalog->hooks);
-	if (hooks == NULL)
-		return PST_OK;
-	size = hooks->struct_size < sizeof(*hooks) ? hooks->struct_size : sizeof(*hooks);
-	memcpy(&catalog->hooks, hooks, size);
-	catalog->hooks.struct_size = sizeof(catalog->hooks);
-	if (catalog->hooks.application == NULL)
-		return PST_OK;
-	catalog->application = strdup(catalog->hooks.application);
-	catalog->hooks.application = catalog->application;
-	return catalog->application == NULL ? psti_fail_nomem(err) : PST_OK;
-}
-
 pst_status
 pst_catalog_open(const char *const *keys, const char *const *values, const pst_hooks *hooks,
 				 pst_catalog **out, pst_error *err)
@@ -100,7 +82,7 @@ pst_catalog_open(const char *const *keys, const char *const *values, const pst_h
 	catalog = calloc(1, sizeof(*catalog));
 	if (catalog == NULL)
 		return psti_leave(err, &full, psti_fail_nomem(&full));
-	status = take_hooks(catalog, hooks, &full);
+	status = psti_hooks_copy(hooks, &catalog->hooks, &full);
 	if (status == PST_OK)
 		status =
 			psti_options_new(keys, values, PSTI_CATALOG, &catalog->hooks, &catalog->options, &full);
@@ -124,7 +106,7 @@ pst_catalog_close(pst_catalog *catalog)
 		return;
 	psti_conn_close(catalog->conn);
 	psti_options_free(catalog->options);
-	free(catalog->application);
+	psti_hooks_free(&catalog->hooks);
 	free(catalog);
 }
 

@@ -12,7 +12,6 @@ struct pst_catalog
 	psti_options *options; /* owned */
 	psti_conn *conn;	   /* owned; opened anew by a question when it was lost */
 	pst_hooks hooks;	   /* a copy */
-	char *application;	   /* owned copy of hooks.application */
 };
 
 /* What a question is about, besides its parameters. */

@@ -32,7 +32,7 @@ struct psti_conn
 	char what_text[128];   /* its copy */
 };
 
-/* --- time and log ------------------------------------------------------------------------ */
+/* --- time ------------------------------------------------------------------------ */
 
 static int64_t
 now_ms(void)
@@ -53,20 +53,6 @@ left_ms(int64_t deadline)
 		return -1;
 	left = deadline - now_ms();
 	return left < 0 ? 0 : left > 3600000 ? 3600000 : (int) left;
-}
-
-void
-psti_log(const pst_hooks *hooks, pst_log_level level, const char *fmt, ...)
-{
-	char message[1024];
-	va_list ap;
-
-	if (hooks == NULL || hooks->log == NULL)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(message, sizeof(message), fmt, ap);
-	va_end(ap);
-	hooks->log(hooks->ctx, level, message);
 }
 
 /* --- errors ------------------------------------------------------------------------------ */

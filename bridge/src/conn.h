@@ -14,6 +14,7 @@
 #include <libpq-fe.h>
 
 #include "buf.h"
+#include "hooks.h"
 #include "options.h"
 
 typedef struct psti_conn psti_conn;
@@ -114,8 +115,5 @@ pst_status psti_conn_pause(const pst_hooks *hooks, int timeout_ms, pst_error *er
 
 /* Fills err from a failed result: status, SQLSTATE, names, detail, hint; "what: server's text". */
 pst_status psti_fail_result(pst_error *err, const PGresult *result, const char *what);
-
-void psti_log(const pst_hooks *hooks, pst_log_level level, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
 
 #endif /* PSTI_CONN_H */

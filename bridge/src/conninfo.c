@@ -346,6 +346,8 @@ jdbc_apply(psti_conninfo *info, const char *name, const char *value, const pst_h
 		case JDBC_READONLY:
 			return yes ? add_setting(info, "default_transaction_read_only", "on", err) : PST_OK;
 		case JDBC_HARMLESS:
+			psti_log(hooks, PST_LOG_WARNING,
+					 "parameter %s of the JDBC URL tunes that driver; it has no effect here", name);
 			return PST_OK;
 	}
 	return PST_OK;

@@ -28,6 +28,7 @@ typedef enum psti_copy_type
 	PSTI_COPY_TIMESTAMP,
 	PSTI_COPY_TIMESTAMPTZ,
 	PSTI_COPY_INTERVAL,
+	PSTI_COPY_INTERVAL_FINITE, /* before 17: the extremes are intervals, not infinities */
 	PSTI_COPY_UUID,
 	PSTI_COPY_BYTEA,
 	PSTI_COPY_NUMERIC,

@@ -485,6 +485,8 @@ RENDER_FIXED(text_timetz, 12, psti_text_timetz(GET_I64(p), GET_I32(p + 8), at))
 RENDER_FIXED(text_timestamp, 8, psti_text_timestamp(GET_I64(p), false, at))
 RENDER_FIXED(text_timestamptz, 8, psti_text_timestamp(GET_I64(p), true, at))
 RENDER_FIXED(text_interval, 16, psti_text_interval(GET_I64(p), GET_I32(p + 8), GET_I32(p + 12), at))
+RENDER_FIXED(text_interval_finite, 16,
+			 psti_text_interval_finite(GET_I64(p), GET_I32(p + 8), GET_I32(p + 12), at))
 RENDER_FIXED(text_uuid, 16, psti_text_uuid(p, at))
 RENDER_FIXED(json_bool, 1, copy_word(*p != 0 ? "true" : "false", at))
 RENDER_FIXED(json_date, 4, psti_json_date(GET_I32(p), at))
@@ -545,6 +547,7 @@ RENDER_QUOTED(json_oid, text_oid)
 RENDER_QUOTED(json_time, text_time)
 RENDER_QUOTED(json_timetz, text_timetz)
 RENDER_QUOTED(json_interval, text_interval)
+RENDER_QUOTED(json_interval_finite, text_interval_finite)
 RENDER_QUOTED(json_uuid, text_uuid)
 
 /* NaN and Infinity are no json numbers: in quotes. */
@@ -670,6 +673,8 @@ static const struct copy_type
 	[PSTI_COPY_TIMESTAMP] = {"tsu:", 8, store_timestamp, text_timestamp, json_timestamp},
 	[PSTI_COPY_TIMESTAMPTZ] = {"tsu:UTC", 8, store_timestamp, text_timestamptz, json_timestamptz},
 	[PSTI_COPY_INTERVAL] = {"tin", 16, store_interval, text_interval, json_interval},
+	[PSTI_COPY_INTERVAL_FINITE] = {"tin", 16, store_interval, text_interval_finite,
+								   json_interval_finite},
 	[PSTI_COPY_UUID] = {"w:16", 16, store_uuid, text_uuid, json_uuid},
 	[PSTI_COPY_BYTEA] = {"z", -1, store_bytea, text_bytea, json_bytea},
 	[PSTI_COPY_NUMERIC] = {"d:", 16, store_decimal, text_numeric, json_numeric},

@@ -10,7 +10,7 @@
 #include <strings.h>
 
 #include "buf.h"
-#include "conn.h"
+#include "hooks.h"
 
 typedef struct opt_entry
 {

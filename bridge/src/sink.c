@@ -113,6 +113,7 @@ sink_free(pst_sink *sink)
 		fclose(sink->skip.file);
 	free(sink->stage_table);
 	psti_options_free(sink->options);
+	psti_hooks_free(&sink->hooks);
 	free(sink);
 }
 
@@ -154,13 +155,11 @@ pst_sink_open(const char *const *keys, const char *const *values, const struct A
 	sink = calloc(1, sizeof(*sink));
 	if (sink == NULL)
 		return psti_leave(err, &full, psti_fail_nomem(&full));
-	sink->hooks = (pst_hooks) PST_HOOKS_INIT;
-	if (hooks != NULL)
-		memcpy(&sink->hooks, hooks,
-			   hooks->struct_size < sizeof(*hooks) ? hooks->struct_size : sizeof(*hooks));
 	sink->due_at = -1;
 	sink->method = "";
-	status = open_sink(sink, keys, values, schema, &full);
+	status = psti_hooks_copy(hooks, &sink->hooks, &full);
+	if (status == PST_OK)
+		status = open_sink(sink, keys, values, schema, &full);
 	if (status == PST_OK)
 		*out = sink;
 	else

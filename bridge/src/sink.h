@@ -329,7 +329,6 @@ struct pst_sink
 {
 	psti_options *options;
 	pst_hooks hooks;
-	bool hooked;
 	psti_conn *conn; /* NULL: to be opened by the next flush */
 	psti_sink_plan *plan;
 	psti_sink_rows rows;

@@ -311,12 +311,17 @@ encode_timestamp(const psti_sink_column *column, const struct ArrowArray *array,
 {
 	int64_t usecs = 0;
 	int64_t value = ((const int64_t *) array->buffers[1])[i + array->offset];
-	pst_status status = to_usecs(column, value, column->arrow.per_second, &usecs, err);
+	int64_t per_second = column->arrow.per_second;
+	int64_t epoch = EPOCH_USECS / 1000000 * per_second;
+	pst_status status;
 
+	/* To 2000 first: the last years of timestamp are beyond int64 in microseconds since 1970. */
+	if (__builtin_sub_overflow(value, epoch, &value))
+		return fail_value(column, "22008", "timestamp out of range", err);
+	status = to_usecs(column, value, per_second, &usecs, err);
 	if (status != PST_OK)
 		return status;
-	if (__builtin_sub_overflow(usecs, EPOCH_USECS, &usecs) || usecs < TIMESTAMP_MIN_USECS ||
-		usecs >= TIMESTAMP_END_USECS)
+	if (usecs < TIMESTAMP_MIN_USECS || usecs >= TIMESTAMP_END_USECS)
 		return fail_value(column, "22008", "timestamp out of range", err);
 	return put64(out, usecs, err);
 }

@@ -592,7 +592,9 @@ check_columns(const psti_sink_plan *plan, pst_error *err)
 
 		if (inserts && !target->insertable)
 			return fail_privilege(plan, "INSERT", target->name, err);
-		if (plan->nkey > 0 && plan->columns[c].key && !target->selectable)
+		/* DO UPDATE reads EXCLUDED, which wants SELECT on the target's column too. */
+		if (plan->nkey > 0 && (plan->columns[c].key || (inserts && !plan->columns[c].frozen)) &&
+			!target->selectable)
 			return fail_privilege(plan, "SELECT", target->name, err);
 		if (inserts && plan->nkey > 0 && !plan->columns[c].frozen && !target->updatable)
 			return fail_privilege(plan, "UPDATE", target->name, err);

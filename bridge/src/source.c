@@ -10,24 +10,6 @@
 /* ---- Opening ---- */
 
 static pst_status
-copy_hooks(pst_source *source, const pst_hooks *hooks, pst_error *err)
-{
-	if (hooks == NULL)
-		return PST_OK;
-	memcpy(&source->hooks, hooks,
-		   hooks->struct_size < sizeof(*hooks) ? hooks->struct_size : sizeof(*hooks));
-	source->hooks.struct_size = sizeof(source->hooks);
-	if (source->hooks.application != NULL)
-	{
-		source->application = strdup(source->hooks.application);
-		if (source->application == NULL)
-			return psti_fail_nomem(err);
-		source->hooks.application = source->application;
-	}
-	return PST_OK;
-}
-
-static pst_status
 check_target(const pst_source *source, pst_error *err)
 {
 	bool table = psti_opt_given(source->options, PSTI_OPT_TABLE);
@@ -221,7 +203,7 @@ open_source(pst_source *source, const char *const *keys, const char *const *valu
 			const pst_hooks *hooks, pst_error *err)
 {
 	const char *datetimes;
-	pst_status status = copy_hooks(source, hooks, err);
+	pst_status status = psti_hooks_copy(hooks, &source->hooks, err);
 
 	if (status == PST_OK)
 		status = psti_options_new(keys, values, PSTI_SOURCE, &source->hooks, &source->options, err);
@@ -291,7 +273,7 @@ pst_source_close(pst_source *source)
 	free(source->snapshot);
 	free(source->alias);
 	free(source->query);
-	free(source->application);
+	psti_hooks_free(&source->hooks);
 	free(source);
 }
 

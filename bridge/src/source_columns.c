@@ -118,6 +118,15 @@ is_float(const struct known_type *known)
 	return known->copy == PSTI_COPY_FLOAT4 || known->copy == PSTI_COPY_FLOAT8;
 }
 
+/* How a known type is printed: 17 made infinities of interval's extremes. */
+static psti_copy_type
+printed_type(const pst_source *source, const struct known_type *known)
+{
+	if (known->copy == PSTI_COPY_INTERVAL && psti_conn_caps(source->conn)->server_version < 170000)
+		return PSTI_COPY_INTERVAL_FINITE;
+	return known->copy;
+}
+
 /* Text: printed here when the binary form is known, else by the server. */
 static void
 choose_text(const pst_source *source, const psti_type *type, psti_copy_form form,
@@ -130,7 +139,7 @@ choose_text(const pst_source *source, const psti_type *type, psti_copy_form form
 	if (known_here(source, known) &&
 		!(is_float(known) && psti_conn_caps(source->conn)->server_version < 120000))
 	{
-		copy->type = known->copy;
+		copy->type = printed_type(source, known);
 		return;
 	}
 	read->ask = PSTI_ASK_OUTPUT;

@@ -66,7 +66,6 @@ struct pst_source
 {
 	psti_options *options;
 	pst_hooks hooks; /* members copied; application owned */
-	char *application;
 	psti_conn *conn;
 	psti_relation *relation;
 

@@ -110,7 +110,6 @@ jdbc_parameters_are_mapped(void **state)
 	expect("jdbc:postgresql://a,b/d?targetServerType=primary", "target_session_attrs=primary");
 	expect("jdbc:postgresql://a,b/d?targetServerType=preferSecondary",
 		   "target_session_attrs=prefer-standby");
-	expect("jdbc:postgresql://h/d?prepareThreshold=0&stringtype=unspecified", "dbname=d");
 	assert_string_equal(logged, "");
 }
 
@@ -134,6 +133,8 @@ jdbc_parameters_without_a_meaning_are_warned_of(void **state)
 	(void) state;
 	expect("jdbc:postgresql://h/d?frobnicate=1", "dbname=d");
 	assert_contains(logged, "frobnicate");
+	expect("jdbc:postgresql://h/d?prepareThreshold=0", "dbname=d");
+	assert_contains(logged, "prepareThreshold");
 	expect("jdbc:postgresql://h/d?targetServerType=preferPrimary", "target_session_attrs=-");
 	assert_contains(logged, "preferPrimary");
 }

@@ -49,7 +49,7 @@ main(int argc, char **argv)
 		fail("describe", &err);
 	pst_catalog_close(catalog);
 	printf("{\"seconds\": %.6f, \"tables\": %zu, \"described\": %zu, \"bytes\": %zu}\n",
-		   bench_now() - start, count(tables, "\"qualified\""), count(described, "\"qualified\""),
+		   bench_now() - start, count(tables, "\"qualified\""), count(described, "\"persistence\""),
 		   strlen(described));
 	pst_free(tables);
 	pst_free(described);

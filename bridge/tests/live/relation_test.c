@@ -166,7 +166,8 @@ a_querys_columns_are_described_without_running_it(void **state)
 	assert_string_equal(query->columns[2].name, "z");
 	assert_int_equal(query->columns[0].type.base, 1700);
 	assert_int_equal(query->columns[1].type.elem_base, 1043);
-	assert_int_equal(query->columns[3].type.base, 25);
+	/* A bare NULL is text from 10 on, unknown before. */
+	assert_int_equal(query->columns[3].type.base, PQserverVersion(admin) < 100000 ? 705 : 25);
 	psti_relation_free(query);
 	assert_fails(psti_relation_query(conn, "SELEC 1", &query, &err), PST_ERR_SQL, &err);
 	assert_null(query);

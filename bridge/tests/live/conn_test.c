@@ -62,7 +62,8 @@ output_settings_are_pinned_whatever_the_role_has(void **state)
 		"ALTER ROLE odd SET DateStyle = 'German'; ALTER ROLE odd SET TimeZone = 'Asia/Tokyo'; "
 		"ALTER ROLE odd SET IntervalStyle = 'iso_8601'; ALTER ROLE odd SET bytea_output = "
 		"'escape'; "
-		"ALTER ROLE odd SET extra_float_digits = -5; ALTER ROLE odd SET statement_timeout = '5ms'; "
+		"ALTER ROLE odd SET extra_float_digits = -5; ALTER ROLE odd SET statement_timeout = "
+		"'300ms'; "
 		"ALTER ROLE odd SET lock_timeout = '5ms'; ALTER ROLE odd SET client_encoding = 'LATIN1'; "
 		"ALTER ROLE odd SET standard_conforming_strings = off");
 	assert_ok(open_url("user=odd", NULL, &conn, &err), &err);
@@ -73,7 +74,7 @@ output_settings_are_pinned_whatever_the_role_has(void **state)
 	/* Before 12 there is no shortest form: digits enough to come back as the same value. */
 	expect_cell(conn, "SELECT 0.1::float8 + 0.2",
 				PQserverVersion(admin) < 120000 ? "0.300000000000000044" : "0.30000000000000004");
-	expect_cell(conn, "SELECT pg_sleep(0.05)", "");
+	expect_cell(conn, "SELECT pg_sleep(0.6)", "");
 	expect_cell(conn, "SHOW client_encoding", "UTF8");
 	expect_cell(conn, "SHOW lock_timeout", "0");
 	psti_conn_close(conn);

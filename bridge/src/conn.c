@@ -1023,7 +1023,11 @@ psti_conn_pipeline(psti_conn *conn, const psti_step *steps, size_t nsteps, PGres
 			results[i] = NULL;
 		}
 		if (conn->broken)
-			return outcome == PST_OK ? fail_lost(conn, steps[i].what, err) : outcome;
+		{
+			if (outcome != PST_OK || status != PST_OK)
+				return outcome != PST_OK ? outcome : status;
+			return fail_lost(conn, steps[i].what, err);
+		}
 	}
 	if (status == PST_OK)
 		status = end_pipeline(conn, what, outcome == PST_OK ? err : &(pst_error){0});

@@ -367,6 +367,33 @@ refuse_given(pst_sink *sink, const struct ArrowArray *batch, int64_t i, pst_erro
 	return status;
 }
 
+/* Whether the last row may still be joined by the next. */
+static bool
+is_half_update(const pst_sink *sink)
+{
+	const psti_sink_rows *rows = &sink->rows;
+
+	return rows->nrows > 0 && rows->row[rows->nrows - 1].op == PSTI_OP_OLD;
+}
+
+/*
+ * A row of this kind is refused behind a -U. When it was the update's new half, the old half alone
+ * must not become a delete.
+ */
+static void
+end_half_update(pst_sink *sink, int kind)
+{
+	if (!is_half_update(sink))
+		return;
+	if (kind != PST_ROW_UPDATE_AFTER)
+	{
+		psti_sink_close_update(sink);
+		return;
+	}
+	sink->rows.row[sink->rows.nrows - 1].op = PSTI_OP_DEAD;
+	sink->live_rows--;
+}
+
 /* Encodes one row into the buffer. */
 static pst_status
 take_row(pst_sink *sink, const struct ArrowArray *batch, int64_t i, int kind,
@@ -384,6 +411,7 @@ take_row(pst_sink *sink, const struct ArrowArray *batch, int64_t i, int kind,
 							 unchanged, &sink->rows.bytes, &row.partial, err);
 	if (status != PST_OK)
 	{
+		end_half_update(sink, kind);
 		if (status != PST_ERR_NOMEM)
 			status = refuse_given(sink, batch, i, err);
 		sink->rows_in += status == PST_OK;
@@ -410,15 +438,6 @@ take_row(pst_sink *sink, const struct ArrowArray *batch, int64_t i, int kind,
 	return PST_OK;
 }
 
-/* Whether the last row may still be joined by the next. */
-static bool
-is_half_update(const pst_sink *sink)
-{
-	const psti_sink_rows *rows = &sink->rows;
-
-	return rows->nrows > 0 && rows->row[rows->nrows - 1].op == PSTI_OP_OLD;
-}
-
 static pst_status
 take_rows(pst_sink *sink, const struct ArrowArray *batch, const int8_t *row_kind,
 		  const uint8_t *const *unchanged, pst_error *err)
@@ -437,6 +456,7 @@ take_rows(pst_sink *sink, const struct ArrowArray *batch, const int8_t *row_kind
 		}
 		status = take_row(sink, batch, i, row_kind == NULL ? PST_ROW_INSERT : row_kind[i],
 						  unchanged, err);
+		sink->write_failed = status != PST_OK;
 		if (status != PST_OK)
 			break;
 		if (sink->rows.bytes.len - sink->streamed >= PSTI_SINK_STREAM_BYTES)
@@ -463,8 +483,10 @@ write_batch(pst_sink *sink, const struct ArrowArray *batch, const int8_t *row_ki
 	/* With a progress table a call's rows are never torn apart: the caller's position could not
 	 * say where. */
 	if (status == PST_OK && sink->progress.table != NULL && !sink->staging && is_full(sink) &&
-		may_flush_alone(sink))
+		!is_half_update(sink) && may_flush_alone(sink))
 		status = flush_all(sink, err);
+	if (status == PST_OK && sink->staging && !sink->progress.taken)
+		status = psti_sink_connect(sink, err);
 	if (status == PST_OK && sink->staging)
 		status = psti_progress_take(sink, err);
 	if (status == PST_OK)
@@ -525,7 +547,7 @@ pst_sink_due_ms(const pst_sink *sink)
 	int64_t left;
 
 	if (sink == NULL || sink->live_rows == 0 || sink->interval_ms == 0 || sink->failed ||
-		!may_flush_alone(sink))
+		is_half_update(sink) || !may_flush_alone(sink))
 		return -1;
 	left = sink->due_at - now_ms();
 	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int) left;
@@ -569,8 +591,19 @@ pst_sink_discard(pst_sink *sink, int64_t *nrows)
 	sink->live_rows = 0;
 	sink->due_at = -1;
 	sink->failed = false;
-	sink->progress.resync = sink->progress.resync || sink->in_doubt;
-	sink->in_doubt = false;
+	/*
+	 * A commit in doubt may still come true. With the progress table the next flush looks there;
+	 * without it the lost server process is ended before anything is written again.
+	 */
+	if (sink->progress.table != NULL && !sink->staging)
+	{
+		sink->progress.resync = sink->progress.resync || sink->in_doubt;
+		sink->in_doubt = false;
+	}
+	/* The position stood for the rows that are forgotten. */
+	free(sink->progress.position);
+	sink->progress.position = NULL;
+	sink->progress.position_dirty = false;
 	sink->progress.marked_rows = 0;
 }
 

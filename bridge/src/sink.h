@@ -325,6 +325,13 @@ typedef struct psti_skip
 	int64_t limit; /* -1: none */
 } psti_skip;
 
+/* A server process, as pg_stat_activity tells it apart from later ones of its pid. */
+typedef struct psti_backend
+{
+	char pid[16];
+	char start[64]; /* empty: not known */
+} psti_backend;
+
 struct pst_sink
 {
 	psti_options *options;
@@ -340,8 +347,8 @@ struct pst_sink
 	bool stateless; /* a pooler changes servers under us: nothing is kept in the session */
 	bool in_doubt;	/* a COMMIT was sent and the connection lost: settle before anything else */
 	bool lock_next; /* a deadlock happened: lock the keys in order first */
-	int backend_pid;
-	char backend_start[64];
+	psti_backend session; /* the server process of conn */
+	psti_backend zombie;  /* that of the commit in doubt: it may still be at work */
 	/* a COPY that has begun while rows arrive */
 	bool streaming;
 	bool stream_failed;
@@ -368,7 +375,8 @@ struct pst_sink
 	int64_t retries;
 	int64_t bytes_out;
 	const char *method;
-	bool failed; /* an error has been told: nothing is sent until flush succeeds or discard */
+	bool write_failed; /* the error was a write's: rows are missing behind it */
+	bool failed;	   /* an error has been told: nothing is sent until flush succeeds or discard */
 	pst_error last_error;
 };
 
@@ -407,6 +415,9 @@ void psti_sink_stream_drop(pst_sink *sink);
 
 /* Ends the open transaction, if any; failures do not matter. */
 void psti_sink_rollback(pst_sink *sink);
+
+/* A COMMIT was sent and its answer lost; the session that sent it is kept in mind. */
+void psti_sink_doubt(pst_sink *sink);
 
 /* A connection, new if need be. */
 pst_status psti_sink_connect(pst_sink *sink, pst_error *err);

@@ -44,7 +44,7 @@ pst_status
 psti_sink_connect(pst_sink *sink, pst_error *err)
 {
 	static const char sql[] =
-		"SELECT a.backend_start FROM pg_catalog.pg_stat_activity a WHERE a.pid "
+		"SELECT a.pid, a.backend_start FROM pg_catalog.pg_stat_activity a WHERE a.pid "
 		"OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()";
 	PGresult *answer = NULL;
 	pst_status status;
@@ -55,18 +55,24 @@ psti_sink_connect(pst_sink *sink, pst_error *err)
 	status = psti_conn_open(sink->options, NULL, &sink->hooks, &sink->conn, err);
 	if (status != PST_OK)
 		return status;
-	/* Whom to end when a commit is in doubt: our old server process may still be at work. */
-	if (!sink->in_doubt)
+	/* Whom to end should a commit be in doubt; the server's own word, as a pooler tells other pids. */
+	memset(&sink->session, 0, sizeof(sink->session));
+	status = psti_conn_query(sink->conn, "starting the session", sql, 0, NULL, &answer, err);
+	if (status == PST_OK && PQntuples(answer) == 1)
 	{
-		sink->backend_pid = PQbackendPID(psti_conn_pg(sink->conn));
-		sink->backend_start[0] = '\0';
-		status = psti_conn_query(sink->conn, "starting the session", sql, 0, NULL, &answer, err);
-		if (status == PST_OK && PQntuples(answer) == 1)
-			psti_error_copy(sink->backend_start, sizeof(sink->backend_start),
-							PQgetvalue(answer, 0, 0));
-		PQclear(answer);
+		psti_error_copy(sink->session.pid, sizeof(sink->session.pid), PQgetvalue(answer, 0, 0));
+		psti_error_copy(sink->session.start, sizeof(sink->session.start), PQgetvalue(answer, 0, 1));
 	}
+	PQclear(answer);
 	return status;
+}
+
+void
+psti_sink_doubt(pst_sink *sink)
+{
+	if (!sink->in_doubt)
+		sink->zombie = sink->session;
+	sink->in_doubt = true;
 }
 
 pst_status
@@ -789,12 +795,10 @@ psti_sink_end_zombie(pst_sink *sink, pst_error *err)
 		"SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a WHERE "
 		"a.pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4 AND a.backend_start "
 		"OPERATOR(pg_catalog.=) $2::pg_catalog.timestamptz";
-	char pid[16];
-	const char *params[] = {pid, sink->backend_start};
+	const char *params[] = {sink->zombie.pid, sink->zombie.start};
 
-	if (sink->backend_start[0] == '\0')
+	if (sink->zombie.start[0] == '\0')
 		return PST_OK;
-	snprintf(pid, sizeof(pid), "%d", sink->backend_pid);
 	for (int waited = 0; waited < ZOMBIE_WAIT_MS; waited += 20)
 	{
 		PGresult *answer = NULL;
@@ -809,8 +813,8 @@ psti_sink_end_zombie(pst_sink *sink, pst_error *err)
 		if (status != PST_OK)
 			return status;
 	}
-	psti_fail_sqlstate(err, "55P03", "the server process %d of a lost connection does not end",
-					   sink->backend_pid);
+	psti_fail_sqlstate(err, "55P03", "the server process %s of a lost connection does not end",
+					   sink->zombie.pid);
 	return err->status;
 }
 
@@ -828,7 +832,7 @@ settle(pst_sink *sink, bool *committed, pst_error *err)
 	if (status != PST_OK)
 		return status;
 	sink->in_doubt = false;
-	sink->backend_start[0] = '\0';
+	memset(&sink->zombie, 0, sizeof(sink->zombie));
 	return PST_OK;
 }
 
@@ -892,16 +896,17 @@ consider(pst_sink *sink, tries *t, pst_error *err)
 {
 	bool lost = sink->conn != NULL && !psti_conn_usable(sink->conn);
 
-	sink->in_doubt = sink->in_doubt || (t->attempt.commit_sent && (lost || sink->conn == NULL));
+	if (t->attempt.commit_sent && (lost || sink->conn == NULL))
+		psti_sink_doubt(sink);
 	psti_sink_rollback(sink);
 	if (sink->in_doubt && sink->plan->mode == PSTI_MODE_APPEND && sink->progress.table == NULL)
 	{
 		sink->in_doubt = false;
-		return err->status == PST_ERR_CANCELED ? err->status : fail_unknown_outcome(sink, err);
+		return fail_unknown_outcome(sink, err);
 	}
 	if (t->attempt.at_progress && t->count++ <= sink->max_retries)
 	{
-		sink->in_doubt = true; /* the row itself says what has happened */
+		psti_sink_doubt(sink); /* the row itself says what has happened */
 		return PST_OK;
 	}
 	if (forget_session(sink, err, &t->forgotten))

@@ -413,7 +413,8 @@ needs_replay(const psti_sink_plan *plan, const psti_sink_rows *rows, bool *parti
 			loose || (row->op != PSTI_OP_UPSERT && plan->mode != PSTI_MODE_DELETE) || row->partial;
 		moves = moves || (row->change && (row->partial || !plan->complete));
 	}
-	return moves || (loose && !plan->strict_keys);
+	/* UPDATE … FROM takes any of several equal keys without a word, where ON CONFLICT would not. */
+	return moves || ((loose || plan->update_first) && !plan->strict_keys);
 }
 
 static pst_status

@@ -471,8 +471,9 @@ refuse_row(replay *r, size_t bad, pst_error *err)
 		name_row(sink, bad, err);
 		return err->status;
 	}
-	status = psti_conn_exec(sink->conn, "going back to the savepoint",
-							"ROLLBACK TO SAVEPOINT penstock", NULL, &why);
+	status =
+		psti_conn_exec(sink->conn, "going back to the savepoint",
+					   "ROLLBACK TO SAVEPOINT penstock; RELEASE SAVEPOINT penstock", NULL, &why);
 	if (status != PST_OK)
 	{
 		*err = why;

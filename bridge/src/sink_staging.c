@@ -1036,7 +1036,10 @@ with_retries(pst_sink *sink, epoch_call call, int64_t epoch, const char *positio
 		if (status == PST_OK)
 			break;
 		if (sink->conn != NULL && !psti_conn_usable(sink->conn))
-			sent = sink->in_doubt = true;
+		{
+			psti_sink_doubt(sink);
+			sent = true;
+		}
 		psti_sink_rollback(sink);
 		/* As in a flush: one by one settles what bulk is refused for wrongly, and names the row. */
 		if (call == COMMIT && psti_sink_row_error(err) && !(singly && immediate) &&
@@ -1078,6 +1081,9 @@ pst_sink_prepare(pst_sink *sink, int64_t epoch, const char *position, pst_error 
 
 	psti_enter(&full);
 	status = check_call(sink, epoch, &full);
+	/* A write that failed has rows missing behind it: they must not become an epoch. */
+	if (status == PST_OK && sink->failed && sink->write_failed)
+		return psti_leave(err, &sink->last_error, sink->last_error.status);
 	if (status == PST_OK)
 	{
 		psti_sink_close_update(sink);

@@ -500,7 +500,8 @@ static void
 put_output(const psti_read_column *read, const char *ref, psti_buf *out)
 {
 	const psti_type *type = &read->column->type;
-	bool domain = type->oid != type->base;
+	/* The description of a query tells a domain's base type only: polymorphic ones always cast. */
+	bool domain = type->oid != type->base || strchr("erm", type->typtype) != NULL;
 
 	if (read->call_output)
 		psti_buf_printf(out, "pg_catalog.textin(%s(%s%s%s))", type->output, ref, domain ? "::" : "",

@@ -610,16 +610,21 @@ plan_strides(pst_source *source, size_t max_splits, draft *d, pst_error *err)
 	return status;
 }
 
-/* The table and everything under it that has rows of its own, as the snapshot sees it. */
+/*
+ * The table and everything under it that has rows of its own, as the snapshot sees it. A partition
+ * whose DETACH CONCURRENTLY was interrupted is none any more.
+ */
 static const char members_sql[] =
 	"WITH RECURSIVE tree(oid) AS (SELECT $1::pg_catalog.oid UNION SELECT i.inhrelid "
-	"FROM pg_catalog.pg_inherits i JOIN tree t ON i.inhparent OPERATOR(pg_catalog.=) t.oid) "
+	"FROM pg_catalog.pg_inherits i JOIN tree t ON i.inhparent OPERATOR(pg_catalog.=) t.oid "
+	"WHERE NOT COALESCE((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) "
+	"'inhdetachpending')::pg_catalog.bool, false)) "
 	"SELECT c.oid, COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
 	"CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog.\"char\" THEN "
 	"pg_catalog.pg_relation_size(c.oid) OPERATOR(pg_catalog./) "
 	"pg_catalog.current_setting('block_size')::pg_catalog.int8 ELSE 0 END, "
-	"c.relkind OPERATOR(pg_catalog.<>) 'r'::pg_catalog.\"char\" OR m.amname IS DISTINCT FROM "
-	"'heap', "
+	"c.relkind OPERATOR(pg_catalog.<>) 'r'::pg_catalog.\"char\" OR "
+	"COALESCE(m.amname OPERATOR(pg_catalog.<>) 'heap'::pg_catalog.name, true), "
 	"c.relkind OPERATOR(pg_catalog.=) 'p'::pg_catalog.\"char\", "
 	"pg_catalog.row_security_active(c.oid), "
 	"pg_catalog.has_table_privilege(c.oid, 'SELECT') AND "

@@ -33,7 +33,9 @@ static const char rewritten_sql[] =
 	"WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
 	"AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,m}'::pg_catalog.\"char\"[]) "
 	"AND c.relfilenode OPERATOR(pg_catalog.<>) 0::pg_catalog.oid "
-	"AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid) LIMIT 1";
+	/* IS DISTINCT FROM would look its operator up in the caller's search_path. */
+	"AND (c.relfilenode OPERATOR(pg_catalog.=) pg_catalog.pg_relation_filenode(c.oid)) IS NOT TRUE "
+	"LIMIT 1";
 
 void
 psti_source_end(pst_source *source)

@@ -462,7 +462,9 @@ put_blocks(const pst_source *source, const psti_blocks *run, psti_buf *out)
 /* Names and present file nodes of the table and everything under it. */
 static const char leaves_sql[] =
 	"WITH RECURSIVE tree(oid) AS (SELECT $1::pg_catalog.oid UNION SELECT i.inhrelid "
-	"FROM pg_catalog.pg_inherits i JOIN tree t ON i.inhparent OPERATOR(pg_catalog.=) t.oid) "
+	"FROM pg_catalog.pg_inherits i JOIN tree t ON i.inhparent OPERATOR(pg_catalog.=) t.oid "
+	"WHERE NOT COALESCE((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) "
+	"'inhdetachpending')::pg_catalog.bool, false)) "
 	"SELECT c.oid, n.nspname, c.relname, "
 	"COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid) "
 	"FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid "

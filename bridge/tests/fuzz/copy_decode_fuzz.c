@@ -35,7 +35,7 @@ read_array(const struct ArrowArray *array, int width)
 		{
 			if (array->children[0]->length != offsets[array->length])
 				abort();
-			sum += read_array(array->children[0], width);
+			checksum += read_array(array->children[0], width);
 		}
 	}
 	else
@@ -72,12 +72,14 @@ width_of(const psti_copy_column *column)
 	}
 }
 
+/* So that the reading is not optimised away. */
+static volatile unsigned checksum;
+
 static void
 take(psti_copy_decoder *decoder, const psti_copy_column *columns)
 {
 	struct ArrowArray array;
 	pst_error err = PST_ERROR_INIT;
-	volatile unsigned sum = 0;
 
 	if (psti_copy_take(decoder, &array, &err) != PST_OK)
 		return;
@@ -85,7 +87,7 @@ take(psti_copy_decoder *decoder, const psti_copy_column *columns)
 	{
 		if (array.children[c]->length != array.length)
 			abort();
-		sum += read_array(array.children[c], width_of(&columns[c]));
+		checksum += read_array(array.children[c], width_of(&columns[c]));
 	}
 	array.release(&array);
 }

@@ -969,6 +969,73 @@ position_and_rows_are_stored_together(void **state)
 }
 
 static void
+discarded_rows_take_their_position_with_them(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t, penstock_progress; CREATE TABLE t (id int, v int)");
+	sink = opened(PROGRESS, "id:i,v:i");
+	add_rows(sink, "id:i,v:i", "1|1");
+	assert_ok(pst_sink_set_position(sink, "after 1", &err), &err);
+	pst_sink_discard(sink, NULL);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	assert_int_equal(
+		live_int(admin, "SELECT count(*) FROM penstock_progress WHERE position IS NOT NULL"), 0);
+}
+
+static void
+a_refused_new_half_of_an_update_deletes_nothing(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	test_rows r;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v int); "
+					 "INSERT INTO t VALUES (1, 1)");
+	sink = opened("table-name=t;sink.mode=changelog;on-error=skip", "id:u,v:i");
+	rows_make(&r, "id:u,v:i", "-U 1|1", "+U x1|2", "+I 2|2", NULL);
+	assert_ok(pst_sink_write(sink, &r.batch.array, r.kinds, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	rows_free(&r);
+	table_is("t", "(1,1) (2,2)");
+}
+
+static void
+the_last_of_equal_keys_wins_where_a_not_null_column_is_missing(void **state)
+{
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id jsonb PRIMARY KEY, v int, must "
+					 "int NOT NULL); INSERT INTO t VALUES ('1', 0, 7)");
+	write_rows("table-name=t", "id:u,v:i", "1.0|1", "1|2");
+	assert_int_equal(live_int(admin, "SELECT v FROM t"), 2);
+}
+
+static void
+the_timer_does_not_part_the_halves_of_an_update(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	test_rows r;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v int, kept text "
+					 "DEFAULT 'lost'); INSERT INTO t VALUES (1, 1, 'precious')");
+	sink = opened("table-name=t;sink.mode=changelog;sink.buffer-flush.interval=1ms", "id:i,v:i");
+	rows_make(&r, "id:i,v:i", "-U 1|1", NULL);
+	assert_ok(pst_sink_write(sink, &r.batch.array, r.kinds, &err), &err);
+	rows_free(&r);
+	assert_int_equal(pst_sink_due_ms(sink), -1);
+	rows_make(&r, "id:i,v:i", "+U 1|2", NULL);
+	assert_ok(pst_sink_write(sink, &r.batch.array, r.kinds, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	rows_free(&r);
+	table_is("t", "(1,2,precious)");
+}
+
+static void
 a_writer_that_was_replaced_is_fenced(void **state)
 {
 	pst_error err = PST_ERROR_INIT;
@@ -1220,6 +1287,10 @@ main(void)
 		cmocka_unit_test(a_changed_target_is_planned_anew),
 		cmocka_unit_test(a_lost_server_process_is_replaced_and_the_flush_repeated),
 		cmocka_unit_test(position_and_rows_are_stored_together),
+		cmocka_unit_test(discarded_rows_take_their_position_with_them),
+		cmocka_unit_test(a_refused_new_half_of_an_update_deletes_nothing),
+		cmocka_unit_test(the_last_of_equal_keys_wins_where_a_not_null_column_is_missing),
+		cmocka_unit_test(the_timer_does_not_part_the_halves_of_an_update),
 		cmocka_unit_test(a_writer_that_was_replaced_is_fenced),
 		cmocka_unit_test(a_lost_commit_is_settled_by_the_progress_table),
 		cmocka_unit_test(without_it_a_lost_append_is_told_and_not_repeated),

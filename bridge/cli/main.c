@@ -1,9 +1,11 @@
 /* main.c - the command penstock: finds the command in the table and runs it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "args.h"
 #include "db.h"
@@ -123,6 +125,22 @@ copy_arguments(int argc, char **argv)
 	return copies;
 }
 
+/*
+ * A standard stream that the caller has closed would be the next file or socket to be opened, and
+ * the command would read rows from its own connection. It gets a file that refuses its use instead.
+ */
+static void
+keep_standard_streams(void)
+{
+	static const int refusing[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+	{
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", refusing[fd]) != fd)
+			_exit(CLI_EXIT_FAILED);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -130,6 +148,7 @@ main(int argc, char **argv)
 	int exit_code;
 
 	db_scrub(argc, argv);
+	keep_standard_streams();
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write, told by the exit code */
 	report_init(NULL, false, false);
 	exit_code = finish_output(run(argc, arguments));

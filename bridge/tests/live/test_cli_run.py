@@ -255,3 +255,16 @@ def test_no_message_has_the_password(penstock, server, db):
     for command in ("tables", "doctor"):
         done = penstock(command, db.format(port=server.port), code=None)
         assert done.code != 0 and SECRET not in done.errors + done.text
+
+
+# ---- closed standard streams ----
+
+@pytest.mark.parametrize("words, closed", [(["write", "", "target"], "<&-"),
+                                           (["read", "", "target"], ">&-")])
+def test_a_closed_standard_stream_is_an_error_and_never_a_connection(filled, words, closed):
+    binary = os.environ["PENSTOCK_BIN"]
+    quoted = " ".join(f"'{word}'" for word in words)
+    done = subprocess.run(["sh", "-c", f"'{binary}' {quoted} {closed}"], timeout=DEADLINE, text=True,
+                          env={**os.environ, "PGDATABASE": filled.name}, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert "put: Bad file descriptor" in done.stderr

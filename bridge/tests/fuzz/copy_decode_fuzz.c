@@ -35,7 +35,7 @@ read_array(const struct ArrowArray *array, int width)
 		{
 			if (array->children[0]->length != offsets[array->length])
 				abort();
-			checksum += read_array(array->children[0], width);
+			sum += read_array(array->children[0], width);
 		}
 	}
 	else

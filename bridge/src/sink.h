@@ -31,7 +31,7 @@
 
 /*
  * From this many rows on a lot goes by COPY into a temporary table; below, array parameters are as
- * fast and need one round trip less (docs/performance.md has the measurement).
+ * fast and need one round trip less.
  */
 #define PSTI_SINK_COPY_ROWS 10000
 

@@ -768,21 +768,22 @@ psti_conn_query(psti_conn *conn, const char *what, const char *sql, int nparams,
 			   out, err);
 }
 
+/* Both steps in one pipeline: behind a pooler a second trip may go to another server connection. */
 pst_status
 psti_conn_describe(psti_conn *conn, const char *what, const char *sql, PGresult **out,
 				   pst_error *err)
 {
-	psti_step prepare = {.what = what, .sql = sql, .prepare = ""};
-	PGresult *ignored = NULL;
+	const psti_step steps[] = {{.what = what, .sql = sql, .prepare = ""},
+							   {.what = what, .describe = ""}};
+	PGresult *results[2] = {NULL, NULL};
 	int failed;
-	pst_status status;
+	pst_status status = psti_conn_pipeline(conn, steps, 2, results, &failed, err);
 
-	*out = NULL;
-	status = psti_conn_pipeline(conn, &prepare, 1, &ignored, &failed, err);
-	PQclear(ignored);
+	*out = status == PST_OK ? results[1] : NULL;
+	PQclear(results[0]);
 	if (status != PST_OK)
-		return status;
-	return run(conn, PQsendDescribePrepared(conn->pg, ""), what, out, err);
+		PQclear(results[1]);
+	return status;
 }
 
 /* --- COPY -------------------------------------------------------------------------------- */
@@ -933,6 +934,8 @@ queue_step(PGconn *pg, const psti_step *step)
 {
 	if (step->prepare != NULL)
 		return PQsendPrepare(pg, step->prepare, step->sql, step->nparams, step->types);
+	if (step->describe != NULL)
+		return PQsendDescribePrepared(pg, step->describe);
 	if (step->statement != NULL)
 		return PQsendQueryPrepared(pg, step->statement, step->nparams, step->params, step->lengths,
 								   step->formats, 0);

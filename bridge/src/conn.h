@@ -100,6 +100,7 @@ typedef struct psti_step
 	const char *sql;	   /* NULL when statement is given */
 	const char *statement; /* a prepared statement's name, or NULL */
 	const char *prepare;   /* with sql: prepare it under this name, do not run it */
+	const char *describe;  /* a prepared statement to describe, not run, or NULL */
 	int nparams;
 	const Oid *types;		   /* NULL: the server infers */
 	const char *const *params; /* all borrowed until psti_conn_pipeline returns */

@@ -868,6 +868,12 @@ psti_conn_copy_abandon(psti_conn *conn, pst_error *err)
 	{
 		psti_buf_reset(&thrown);
 		status = psti_conn_copy_read(conn, &thrown, COPY_CHUNK_BYTES, err);
+		if (status == PST_OK && left_ms(deadline) == 0)
+		{
+			/* The cancel got lost: draining could mean the whole table. */
+			conn->broken = true;
+			break;
+		}
 	}
 	psti_buf_free(&thrown);
 	/* The end, or the cancel's own error, is what was asked for. */

@@ -28,8 +28,7 @@ struct psti_conn
 	int socket_timeout_ms; /* longest silence while waiting; 0: none */
 	bool broken;		   /* only close is left */
 	char *pins;			   /* owned: the settings as SET LOCAL statements */
-	const char *what;	   /* of the copy in progress; static or the caller's */
-	char what_text[128];   /* its copy */
+	char copy_what[128];   /* what the copy in progress does, for errors */
 };
 
 /* --- time ------------------------------------------------------------------------ */
@@ -797,8 +796,7 @@ begin_copy(psti_conn *conn, const char *what, const char *sql, ExecStatusType wa
 
 	if (status != PST_OK)
 		return status;
-	psti_error_copy(conn->what_text, sizeof(conn->what_text), what);
-	conn->what = conn->what_text;
+	psti_error_copy(conn->copy_what, sizeof(conn->copy_what), what);
 	status = finish_statement(conn, PQsendQuery(conn->pg, sql), what, &result, err);
 	if (status != PST_OK)
 		return status;
@@ -818,7 +816,7 @@ psti_conn_copy_out(psti_conn *conn, const char *what, const char *sql, pst_error
 static pst_status
 end_copy_out(psti_conn *conn, pst_error *err)
 {
-	pst_status status = take_results(conn, conn->what, NULL, err);
+	pst_status status = take_results(conn, conn->copy_what, NULL, err);
 
 	return status == PST_OK ? PST_END : status;
 }
@@ -827,7 +825,7 @@ pst_status
 psti_conn_copy_read(psti_conn *conn, psti_buf *into, size_t target_bytes, pst_error *err)
 {
 	size_t start = into->len;
-	pst_status status = check_usable(conn, conn->what, err);
+	pst_status status = check_usable(conn, conn->copy_what, err);
 
 	while (status == PST_OK && into->len - start < target_bytes)
 	{
@@ -847,9 +845,9 @@ psti_conn_copy_read(psti_conn *conn, psti_buf *into, size_t target_bytes, pst_er
 			return into->len > start ? PST_OK : end_copy_out(conn, err);
 		if (into->len > start)
 			break; /* decoding what is here overlaps with the network */
-		status = wait_for(conn, POLLIN, conn->what, err);
+		status = wait_for(conn, POLLIN, conn->copy_what, err);
 		if (status == PST_OK && !PQconsumeInput(conn->pg))
-			status = fail_lost(conn, conn->what, err);
+			status = fail_lost(conn, conn->copy_what, err);
 	}
 	return status;
 }
@@ -892,7 +890,7 @@ pst_status
 psti_conn_copy_put(psti_conn *conn, const void *data, size_t nbytes, pst_error *err)
 {
 	const char *at = data;
-	pst_status status = check_usable(conn, conn->what, err);
+	pst_status status = check_usable(conn, conn->copy_what, err);
 
 	while (status == PST_OK && nbytes > 0)
 	{
@@ -900,13 +898,13 @@ psti_conn_copy_put(psti_conn *conn, const void *data, size_t nbytes, pst_error *
 		int put = PQputCopyData(conn->pg, at, (int) n);
 
 		if (put < 0)
-			return take_results(conn, conn->what, NULL, err);
+			return take_results(conn, conn->copy_what, NULL, err);
 		if (put > 0)
 		{
 			at += n;
 			nbytes -= n;
 		}
-		status = flush_out(conn, conn->what, err);
+		status = flush_out(conn, conn->copy_what, err);
 	}
 	return status;
 }
@@ -914,7 +912,7 @@ psti_conn_copy_put(psti_conn *conn, const void *data, size_t nbytes, pst_error *
 pst_status
 psti_conn_copy_end(psti_conn *conn, PGresult **out, pst_error *err)
 {
-	pst_status status = check_usable(conn, conn->what, err);
+	pst_status status = check_usable(conn, conn->copy_what, err);
 
 	if (out != NULL)
 		*out = NULL;
@@ -924,13 +922,13 @@ psti_conn_copy_end(psti_conn *conn, PGresult **out, pst_error *err)
 
 		if (put < 0)
 			break;
-		status = flush_out(conn, conn->what, err);
+		status = flush_out(conn, conn->copy_what, err);
 		if (put > 0)
 			break;
 	}
 	if (status != PST_OK)
 		return status;
-	return take_results(conn, conn->what, out, err);
+	return take_results(conn, conn->copy_what, out, err);
 }
 
 /* --- pipelines --------------------------------------------------------------------------- */

@@ -185,6 +185,14 @@ note_failure(pst_sink *sink, pst_status status, const pst_error *err)
 	return status;
 }
 
+/* The buffer is whole again: what follows is sent. */
+static void
+clear_failure(pst_sink *sink)
+{
+	sink->failed = false;
+	sink->write_failed = false;
+}
+
 void
 psti_sink_forget_rows(pst_sink *sink)
 {
@@ -192,7 +200,7 @@ psti_sink_forget_rows(pst_sink *sink)
 	sink->live_rows = 0;
 	sink->streamed = 0;
 	sink->due_at = -1;
-	sink->failed = false;
+	clear_failure(sink);
 }
 
 /* A -U whose +U has not come is a delete when it has to be written. */
@@ -214,7 +222,7 @@ flush_all(pst_sink *sink, pst_error *err)
 	if (sink->live_rows == 0 && (!sink->progress.position_dirty || sink->staging))
 	{
 		psti_rows_reset(&sink->rows);
-		sink->failed = false;
+		clear_failure(sink);
 		return PST_OK;
 	}
 	status = psti_sink_flush_rows(sink, err);
@@ -222,7 +230,7 @@ flush_all(pst_sink *sink, pst_error *err)
 	{
 		pst_progress progress = {.struct_size = sizeof(progress), .rows = sink->rows_in};
 
-		sink->failed = false;
+		clear_failure(sink);
 		progress.bytes = sink->bytes_out;
 		progress.rows_total = progress.bytes_total = -1;
 		if (sink->hooks.progress != NULL)
@@ -456,9 +464,11 @@ take_rows(pst_sink *sink, const struct ArrowArray *batch, const int8_t *row_kind
 		}
 		status = take_row(sink, batch, i, row_kind == NULL ? PST_ROW_INSERT : row_kind[i],
 						  unchanged, err);
-		sink->write_failed = status != PST_OK;
 		if (status != PST_OK)
+		{
+			sink->write_failed = true;
 			break;
+		}
 		if (sink->rows.bytes.len - sink->streamed >= PSTI_SINK_STREAM_BYTES)
 			psti_sink_stream(sink);
 		if (between && is_full(sink) && !is_half_update(sink))
@@ -590,7 +600,7 @@ pst_sink_discard(pst_sink *sink, int64_t *nrows)
 	psti_rows_reset(&sink->rows);
 	sink->live_rows = 0;
 	sink->due_at = -1;
-	sink->failed = false;
+	clear_failure(sink);
 	/*
 	 * A commit in doubt may still come true. With the progress table the next flush looks there;
 	 * without it the lost server process is ended before anything is written again.

@@ -1218,6 +1218,28 @@ a_new_writer_replaces_what_an_old_one_prepared_and_nobody_committed(void **state
 }
 
 static void
+a_failed_write_is_told_by_prepare_until_it_is_discarded(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	test_rows r;
+
+	(void) state;
+	drop_staging();
+	live_exec(admin, "CREATE TABLE t (id int PRIMARY KEY, v int)");
+	sink = opened(STAGING "upsert", "id:u,v:i");
+	rows_make(&r, "id:u,v:i", "1|1", "x|2", "3|3", NULL);
+	assert_fails(pst_sink_write(sink, &r.batch.array, NULL, &err), PST_ERR_DATA, &err);
+	rows_free(&r);
+	assert_fails(pst_sink_prepare(sink, 1, NULL, &err), PST_ERR_DATA, &err);
+	pst_sink_discard(sink, NULL);
+	assert_ok(pst_sink_prepare(sink, 1, NULL, &err), &err);
+	assert_ok(pst_sink_commit(sink, 1, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM t"), 0);
+}
+
+static void
 staged_changes_that_need_their_order_keep_it(void **state)
 {
 	pst_error err = PST_ERROR_INIT;
@@ -1297,6 +1319,7 @@ main(void)
 		cmocka_unit_test(prepared_rows_wait_for_commit_by_any_process),
 		cmocka_unit_test(a_row_that_the_target_would_refuse_is_refused_by_prepare),
 		cmocka_unit_test(a_new_writer_replaces_what_an_old_one_prepared_and_nobody_committed),
+		cmocka_unit_test(a_failed_write_is_told_by_prepare_until_it_is_discarded),
 		cmocka_unit_test(staged_changes_that_need_their_order_keep_it),
 	};
 

@@ -255,7 +255,10 @@ grow_rows(psti_copy_decoder *decoder)
 	return true;
 }
 
-/* Bytes that the row at p needs at least, as far as n bytes tell; n or less when it is whole. */
+/*
+ * Bytes that the row at p needs at least, as far as n bytes tell; n or less when it is whole, 0 when a
+ * length in it cannot be.
+ */
 static size_t
 row_needs(const psti_copy_decoder *decoder, const uint8_t *p, size_t n)
 {
@@ -268,7 +271,12 @@ row_needs(const psti_copy_decoder *decoder, const uint8_t *p, size_t n)
 		if (n < at + 4)
 			return at + 4;
 		len = psti_get32(p + at);
-		at += 4 + (len == UINT32_MAX ? 0 : len);
+		at += 4;
+		if (len == UINT32_MAX)
+			continue;
+		if (len > INT32_MAX)
+			return 0;
+		at += len;
 		if (n < at)
 			return at;
 	}
@@ -307,6 +315,8 @@ refused(psti_copy_decoder *decoder, size_t c, psti_outcome outcome, const uint8_
 		decoder->need = row_needs(decoder, row, n);
 		if (decoder->need > n)
 			return PST_END;
+		if (decoder->need == 0)
+			row = NULL;
 	}
 	return value_error(decoder, c, outcome, row, err);
 }

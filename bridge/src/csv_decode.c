@@ -356,6 +356,15 @@ twice_named(const csv_decoder *csv, const char *name, pst_error *err)
 	return PST_ERR_DATA;
 }
 
+/* PostgreSQL has no identifier of length zero; other writers leave an index column unnamed. */
+static pst_status
+unnamed(const csv_decoder *csv, pst_error *err)
+{
+	psti_record_fail(&csv->in, err, "column %zu has no name", csv->nfields + 1);
+	psti_error_hint(err, "Name the column, or leave it out of the input.");
+	return PST_ERR_DATA;
+}
+
 /* Whether the last of the fields is among the others; seen has one byte a column and one more. */
 static bool
 is_repeated(const csv_decoder *csv, uint8_t **seen, size_t *room, pst_status *status,
@@ -416,6 +425,8 @@ parse_header(csv_decoder *csv, const csv_record *record, pst_error *err)
 		psti_buf_puts(&name, "");
 		at = take_field(csv, at, record->end, &name, &quoted, &more);
 		status = psti_buf_check(&name, err);
+		if (status == PST_OK && name.len == 0)
+			status = unnamed(csv, err);
 		if (status == PST_OK)
 			status = grow_fields(csv, err);
 		if (status == PST_OK)

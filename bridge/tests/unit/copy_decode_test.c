@@ -650,6 +650,37 @@ special_values_name_the_row_by_its_key_even_when_it_comes_later(void **state)
 	}
 }
 
+/* The key cannot be told where a length between is wrong; the row's number can. */
+static void
+a_wrong_length_behind_a_special_value_is_not_followed(void **state)
+{
+	const psti_copy_column columns[] = {
+		{.name = "d", .type = PSTI_COPY_DATE},
+		{.name = "k", .type = PSTI_COPY_INT4, .key = true},
+		{.name = "l", .type = PSTI_COPY_TEXT, .key = true},
+	};
+
+	(void) state;
+	for (int32_t length = -2; length > -10; length--)
+	{
+		psti_copy_decoder *decoder = decoder_for(columns, 3, &wide);
+		psti_buf bytes = PSTI_BUF_INIT;
+		pst_error err = PST_ERROR_INIT;
+
+		begin(&bytes);
+		psti_buf_int16(&bytes, 3);
+		put_field(&bytes, "7fffffff");
+		psti_buf_int32(&bytes, length);
+		psti_buf_int32(&bytes, length);
+		psti_buf_int32(&bytes, 0);
+		assert_fails(feed_all(decoder, &bytes, 100, &err), PST_ERR_DATA, &err);
+		assert_string_equal(err.key, "");
+		assert_contains(err.detail, "row 0");
+		psti_copy_decoder_free(decoder);
+		psti_buf_free(&bytes);
+	}
+}
+
 static void
 texts_that_are_not_utf8_are_refused(void **state)
 {
@@ -763,6 +794,7 @@ main(void)
 		cmocka_unit_test(a_null_in_a_not_null_column_is_named),
 		cmocka_unit_test(a_batch_closes_before_its_texts_outgrow_their_offsets),
 		cmocka_unit_test(special_values_name_the_row_by_its_key_even_when_it_comes_later),
+		cmocka_unit_test(a_wrong_length_behind_a_special_value_is_not_followed),
 		cmocka_unit_test(texts_that_are_not_utf8_are_refused),
 		cmocka_unit_test(rows_of_no_columns_are_counted),
 		cmocka_unit_test(every_allocation_may_fail),

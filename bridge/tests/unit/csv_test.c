@@ -55,6 +55,8 @@ static const sample samples[] = {
 	{"a,bravo\n1,\xed\xa0\x80\n", "", "is not valid UTF-8", NULL, NULL},
 	{"a,brave\n1,x\n", "", "header: public.t has no column \"brave\"", NULL, NULL},
 	{"a,a\n1,x\n", "", "column \"a\" is named twice", NULL, NULL},
+	{"a,,bravo\n1,,x\n", "", "header: column 2 has no name", NULL, NULL},
+	{"\"\"\n1\n", "", "header: column 1 has no name", "csv.null", "NULL"},
 	{"a;bravo\n1;x,y\n", "[1][x,y];", NULL, "csv.delimiter", ";"},
 	{"a,bravo\nNULL,\"NULL\"\n,x\n", "~[NULL];[][x];", NULL, "csv.null", "NULL"},
 	{"1,x\n2,y\n", "[1][x];[2][y];", NULL, "csv.header", "false"},

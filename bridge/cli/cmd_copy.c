@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "create.h"
 #include "memory.h"
@@ -17,8 +18,10 @@ typedef struct copying
 	cli_pairs source_options;
 	cli_pairs target_options;
 	pthread_mutex_t lock;
-	int64_t committed; /* rows, by all workers; under lock */
+	int64_t taken; /* rows, by all workers; under lock, as the next two */
+	int64_t committed;
 	int64_t skipped;
+	bool made; /* the target, by this command */
 } copying;
 
 /* What one worker has of its own. */
@@ -95,7 +98,8 @@ end(scan_worker *worker, bool ok, pst_error *err)
 	pst_sink_discard(end->sink, NULL);
 	pst_sink_close(end->sink, &ignored);
 	pthread_mutex_lock(&c->lock);
-	c->committed += stats.rows_in - stats.rows_buffered;
+	c->taken += stats.rows_in;
+	c->committed += stats.rows_in - stats.rows_buffered - stats.rows_skipped;
 	c->skipped += stats.rows_skipped;
 	pthread_mutex_unlock(&c->lock);
 	free(end);
@@ -103,6 +107,30 @@ end(scan_worker *worker, bool ok, pst_error *err)
 }
 
 static const scan_ops ops = {begin, batch, end};
+
+/* The values of special-values that may make two keys one. */
+static bool
+changes_values(const cli_pairs *options)
+{
+	const char *special = pairs_get(options, "special-values");
+
+	return special != NULL && strcasecmp(special, "error") != 0;
+}
+
+/*
+ * Into a table that was empty a moment ago, rows no two of which share a key are upserted as they
+ * are appended, and appending them is faster. Whoever has asked for a way to write gets that.
+ */
+static void
+choose_mode(copying *c, bool unique)
+{
+	cli_pairs *to = &c->target_options;
+
+	if (c->made && unique && !changes_values(&c->source_options) &&
+		pairs_get(to, "sink.mode") == NULL && pairs_get(to, "sink.key") == NULL &&
+		pairs_get(to, "sink.method") == NULL)
+		pairs_add(to, "sink.mode", "append");
+}
 
 /* The target with the source's columns, types and primary key. */
 static pst_status
@@ -113,6 +141,7 @@ create_target(const scan *s, copying *c, pst_error *err)
 	cli_meter meters[2];
 	char *describe = NULL;
 	char **key = NULL;
+	bool unique = false;
 	pst_status status = session_catalog(s->db, &meters[0], &from, err);
 
 	if (status == PST_OK)
@@ -121,10 +150,13 @@ create_target(const scan *s, copying *c, pst_error *err)
 		status = session_catalog(c->target, &meters[1], &to, err);
 	if (status == PST_OK)
 	{
-		key = create_key_of(describe);
+		key = create_key_of(describe, &unique);
 		status = pst_catalog_create_table(to, c->args->operands[3], &s->schema,
-										  (const char *const *) key, PST_CREATE_IF_NOT_EXISTS, err);
+										  (const char *const *) key, PST_CREATE_IF_NOT_EXISTS,
+										  &c->made, err);
 	}
+	if (status == PST_OK)
+		choose_mode(c, unique);
 	create_key_free(key);
 	pst_free(describe);
 	pst_catalog_close(from);
@@ -140,17 +172,6 @@ copy_all(scan *s, copying *c, pst_error *err)
 	if (cli_given(c->args, CLI_CREATE))
 		status = create_target(s, c, err);
 	return status == PST_OK ? scan_run(s, &ops, c, err) : status;
-}
-
-/* After a failure: what stays in the target. */
-static void
-report_rest(const copying *c)
-{
-	char fields[128];
-
-	snprintf(fields, sizeof(fields), "\"rows_committed\":%" PRId64, c->committed);
-	report_event("kept", fields, "%" PRId64 " rows were committed to %s before that and stay",
-				 c->committed, c->args->operands[3]);
 }
 
 static int
@@ -177,8 +198,8 @@ run(const cli_args *args)
 			status = copy_all(&s, &c, &err);
 		progress_finish(status >= 0);
 		exit_code = status < 0 ? report_failed(status, &err) : CLI_EXIT_OK;
-		if (status < 0 && s.ctx != NULL)
-			report_rest(&c);
+		if (status < 0)
+			create_report_rest(c.target, args->operands[3], c.made, c.taken, c.committed);
 		if (c.skipped > 0)
 			report_warning("%" PRId64 " rows were skipped by on-error = skip", c.skipped);
 		scan_close(&s);
@@ -193,14 +214,16 @@ run(const cli_args *args)
 static const cli_option options[] = {
 	{CLI_MODE, 0, "mode", CLI_WORD, "MODE", "upsert|append|delete",
 	 "What rows do in the target: upsert (default where it has a primary key), append (default "
-	 "else), delete by key",
+	 "else, and into a table just made where it comes to the same), delete by key",
 	 "sink.mode"},
 	{CLI_JOBS, 0, "jobs", CLI_POSITIVE, "N", NULL,
 	 "Workers, each with a connection to both databases; at most four and the number of CPUs by "
 	 "default",
 	 NULL},
 	{CLI_CREATE, 0, "create", CLI_FLAG, NULL, NULL,
-	 "Make the target with the source's columns, types and primary key when it is not there", NULL},
+	 "Make the target with the source's columns, types and primary key when it is not there; it is "
+	 "dropped again when the copy fails before a row is committed",
+	 NULL},
 	{CLI_MAX_RATE, 0, "max-rate", CLI_POSITIVE, "ROWS", NULL, "At most this many rows a second",
 	 NULL},
 	CLI_OPTIONS_END,

@@ -27,6 +27,7 @@ typedef struct writing
 	struct ArrowSchema schema;
 	pst_sink *sink;
 	cli_meter meter;
+	bool made; /* the target, by this command */
 } writing;
 
 /* The target as it is, for the decoder of csv and json. With --create it may be absent. */
@@ -57,11 +58,12 @@ static pst_status
 create_target(writing *w, pst_catalog *catalog, pst_error *err)
 {
 	char **key = create_key(pairs_get(&w->options, "sink.key"));
-	pst_status status = pst_catalog_create_table(
-		catalog, w->table, &w->schema, (const char *const *) key, PST_CREATE_IF_NOT_EXISTS, err);
+	pst_status status =
+		pst_catalog_create_table(catalog, w->table, &w->schema, (const char *const *) key,
+								 PST_CREATE_IF_NOT_EXISTS, &w->made, err);
 
 	create_key_free(key);
-	if (status == PST_OK && !w->arrow)
+	if (w->made && !w->arrow)
 		report_warning("%s was made with columns of type text, since %s does not tell types",
 					   w->table, pairs_get(&w->options, "format"));
 	return status;
@@ -223,22 +225,6 @@ write_rows(writing *w, pst_error *err)
 	return status;
 }
 
-/* After a failure: what stays in the target, and what does not. */
-static void
-report_rest(const writing *w, const pst_sink_stats *stats)
-{
-	char fields[128];
-	int64_t kept = stats->rows_in - stats->rows_buffered;
-
-	if (w->sink == NULL)
-		return;
-	snprintf(fields, sizeof(fields), "\"rows_committed\":%" PRId64, kept);
-	report_event("kept", fields,
-				 "%" PRId64
-				 " rows were committed to %s before that and stay; nothing after them is",
-				 kept, w->table);
-}
-
 /* Nothing that is still buffered is sent after a failure. */
 static pst_status
 close_sink(writing *w, pst_status status, pst_error *err)
@@ -301,7 +287,8 @@ finish(writing *w, pst_status status, pst_error *err)
 	if (status < 0)
 	{
 		exit_code = report_failed(status, err);
-		report_rest(w, &stats);
+		create_report_rest(w->db, w->table, w->made, stats.rows_in,
+						   stats.rows_in - stats.rows_buffered - stats.rows_skipped);
 	}
 	if (stats.rows_skipped > 0)
 		report_warning("%" PRId64 " rows were skipped by on-error = skip", stats.rows_skipped);
@@ -340,7 +327,8 @@ static const cli_option options[] = {
 	 "sink.mode"},
 	{CLI_CREATE, 0, "create", CLI_FLAG, NULL, NULL,
 	 "Make the table when it is not there: arrow by its types, csv and json with columns of type "
-	 "text; --with sink.key=a,b makes that the primary key",
+	 "text; --with sink.key=a,b makes that the primary key. It is dropped again when the command "
+	 "fails before a row is committed",
 	 NULL},
 	{CLI_ROW_KIND_COLUMN, 0, "row-kind-column", CLI_TEXT, "COLUMN", NULL,
 	 "Column of the input that holds +I, -U, +U or -D and is not written; row_kind with --mode "

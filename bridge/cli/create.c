@@ -1,11 +1,14 @@
 /* create.c - what write and copy need to make a target table. */
 #include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "answer.h"
 #include "create.h"
 #include "memory.h"
+#include "report.h"
 
 static void
 add(char ***key, size_t *n, char *name)
@@ -55,7 +58,7 @@ create_key(const char *list)
 }
 
 char **
-create_key_of(const char *describe)
+create_key_of(const char *describe, bool *unique)
 {
 	answer *table = answer_parse(describe);
 	const answer *columns = answer_get(answer_get(table, "primary_key"), "columns");
@@ -64,6 +67,7 @@ create_key_of(const char *describe)
 
 	for (const answer *c = columns != NULL ? columns->first : NULL; c != NULL; c = c->next)
 		add(&key, &n, cli_strdup(c->text));
+	*unique = key != NULL && answer_size(answer_get(table, "inherited_by")) == 0;
 	answer_free(table);
 	return key;
 }
@@ -74,4 +78,58 @@ create_key_free(char **key)
 	for (char **name = key; name != NULL && *name != NULL; name++)
 		free(*name);
 	free(key);
+}
+
+/* The session's canceller may be thrown by now; a second signal still ends the command at once. */
+static pst_status
+drop_made(cli_db *db, const char *table, pst_error *err)
+{
+	cli_meter meter;
+	pst_hooks hooks = db_hooks(db, &meter);
+	pst_catalog *catalog = NULL;
+	cli_pairs options;
+	pst_status status;
+
+	hooks.canceller = NULL;
+	hooks.connected = NULL;
+	hooks.progress = NULL;
+	pairs_copy(&options, &db->options);
+	pairs_add(&options, "connect.timeout", "5s");
+	status = pst_catalog_open((const char *const *) options.keys,
+							  (const char *const *) options.values, &hooks, &catalog, err);
+	if (status == PST_OK)
+		status = pst_catalog_drop_table(catalog, table, PST_DROP_IF_EMPTY, err);
+	pst_catalog_close(catalog);
+	pairs_free(&options);
+	return status;
+}
+
+static void
+undo(cli_db *db, const char *table)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_status status = drop_made(db, table, &err);
+
+	if (status == PST_OK)
+		report_event("dropped", NULL, "%s, which this command had made, is dropped again", table);
+	else if (status != PST_ERR_NOT_FOUND)
+		report_warning("%s, which this command has made, stays: %s", table, err.message);
+}
+
+void
+create_report_rest(cli_db *db, const char *table, bool made, int64_t taken, int64_t committed)
+{
+	char fields[64];
+
+	/* Where nothing came as far as the target there is nothing to say of rows. */
+	if (taken > 0)
+	{
+		snprintf(fields, sizeof(fields), "\"rows_committed\":%" PRId64, committed);
+		report_event("kept", fields, "%" PRId64 " rows were committed to %s%s", committed, table,
+					 committed == 0 ? ""
+					 : made			? ", which this command has made, before that and stay"
+									: " before that and stay");
+	}
+	if (made && committed == 0)
+		undo(db, table);
 }

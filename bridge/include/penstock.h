@@ -308,12 +308,22 @@ PST_EXPORT pst_status pst_catalog_flink_ddl(pst_catalog *catalog, const char *ta
  * Makes a table for an Arrow schema. A field's type is its metadata `penstock.type` when the
  * server has that type, else by its format (docs/types.md). key names the primary key's columns, a
  * NULL-terminated array or NULL for none. With PST_CREATE_IF_NOT_EXISTS an existing table must
- * have every column of the schema with a type that the column's values can be written to.
+ * have every column of the schema with a type that the column's values can be written to. *made
+ * (NULL allowed) tells whether this call has made it.
  */
 PST_EXPORT pst_status pst_catalog_create_table(pst_catalog *catalog, const char *table,
 											   const struct ArrowSchema *schema,
-											   const char *const *key, int flags, pst_error *err);
-PST_EXPORT pst_status pst_catalog_drop_table(pst_catalog *catalog, const char *table,
+											   const char *const *key, int flags, bool *made,
+											   pst_error *err);
+
+/* Flags of pst_catalog_drop_table. */
+#define PST_DROP_IF_EMPTY 1
+
+/*
+ * Drops a table. With PST_DROP_IF_EMPTY it is looked into first, under a lock for which at most two
+ * seconds are waited: one that has rows stays (PST_ERR_STATE), one in use too (PST_ERR_CONFLICT).
+ */
+PST_EXPORT pst_status pst_catalog_drop_table(pst_catalog *catalog, const char *table, int flags,
 											 pst_error *err);
 PST_EXPORT pst_status pst_catalog_create_database(pst_catalog *catalog, const char *database,
 												  pst_error *err);

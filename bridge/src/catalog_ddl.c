@@ -181,7 +181,7 @@ make_table(pst_catalog *catalog, const psti_name *name, const struct ArrowSchema
 
 static pst_status
 create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema,
-			 const char *const *key, bool may_exist, pst_error *err)
+			 const char *const *key, bool may_exist, bool *made, pst_error *err)
 {
 	psti_name name = {{NULL}, 0, NULL};
 	bool exists = false;
@@ -195,7 +195,10 @@ create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *
 	if (status == PST_OK && may_exist)
 		status = check_existing(catalog, table, schema, &exists, err);
 	if (status == PST_OK && !exists)
+	{
 		status = make_table(catalog, &name, schema, key, err);
+		*made = status == PST_OK;
+	}
 	/* Somebody made it meanwhile: then it counts as there. */
 	if (status == PST_ERR_EXISTS && may_exist && !exists && psti_conn_usable(catalog->conn))
 		status = check_existing(catalog, table, schema, &exists, err);
@@ -207,18 +210,22 @@ create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *
 
 pst_status
 pst_catalog_create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema,
-						 const char *const *key, int flags, pst_error *err)
+						 const char *const *key, int flags, bool *made, pst_error *err)
 {
 	pst_error full;
+	bool ignored;
 
 	psti_enter(&full);
+	if (made == NULL)
+		made = &ignored;
+	*made = false;
 	if (flags & ~PST_CREATE_IF_NOT_EXISTS)
 		return psti_leave(
 			err, &full,
 			psti_fail(&full, PST_ERR_INVALID, "unknown flags %d for creating a table", flags));
-	return psti_leave(
-		err, &full,
-		create_table(catalog, table, schema, key, (flags & PST_CREATE_IF_NOT_EXISTS) != 0, &full));
+	return psti_leave(err, &full,
+					  create_table(catalog, table, schema, key,
+								   (flags & PST_CREATE_IF_NOT_EXISTS) != 0, made, &full));
 }
 
 /* The table is not there: says so as the other calls do, with the names that are near. */
@@ -238,30 +245,83 @@ fail_absent(pst_catalog *catalog, const char *table, pst_error *err)
 	return err->status;
 }
 
-pst_status
-pst_catalog_drop_table(pst_catalog *catalog, const char *table, pst_error *err)
+/* Runs one of our statements on the table: before, its quoted name, after. */
+static pst_status
+run_on_table(pst_catalog *catalog, const char *before, const psti_name *name, const char *after,
+			 PGresult **out, pst_error *err)
 {
-	pst_error full;
-	psti_name name = {{NULL}, 0, NULL};
 	psti_buf sql = PSTI_BUF_INIT;
 	pst_status status;
 
-	psti_enter(&full);
-	status = psti_name_parse(table, &name, &full);
+	psti_buf_puts(&sql, before);
+	psti_name_put(&sql, name);
+	psti_buf_puts(&sql, after);
+	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
-	{
-		psti_buf_puts(&sql, "DROP TABLE ");
-		psti_name_put(&sql, &name);
-		status = psti_buf_check(&sql, &full);
-	}
+		status = psti_conn_exec(catalog->conn, "dropping the table", sql.data, out, err);
+	psti_buf_free(&sql);
+	return status;
+}
+
+/*
+ * The lock ends what others are doing with the table, so what is seen under it is all there is. It
+ * is not waited for long: whoever holds it is using the table.
+ */
+static pst_status
+lock_empty(pst_catalog *catalog, const psti_name *name, const char *table, pst_error *err)
+{
+	psti_buf begin = PSTI_BUF_INIT;
+	PGresult *result = NULL;
+	pst_status status;
+
+	psti_buf_puts(&begin, "BEGIN; SET LOCAL lock_timeout = '2s'; LOCK TABLE ");
+	psti_name_put(&begin, name);
+	psti_buf_puts(&begin, " IN ACCESS EXCLUSIVE MODE; SELECT EXISTS (SELECT FROM ");
+	status = psti_buf_check(&begin, err);
+	if (status == PST_OK)
+		status = run_on_table(catalog, begin.data, name, ")", &result, err);
+	if (status == PST_OK && PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] != 'f')
+		status = psti_fail(err, PST_ERR_STATE, "table %s is not empty", table);
+	PQclear(result);
+	psti_buf_free(&begin);
+	return status;
+}
+
+static pst_status
+drop_if_empty(pst_catalog *catalog, const psti_name *name, const char *table, pst_error *err)
+{
+	pst_error ignored;
+	pst_status status = lock_empty(catalog, name, table, err);
+
+	if (status == PST_OK)
+		status = run_on_table(catalog, "DROP TABLE ", name, "; COMMIT", NULL, err);
+	psti_enter(&ignored);
+	if (status != PST_OK && psti_conn_usable(catalog->conn))
+		psti_conn_exec(catalog->conn, "leaving the table", "ROLLBACK", NULL, &ignored);
+	return status;
+}
+
+pst_status
+pst_catalog_drop_table(pst_catalog *catalog, const char *table, int flags, pst_error *err)
+{
+	pst_error full;
+	psti_name name = {{NULL}, 0, NULL};
+	pst_status status = PST_OK;
+
+	psti_enter(&full);
+	if (flags & ~PST_DROP_IF_EMPTY)
+		status = psti_fail(&full, PST_ERR_INVALID, "unknown flags %d for dropping a table", flags);
+	if (status == PST_OK)
+		status = psti_name_parse(table, &name, &full);
 	if (status == PST_OK)
 		status = psti_catalog_connect(catalog, &full);
 	if (status == PST_OK)
-		status = psti_conn_exec(catalog->conn, "dropping the table", sql.data, NULL, &full);
+		status = (flags & PST_DROP_IF_EMPTY) != 0
+					 ? drop_if_empty(catalog, &name, table, &full)
+					 : run_on_table(catalog, "DROP TABLE ", &name, "", NULL, &full);
 	if (status == PST_ERR_NOT_FOUND)
 		status = fail_absent(catalog, table, &full);
 	psti_name_free(&name);
-	psti_buf_free(&sql);
 	return psti_leave(err, &full, status);
 }
 

@@ -774,7 +774,8 @@ names_of_any_shape_are_described_listed_made_and_dropped(void **state)
 
 		psti_buf_qualified(&qualified, "public", names[i]);
 		make_schema(&schema, &one, 1);
-		assert_ok(pst_catalog_create_table(catalog, qualified.data, &schema, NULL, 0, &err), &err);
+		assert_ok(pst_catalog_create_table(catalog, qualified.data, &schema, NULL, 0, NULL, &err),
+				  &err);
 		relation = describe(catalog, qualified.data);
 		assert_string_equal(psti_json_text(relation, "name"), names[i]);
 		(void) column(relation, names[i]);
@@ -786,7 +787,7 @@ names_of_any_shape_are_described_listed_made_and_dropped(void **state)
 		(void) named(all, names[i]);
 		assert_ok(pst_catalog_flink_ddl(catalog, qualified.data, &ddl, &err), &err);
 		pst_free(ddl);
-		assert_ok(pst_catalog_drop_table(catalog, qualified.data, &err), &err);
+		assert_ok(pst_catalog_drop_table(catalog, qualified.data, 0, &err), &err);
 		psti_json_free(all);
 		psti_json_free(relation);
 		psti_schema_release(&schema);
@@ -1012,7 +1013,8 @@ a_table_is_made_with_the_types_of_its_metadata_or_its_format(void **state)
 
 	(void) state;
 	make_schema(&schema, fields, 10);
-	assert_ok(pst_catalog_create_table(catalog, "public.\"Made\"", &schema, key, 0, &err), &err);
+	assert_ok(pst_catalog_create_table(catalog, "public.\"Made\"", &schema, key, 0, NULL, &err),
+			  &err);
 	made = describe(catalog, "public.\"Made\"");
 	for (int i = 0; i < 10; i++)
 	{
@@ -1025,14 +1027,15 @@ a_table_is_made_with_the_types_of_its_metadata_or_its_format(void **state)
 	psti_json_free(made);
 	assert_int_equal(live_int(admin, "SELECT count(*) FROM pg_class WHERE relname = 'parent'"), 1);
 
-	assert_fails(pst_catalog_create_table(catalog, "public.\"Made\"", &schema, key, 0, &err),
+	assert_fails(pst_catalog_create_table(catalog, "public.\"Made\"", &schema, key, 0, NULL, &err),
 				 PST_ERR_EXISTS, &err);
 	assert_string_equal(err.table, "public.\"Made\"");
 	assert_ok(pst_catalog_create_table(catalog, "public.\"Made\"", &schema, key,
-									   PST_CREATE_IF_NOT_EXISTS, &err),
+									   PST_CREATE_IF_NOT_EXISTS, NULL, &err),
 			  &err);
-	assert_ok(pst_catalog_drop_table(catalog, "public.\"Made\"", &err), &err);
-	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", &err), PST_ERR_NOT_FOUND, &err);
+	assert_ok(pst_catalog_drop_table(catalog, "public.\"Made\"", 0, &err), &err);
+	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", 0, &err), PST_ERR_NOT_FOUND,
+				 &err);
 	assert_contains(err.message, "public.\"Made\" does not exist");
 	psti_schema_release(&schema);
 	pst_catalog_close(catalog);
@@ -1051,30 +1054,67 @@ an_existing_table_must_fit_and_the_column_is_named(void **state)
 	(void) state;
 	make_schema(&schema, wide, 1);
 	assert_fails(pst_catalog_create_table(catalog, "\"Upper\"", &schema, NULL,
-										  PST_CREATE_IF_NOT_EXISTS, &err),
+										  PST_CREATE_IF_NOT_EXISTS, NULL, &err),
 				 PST_ERR_EXISTS, &err);
 	assert_contains(err.message, "its column \"a\" is integer");
 	assert_string_equal(err.column, "a");
 	psti_schema_release(&schema);
 	make_schema(&schema, more, 2);
 	assert_fails(pst_catalog_create_table(catalog, "\"Upper\"", &schema, NULL,
-										  PST_CREATE_IF_NOT_EXISTS, &err),
+										  PST_CREATE_IF_NOT_EXISTS, NULL, &err),
 				 PST_ERR_EXISTS, &err);
 	assert_contains(err.message, "has no column \"z\"");
 	psti_schema_release(&schema);
 	make_schema(&schema, fits, 1);
 	assert_ok(pst_catalog_create_table(catalog, "\"Upper\"", &schema, NULL,
-									   PST_CREATE_IF_NOT_EXISTS, &err),
+									   PST_CREATE_IF_NOT_EXISTS, NULL, &err),
 			  &err);
-	assert_fails(
-		pst_catalog_create_table(catalog, "mat", &schema, NULL, PST_CREATE_IF_NOT_EXISTS, &err),
-		PST_ERR_EXISTS, &err);
+	assert_fails(pst_catalog_create_table(catalog, "mat", &schema, NULL, PST_CREATE_IF_NOT_EXISTS,
+										  NULL, &err),
+				 PST_ERR_EXISTS, &err);
 	assert_contains(err.message, "materialized view");
-	assert_fails(pst_catalog_create_table(catalog, "nowhere.t", &schema, NULL, 0, &err),
+	assert_fails(pst_catalog_create_table(catalog, "nowhere.t", &schema, NULL, 0, NULL, &err),
 				 PST_ERR_NOT_FOUND, &err);
-	assert_fails(pst_catalog_create_table(catalog, "a b", &schema, NULL, 0, &err), PST_ERR_INVALID,
-				 &err);
-	assert_fails(pst_catalog_create_table(catalog, "x", &schema, NULL, 64, &err), PST_ERR_INVALID,
+	assert_fails(pst_catalog_create_table(catalog, "a b", &schema, NULL, 0, NULL, &err),
+				 PST_ERR_INVALID, &err);
+	assert_fails(pst_catalog_create_table(catalog, "x", &schema, NULL, 64, NULL, &err),
+				 PST_ERR_INVALID, &err);
+	psti_schema_release(&schema);
+	pst_catalog_close(catalog);
+}
+
+static void
+making_tells_whether_it_made_and_dropping_if_empty_spares_rows(void **state)
+{
+	static const field fields[] = {{"a", "i", NULL, true}};
+	pst_catalog *catalog = open_plain();
+	pst_error err = PST_ERROR_INIT;
+	struct ArrowSchema schema;
+	bool made = false;
+
+	(void) state;
+	make_schema(&schema, fields, 1);
+	for (int i = 0; i < 2; i++)
+	{
+		assert_ok(pst_catalog_create_table(catalog, "public.\"Made\"", &schema, NULL,
+										   PST_CREATE_IF_NOT_EXISTS, &made, &err),
+				  &err);
+		assert_int_equal(made, i == 0);
+	}
+	live_exec(admin, "INSERT INTO public.\"Made\" VALUES (1)");
+	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", PST_DROP_IF_EMPTY, &err),
+				 PST_ERR_STATE, &err);
+	assert_contains(err.message, "is not empty");
+	live_exec(admin, "DELETE FROM public.\"Made\"");
+	live_exec(admin, "BEGIN; LOCK TABLE public.\"Made\" IN ROW EXCLUSIVE MODE");
+	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", PST_DROP_IF_EMPTY, &err),
+				 PST_ERR_CONFLICT, &err);
+	assert_contains(err.message, "lock timeout");
+	live_exec(admin, "COMMIT");
+	assert_ok(pst_catalog_drop_table(catalog, "public.\"Made\"", PST_DROP_IF_EMPTY, &err), &err);
+	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", PST_DROP_IF_EMPTY, &err),
+				 PST_ERR_NOT_FOUND, &err);
+	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", 2, &err), PST_ERR_INVALID,
 				 &err);
 	psti_schema_release(&schema);
 	pst_catalog_close(catalog);
@@ -1087,9 +1127,9 @@ dropping_what_is_no_table_says_so(void **state)
 	pst_error err = PST_ERROR_INIT;
 
 	(void) state;
-	assert_fails(pst_catalog_drop_table(catalog, "upper", &err), PST_ERR_NOT_FOUND, &err);
+	assert_fails(pst_catalog_drop_table(catalog, "upper", 0, &err), PST_ERR_NOT_FOUND, &err);
 	assert_contains(err.hint, "There is public.\"Upper\"");
-	assert_fails(pst_catalog_drop_table(catalog, "a_view", &err), PST_ERR_SQL, &err);
+	assert_fails(pst_catalog_drop_table(catalog, "a_view", 0, &err), PST_ERR_SQL, &err);
 	assert_contains(err.message, "is not a table");
 	pst_catalog_close(catalog);
 }
@@ -1231,6 +1271,7 @@ main(void)
 		cmocka_unit_test(a_relation_is_a_flink_table_ready_to_paste),
 		cmocka_unit_test(a_table_is_made_with_the_types_of_its_metadata_or_its_format),
 		cmocka_unit_test(an_existing_table_must_fit_and_the_column_is_named),
+		cmocka_unit_test(making_tells_whether_it_made_and_dropping_if_empty_spares_rows),
 		cmocka_unit_test(dropping_what_is_no_table_says_so),
 		cmocka_unit_test(databases_are_made_and_dropped_letter_by_letter),
 		cmocka_unit_test(who_holds_a_process_up_is_named_prepared_transactions_too),

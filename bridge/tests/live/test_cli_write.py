@@ -275,7 +275,7 @@ def checksum(database, table):
 def test_copy_creates_the_target_with_types_and_key(penstock, pair, jobs):
     source, target = pair
     done = penstock("copy", source.url, "t", target.url, "public.t2", "--create", "--jobs", jobs, "--with", "read.split-bytes=512kb")
-    assert "mode upsert" in done.errors and f"jobs {jobs}" in done.errors and "transport plain" in done.errors
+    assert "mode append" in done.errors and f"jobs {jobs}" in done.errors and "transport plain" in done.errors
     assert checksum(source, "t") == checksum(target, "t2")
     describe = "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = '{}'::regclass AND attnum > 0 ORDER BY attnum"
     assert source.execute(describe.format("t")) == target.execute(describe.format("t2"))
@@ -317,3 +317,84 @@ def test_copy_carries_every_type(penstock, new_database):
     penstock("copy", source.url, "every_type", target.url, "every_type", "--create", "--with", "read.text-columns=*")
     with pinned(source) as a, pinned(target) as b:
         assert records(copy_csv(a, "every_type")) == records(copy_csv(b, "every_type"))
+
+
+def made(database, table):
+    return database.value("SELECT to_regclass(%s) IS NOT NULL", [table])
+
+
+def test_copy_into_a_table_just_made_appends(penstock, pair):
+    source, target = pair
+    assert "mode append" in penstock("copy", source.url, "t", target.url, "t", "--create").errors
+    assert checksum(source, "t") == checksum(target, "t")
+    assert "mode upsert" in penstock("copy", source.url, "t", target.url, "t", "--create").errors
+    assert "mode upsert" in penstock("copy", source.url, "t", target.url, "t2", "--create", "--mode", "upsert").errors
+    assert "mode upsert" in penstock("copy", source.url, "t", target.url, "t3", "--create", "--with", "sink.method=copy").errors
+    assert "mode upsert" in penstock("copy", source.url, "t", target.url, "t4", "--create", "--with", "special-values=null").errors
+    assert checksum(source, "t") == checksum(target, "t2") == checksum(target, "t3") == checksum(target, "t4")
+
+
+def test_copy_upserts_keys_that_come_twice_by_inheritance(penstock, pair):
+    source, target = pair
+    source.execute("CREATE TABLE child () INHERITS (t); INSERT INTO child SELECT * FROM t WHERE id = 7")
+    assert "mode upsert" in penstock("copy", source.url, "t", target.url, "t", "--create").errors
+    assert target.value("SELECT count(*) FROM t") == 50000
+
+
+def test_copy_of_a_partitioned_table_into_one_just_made_appends(penstock, pair):
+    source, target = pair
+    source.execute("""CREATE TABLE p (id int PRIMARY KEY, a text) PARTITION BY RANGE (id);
+        CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (500); CREATE TABLE p2 PARTITION OF p DEFAULT;
+        INSERT INTO p SELECT i, i FROM generate_series(1, 1000) i""")
+    assert "mode append" in penstock("copy", source.url, "p", target.url, "p", "--create").errors
+    assert checksum(source, "p") == checksum(target, "p")
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_copy_that_fails_leaves_no_empty_table_behind(penstock, pair, jobs):
+    source, target = pair
+    source.execute("CREATE TABLE n (id int PRIMARY KEY, a numeric(12,2)); INSERT INTO n SELECT i, 'NaN' FROM generate_series(1, 9) i")
+    done = penstock("copy", source.url, "n", target.url, "n", "--create", "--jobs", jobs, code=1)
+    assert "which this command had made, is dropped again" in done.errors and "committed" not in done.errors
+    assert not made(target, "n")
+    target.execute("CREATE TABLE n (id int PRIMARY KEY, a numeric(12,2))")
+    penstock("copy", source.url, "n", target.url, "n", "--create", code=1)
+    assert made(target, "n")
+
+
+def test_a_write_that_fails_leaves_no_empty_table_behind(penstock, database):
+    for args, body in ((["--with", "sink.key=a"], "a,b\n1,2\n,3\n"), ([], "a,b\n1,2\n1,2,3\n")):
+        done = penstock("write", database.url, "t", "--create", *args, input=body, code=1)
+        assert "dropped again" in done.errors and not made(database, "t")
+    done = penstock("write", database.url, "t", "--create", "--with", "sink.progress.schema=public", input="a\n1\n", code=2)
+    assert not made(database, "t")
+
+
+def test_a_write_that_fails_keeps_the_table_it_made_for_rows(penstock, database):
+    body = "a,b\n" + "".join(f"{i},x\n" for i in range(2000)) + "1,2,3\n"
+    done = penstock("write", database.url, "t", "--create", "--with", "sink.buffer-flush.max-rows=1000", input=body, code=1)
+    assert "2000 rows were committed to t, which this command has made, before that and stay" in done.errors
+    assert database.value("SELECT count(*) FROM t") == 2000
+
+
+def test_a_failing_write_never_drops_the_rows_of_another(start_penstock, penstock, database):
+    child = start_penstock("write", database.url, "t", "--create", "--with", "sink.buffer-flush.interval=0")
+    child.stdin.write(b"a,b\n1,2\n")
+    child.stdin.flush()
+    deadline = time.monotonic() + 60
+    while not made(database, "t"):
+        assert time.monotonic() < deadline
+    penstock("write", database.url, "t", "--create", input="a,b\n3,4\n")
+    assert b"stays: table t is not empty" in child.communicate(b"1,2,3\n", timeout=60)[1]
+    assert child.returncode == 1 and rows(database) == [("3", "4")]
+
+
+def test_a_signal_takes_the_table_made_away(start_penstock, database):
+    child = start_penstock("write", database.url, "t", "--create", "--with", "sink.buffer-flush.interval=0")
+    child.stdin.write(b"a,b\n1,2\n")
+    child.stdin.flush()
+    deadline = time.monotonic() + 60
+    while not made(database, "t"):
+        assert time.monotonic() < deadline
+    child.send_signal(2)
+    assert child.wait(60) == 130 and not made(database, "t")

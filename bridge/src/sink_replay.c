@@ -5,6 +5,11 @@
  * batch may be refused for wrongly: a value that moves from one row to another under a second
  * unique index, or keys that only the server knows to be equal. An append is cut in halves, each
  * behind a savepoint, until a single row is refused.
+ *
+ * Where a deferred constraint failed at commit, it is checked row by row. A row that is refused then
+ * may only have come before the one that it refers to, so it is set aside and tried again behind
+ * the others, as often as that helps. Rows that refer to each other in a circle hold only together:
+ * beside a bad row they are refused with it.
  */
 #include "sink.h"
 
@@ -426,24 +431,48 @@ typedef struct replay
 	pst_sink *sink;
 	psti_attempt *attempt;
 	chunk chunk;
+	/*
+	 * Where deferred constraints are checked row by row: a refused row may only be waiting for one
+	 * behind it. Which rows were set aside, to be tried again; NULL: a refused row is refused.
+	 */
+	bool *aside;
+	bool guarded; /* savepoints are needed */
 } replay;
+
+static bool
+is_aside(const replay *r, size_t i)
+{
+	return r->aside != NULL && r->aside[i];
+}
+
+/* What stands or falls with row i: the two halves of an update that changes the key. */
+static void
+unit_of(const pst_sink *sink, size_t i, size_t *from, size_t *to)
+{
+	const psti_sink_row *row = sink->rows.row;
+
+	*from = row[i].change && i > 0 ? i - 1 : i;
+	*to = row[i].op == PSTI_OP_OLD && i + 1 < sink->rows.nrows ? i + 2 : i + 1;
+}
 
 /* Runs rows [from, to) behind a savepoint; *bad is the row that failed, when one did. */
 static pst_status
 run_rows(replay *r, size_t from, size_t to, size_t *bad, pst_error *err)
 {
 	psti_attempt counted = *r->attempt;
-	bool skips = r->sink->skip.enabled;
 	pst_status status = PST_OK;
 	int failed;
 
 	*bad = SIZE_MAX;
 	chunk_reset(&r->chunk);
-	if (skips)
+	if (r->guarded)
 		chunk_step(&r->chunk, "setting a savepoint", "SAVEPOINT penstock", SIZE_MAX);
 	for (size_t i = from; status == PST_OK && i < to; i++)
-		status = chunk_row(r->sink, &r->chunk, i, &counted, err);
-	if (skips)
+	{
+		if (!is_aside(r, i))
+			status = chunk_row(r->sink, &r->chunk, i, &counted, err);
+	}
+	if (r->guarded)
 		chunk_step(&r->chunk, "releasing a savepoint", "RELEASE SAVEPOINT penstock", SIZE_MAX);
 	if (status == PST_OK)
 		status = psti_sink_run(r->sink, r->chunk.steps, r->chunk.nsteps, &failed, err);
@@ -456,30 +485,90 @@ run_rows(replay *r, size_t from, size_t to, size_t *bad, pst_error *err)
 	return status;
 }
 
-/* After a refused row: name it; with on-error = skip go back to the savepoint and note it. */
+static pst_status
+undo(replay *r, pst_error *err)
+{
+	return psti_conn_exec(r->sink->conn, "going back to the savepoint",
+						  "ROLLBACK TO SAVEPOINT penstock; RELEASE SAVEPOINT penstock", NULL, err);
+}
+
+/* Whether row i has a key of a row before it that was set aside: then it must wait for that one. */
+static bool
+key_waits(const replay *r, size_t i)
+{
+	const pst_sink *sink = r->sink;
+	const char *tuple = psti_rows_at(&sink->rows, i);
+	size_t nkey = sink->plan->nkey;
+	size_t n;
+
+	if (nkey == 0)
+		return false;
+	n = psti_key_len(tuple, nkey);
+	for (size_t j = 0; j < i; j++)
+	{
+		const char *other = psti_rows_at(&sink->rows, j);
+
+		if (!is_aside(r, j))
+			continue;
+		if (!sink->plan->strict_keys ||
+			(psti_key_len(other, nkey) == n && memcmp(other + 2, tuple + 2, n) == 0))
+			return true;
+	}
+	return false;
+}
+
+static bool
+unit_waits(const replay *r, size_t from, size_t to)
+{
+	return key_waits(r, from) || (to - from == 2 && key_waits(r, from + 1));
+}
+
+/* Sets rows [from, to) aside, and those behind them that change the same keys. */
+static void
+set_aside(replay *r, size_t from, size_t to)
+{
+	size_t nrows = r->sink->rows.nrows;
+
+	for (size_t i = from; i < to; i++)
+		r->aside[i] = true;
+	for (size_t i = to, next; r->sink->plan->nkey > 0 && i < nrows; i = next)
+	{
+		unit_of(r->sink, i, &from, &next);
+		if (!r->aside[i] && unit_waits(r, i, next))
+			r->aside[i] = r->aside[next - 1] = true;
+	}
+}
+
+/*
+ * After a refused row: name it; with on-error = skip go back to the savepoint and note it. Where it
+ * may only be waiting it is set aside instead.
+ */
 static pst_status
 refuse_row(replay *r, size_t bad, pst_error *err)
 {
 	pst_sink *sink = r->sink;
-	pst_error why;
+	pst_error why = *err;
 	size_t nbytes;
 	pst_status status;
 
-	if (!sink->skip.enabled)
+	if (!sink->skip.enabled && r->aside == NULL)
 	{
 		psti_sink_rollback(sink);
 		name_row(sink, bad, err);
 		return err->status;
 	}
-	status =
-		psti_conn_exec(sink->conn, "going back to the savepoint",
-					   "ROLLBACK TO SAVEPOINT penstock; RELEASE SAVEPOINT penstock", NULL, &why);
+	status = undo(r, err);
 	if (status != PST_OK)
-	{
-		*err = why;
 		return status;
+	if (r->aside != NULL)
+	{
+		size_t from;
+		size_t to;
+
+		unit_of(sink, bad, &from, &to);
+		set_aside(r, from, to);
+		return PST_OK;
 	}
-	why = *err;
 	nbytes = psti_rows_end(&sink->rows, bad) - sink->rows.row[bad].at;
 	psti_row_name(sink->plan, is_line(sink, bad), psti_rows_at(&sink->rows, bad), nbytes,
 				  sink->rows.row[bad].number, &why);
@@ -495,6 +584,8 @@ replay_range(replay *r, size_t from, size_t to, pst_error *err)
 	while (from < to)
 	{
 		size_t bad;
+		size_t first;
+		size_t next;
 		pst_status status = run_rows(r, from, to, &bad, err);
 
 		if (status == PST_OK)
@@ -505,15 +596,16 @@ replay_range(replay *r, size_t from, size_t to, pst_error *err)
 		if (status != PST_OK)
 			return status;
 		/* Those before it were undone with it. */
-		if (bad > from)
+		unit_of(r->sink, bad, &first, &next);
+		if (first > from)
 		{
 			size_t ignored;
 
-			status = run_rows(r, from, bad, &ignored, err);
+			status = run_rows(r, from, first, &ignored, err);
 			if (status != PST_OK)
 				return status;
 		}
-		from = bad + 1;
+		from = next;
 	}
 	return PST_OK;
 }
@@ -522,7 +614,7 @@ static pst_status
 replay_keyed(replay *r, pst_error *err)
 {
 	size_t n = r->sink->rows.nrows;
-	pst_status status = chunk_init(&r->chunk, r->sink->plan, err);
+	pst_status status = PST_OK;
 
 	for (size_t from = 0, to; status == PST_OK && from < n; from = to)
 	{
@@ -532,7 +624,6 @@ replay_keyed(replay *r, pst_error *err)
 			to++;
 		status = replay_range(r, from, to, err);
 	}
-	chunk_free(&r->chunk);
 	return status;
 }
 
@@ -670,7 +761,6 @@ append_halves(replay *r, size_t from, size_t to, pst_error *err)
 {
 	pst_sink *sink = r->sink;
 	size_t half = from + (to - from) / 2;
-	pst_error undo;
 	pst_status status =
 		psti_conn_exec(sink->conn, "setting a savepoint", "SAVEPOINT penstock", NULL, err);
 
@@ -687,15 +777,9 @@ append_halves(replay *r, size_t from, size_t to, pst_error *err)
 		return status;
 	if (to - from == 1)
 		return refuse_row(r, from, err);
-	status =
-		psti_conn_exec(sink->conn, "going back to the savepoint",
-					   "ROLLBACK TO SAVEPOINT penstock; RELEASE SAVEPOINT penstock", NULL, &undo);
-	if (status != PST_OK)
-	{
-		*err = undo;
-		return status;
-	}
-	status = append_halves(r, from, half, err);
+	status = undo(r, err);
+	if (status == PST_OK)
+		status = append_halves(r, from, half, err);
 	return status == PST_OK ? append_halves(r, half, to, err) : status;
 }
 
@@ -714,6 +798,70 @@ replay_append(replay *r, pst_error *err)
 		status = append_halves(r, from, to, err);
 	}
 	return status;
+}
+
+/* --- rows that waited for others ------------------------------------------------------------------- */
+
+static pst_status
+write_unit(replay *r, size_t from, size_t to, pst_error *err)
+{
+	return r->sink->plan->mode == PSTI_MODE_APPEND ? append_halves(r, from, to, err)
+												   : replay_range(r, from, to, err);
+}
+
+/* Those that were set aside, one by one in their order: whether any was taken, any remains. */
+static pst_status
+retry_aside(replay *r, bool *taken, bool *left, pst_error *err)
+{
+	pst_status status = PST_OK;
+	size_t n = r->sink->rows.nrows;
+
+	*taken = *left = false;
+	for (size_t i = 0, from, to; status == PST_OK && i < n; i = to)
+	{
+		unit_of(r->sink, i, &from, &to);
+		if (!r->aside[i])
+			continue;
+		if (!unit_waits(r, i, to))
+		{
+			r->aside[i] = r->aside[to - 1] = false;
+			status = write_unit(r, i, to, err); /* sets it aside again when it is refused */
+			*taken = *taken || !r->aside[i];
+		}
+		*left = *left || r->aside[i];
+	}
+	return status;
+}
+
+/* What nothing has helped is refused. */
+static pst_status
+refuse_aside(replay *r, pst_error *err)
+{
+	pst_status status = PST_OK;
+	bool *aside = r->aside;
+	size_t n = r->sink->rows.nrows;
+
+	r->aside = NULL;
+	for (size_t i = 0, from, to; status == PST_OK && i < n; i = to)
+	{
+		unit_of(r->sink, i, &from, &to);
+		if (aside[i])
+			status = write_unit(r, i, to, err);
+	}
+	r->aside = aside;
+	return status;
+}
+
+static pst_status
+settle_aside(replay *r, pst_error *err)
+{
+	bool taken = true;
+	bool left = true;
+	pst_status status = PST_OK;
+
+	while (status == PST_OK && taken && left)
+		status = retry_aside(r, &taken, &left, err);
+	return status == PST_OK && left ? refuse_aside(r, err) : status;
 }
 
 /* --- the whole ----------------------------------------------------------------------------------- */
@@ -747,21 +895,34 @@ finish(replay *r, pst_error *err)
 pst_status
 psti_sink_replay(pst_sink *sink, bool immediate, psti_attempt *attempt, pst_error *err)
 {
-	replay r = {.sink = sink, .attempt = attempt};
-	pst_status status;
+	replay r = {.sink = sink, .attempt = attempt, .guarded = sink->skip.enabled || immediate};
+	pst_status status = PST_OK;
 
 	attempt->method = "replay";
 	attempt->upserted = attempt->deleted = 0;
+	if (immediate)
+		r.aside = calloc(sink->rows.nrows + 1, sizeof(*r.aside));
+	if (immediate && r.aside == NULL)
+		return psti_fail_nomem(err);
+	if (sink->plan->mode != PSTI_MODE_APPEND)
+		status = chunk_init(&r.chunk, sink->plan, err);
 	psti_log(&sink->hooks, PST_LOG_DEBUG, "writing %lld rows in their order of arrival",
 			 (long long) sink->live_rows);
-	status =
-		psti_conn_exec(sink->conn, "beginning",
-					   immediate ? "BEGIN; SET CONSTRAINTS ALL IMMEDIATE" : "BEGIN", NULL, err);
+	if (status == PST_OK)
+		status =
+			psti_conn_exec(sink->conn, "beginning",
+						   immediate ? "BEGIN; SET CONSTRAINTS ALL IMMEDIATE" : "BEGIN", NULL, err);
 	if (status == PST_OK && PSTI_FAILPOINT("sink.replay_begun"))
 		status = psti_fail_sqlstate(err, "08006", "failpoint inside the replay");
 	if (status == PST_OK && sink->plan->mode == PSTI_MODE_APPEND)
 		status = replay_append(&r, err);
 	else if (status == PST_OK)
 		status = replay_keyed(&r, err);
-	return status == PST_OK ? finish(&r, err) : status;
+	if (status == PST_OK && immediate)
+		status = settle_aside(&r, err);
+	if (status == PST_OK)
+		status = finish(&r, err);
+	chunk_free(&r.chunk);
+	free(r.aside);
+	return status;
 }

@@ -676,6 +676,100 @@ skipped_rows_go_to_the_file_and_are_counted(void **state)
 	unlink(path);
 }
 
+static void
+a_refused_key_change_is_skipped_whole(void **state)
+{
+	static const char *const ways[] = {"sink.method=unnest", "sink.method=copy"};
+
+	(void) state;
+	for (int w = 0; w < 2; w++)
+	{
+		pst_error err = PST_ERROR_INIT;
+		pst_sink_stats stats = {.struct_size = sizeof(stats)};
+		pst_sink *sink;
+
+		live_exec(admin,
+				  "DROP TABLE IF EXISTS child, t; CREATE TABLE t (id int PRIMARY KEY, v int "
+				  "CHECK (v > 0)); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3); CREATE TABLE "
+				  "child (t int REFERENCES t); INSERT INTO child VALUES (2)");
+		sink = opened(with("table-name=t;sink.mode=changelog;on-error=skip", ways[w]), "id:i,v:i");
+		/* The new half is refused, then the old one (which child refers to). */
+		add_rows(sink, "id:i,v:i", "+U 3|30", "-U 1|1", "+U 5|-5", "-U 2|2", "+U 6|6", "+I 7|7");
+		assert_ok(pst_sink_flush(sink, &err), &err);
+		table_is("t", "(1,1) (2,2) (3,30) (7,7)");
+		pst_sink_get_stats(sink, &stats);
+		assert_int_equal(stats.rows_skipped, 2);
+		assert_int_equal(stats.rows_upserted, 2);
+		assert_int_equal(stats.rows_deleted, 0);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		live_exec(admin, "DROP TABLE child");
+	}
+}
+
+static void
+rows_that_are_valid_together_are_not_skipped_for_a_deferred_constraint(void **state)
+{
+	static const char *const ways[] = {"sink.mode=append", "sink.mode=upsert",
+									   "sink.mode=append;sink.method=unnest"};
+
+	(void) state;
+	for (int w = 0; w < 3; w++)
+	{
+		pst_error err = PST_ERROR_INIT;
+		pst_sink_stats stats = {.struct_size = sizeof(stats)};
+		pst_sink *sink;
+
+		live_exec(admin,
+				  "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES t "
+				  "DEFERRABLE INITIALLY DEFERRED)");
+		sink = opened(with("table-name=t;on-error=skip", ways[w]), "id:i,p:i");
+		/* 1 and 2 wait for 3; 6 and 9 for nobody, 7 for one of them. */
+		add_rows(sink, "id:i,p:i", "1|2", "6|99", "2|3", "9|98", "7|6", "3|~", "8|8");
+		assert_ok(pst_sink_flush(sink, &err), &err);
+		table_is("t", "(1,2) (2,3) (3,) (8,8)");
+		pst_sink_get_stats(sink, &stats);
+		assert_int_equal(stats.rows_skipped, 3);
+		assert_int_equal(stats.rows_upserted, 4);
+		assert_ok(pst_sink_close(sink, &err), &err);
+	}
+}
+
+static void
+changes_of_a_key_keep_their_order_behind_one_that_waits(void **state)
+{
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES "
+					 "t DEFERRABLE INITIALLY DEFERRED, v text)");
+	write_rows("table-name=t;sink.mode=changelog;on-error=skip", "id:i,p:i,v:u", "1|2|old", "6|9|x",
+			   "1|1|new", "-U 1|1|new", "+U 4|2|newest", "2|~|y", "-D 6|~|~", "6|~|z");
+	table_is("t", "(2,,y) (4,2,newest) (6,,z)");
+}
+
+static void
+the_row_that_a_deferred_constraint_refuses_is_named_not_one_that_waits(void **state)
+{
+	static const char *const ways[] = {"sink.mode=append", "sink.mode=upsert"};
+
+	(void) state;
+	for (int w = 0; w < 2; w++)
+	{
+		pst_error err = PST_ERROR_INIT;
+		pst_sink *sink;
+
+		live_exec(admin,
+				  "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES t "
+				  "DEFERRABLE INITIALLY DEFERRED)");
+		sink = opened(with("table-name=t", ways[w]), "id:i,p:i");
+		add_rows(sink, "id:i,p:i", "1|2", "6|99", "2|~");
+		assert_fails(pst_sink_flush(sink, &err), PST_ERR_CONSTRAINT, &err);
+		assert_string_equal(err.key, "(id)=(6)");
+		assert_int_equal(err.row, 1);
+		pst_sink_discard(sink, NULL);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		table_is("t", "");
+	}
+}
+
 /* --- thresholds ---------------------------------------------------------------------------------- */
 
 static void
@@ -888,6 +982,10 @@ main(void)
 		cmocka_unit_test(a_refused_row_leaves_the_target_untouched_and_the_buffer_whole),
 		cmocka_unit_test(a_deferred_constraint_that_fails_at_commit_names_the_row),
 		cmocka_unit_test(skipped_rows_go_to_the_file_and_are_counted),
+		cmocka_unit_test(a_refused_key_change_is_skipped_whole),
+		cmocka_unit_test(rows_that_are_valid_together_are_not_skipped_for_a_deferred_constraint),
+		cmocka_unit_test(changes_of_a_key_keep_their_order_behind_one_that_waits),
+		cmocka_unit_test(the_row_that_a_deferred_constraint_refuses_is_named_not_one_that_waits),
 		cmocka_unit_test(poll_flushes_when_the_interval_has_passed),
 		cmocka_unit_test(an_append_streams_before_it_is_flushed_and_discard_takes_it_back),
 		cmocka_unit_test(many_small_flushes_use_prepared_arrays_and_large_ones_copy),

@@ -64,7 +64,7 @@ vector_init(psti_vector *v, const psti_copy_column *column, const psti_copy_limi
 {
 	v->special = limits->special;
 	v->value_bytes = limits->value_bytes;
-	if (column->list)
+	if (column->list && column->form == PSTI_FORM_ARROW)
 	{
 		v->child = calloc(1, sizeof(*v->child));
 		if (v->child == NULL)
@@ -161,7 +161,7 @@ describe_key(const psti_copy_decoder *decoder, const uint8_t *p, pst_error *err)
 			psti_buf_puts(&names, column->name);
 			psti_buf_puts(&values, values.len > 0 ? ", " : "");
 			if (null || column->list || len > KEY_BYTES ||
-				decoder->vectors[c].text(p, len, &values) != PSTI_GOOD)
+				decoder->vectors[c].print.text(p, len, &values) != PSTI_GOOD)
 				complete = false;
 		}
 		p += null ? 0 : len;

@@ -61,7 +61,7 @@ typedef struct psti_copy_column
 	const char *name; /* for errors; borrowed until the decoder is freed */
 	psti_copy_type type;
 	psti_copy_form form;
-	bool list;	   /* a one-dimensional array of type; PSTI_FORM_ARROW only */
+	bool list;	   /* an array of type; in PSTI_FORM_ARROW a list, which has one dimension */
 	uint32_t elem; /* list: OID that the server must announce for the elements */
 	bool not_null; /* a NULL is an error */
 	bool key;	   /* part of the key that names a row in errors */

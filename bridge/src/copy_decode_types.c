@@ -24,9 +24,6 @@
 #define MIN_USEC (MIN_DAY * USECS_PER_DAY)
 #define MAX_USEC ((MAX_DAY + 1) * USECS_PER_DAY - 1)
 
-/* An array_send value has at most this many dimensions (MAXDIM). */
-#define MAX_DIMENSIONS 6
-
 /* ---- Values of fixed width ---- */
 
 static psti_outcome
@@ -81,13 +78,6 @@ store_uuid(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 	return PSTI_GOOD;
 }
 
-/* What to do with a special value, unless it is clamped. */
-static psti_outcome
-refuse(const psti_vector *v)
-{
-	return v->special == PSTI_SPECIAL_NULL ? PSTI_NULLED : PSTI_SPECIAL;
-}
-
 static int64_t
 clamp(int64_t value, int64_t lowest, int64_t highest)
 {
@@ -105,7 +95,7 @@ store_date(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 	day = (int32_t) psti_get32(p);
 	near = clamp(day, MIN_DAY, MAX_DAY);
 	if (near != day && v->special != PSTI_SPECIAL_CLAMP)
-		return refuse(v);
+		return psti_vector_refuse(v);
 	((int32_t *) v->fixed)[i] = (int32_t) (near + DAYS_1970_TO_2000);
 	return PSTI_GOOD;
 }
@@ -124,7 +114,7 @@ store_time(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 	if (usec == USECS_PER_DAY)
 	{
 		if (v->special != PSTI_SPECIAL_CLAMP)
-			return refuse(v);
+			return psti_vector_refuse(v);
 		usec--;
 	}
 	((int64_t *) v->fixed)[i] = usec;
@@ -142,7 +132,7 @@ store_timestamp(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 	usec = (int64_t) psti_get64(p);
 	near = clamp(usec, MIN_USEC, MAX_USEC);
 	if (near != usec && v->special != PSTI_SPECIAL_CLAMP)
-		return refuse(v);
+		return psti_vector_refuse(v);
 	((int64_t *) v->fixed)[i] = near + DAYS_1970_TO_2000 * USECS_PER_DAY;
 	return PSTI_GOOD;
 }
@@ -167,7 +157,7 @@ store_interval(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 			   (usec == INT64_MIN && days == INT32_MIN && months == INT32_MIN);
 	near = clamp(usec, INT64_MIN / 1000, INT64_MAX / 1000);
 	if ((near != usec || infinite) && v->special != PSTI_SPECIAL_CLAMP)
-		return refuse(v);
+		return psti_vector_refuse(v);
 	near *= 1000;
 	memcpy(at, &months, 4);
 	memcpy(at + 4, &days, 4);
@@ -214,7 +204,7 @@ store_decimal(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 			return PSTI_BAD;
 	}
 	if (v->special != PSTI_SPECIAL_CLAMP)
-		return refuse(v);
+		return psti_vector_refuse(v);
 	decimal_extreme(v->precision, negative, at);
 	return PSTI_GOOD;
 }
@@ -319,13 +309,13 @@ store_jsonb(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 }
 
 static psti_outcome
-store_rendered(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
+store_printed(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 {
 	int32_t *offsets = (int32_t *) v->fixed;
 	psti_outcome outcome;
 
 	v->bytes.len = (size_t) offsets[i];
-	outcome = v->render(p, n, &v->bytes);
+	outcome = psti_print(&v->print, p, n, &v->bytes);
 	if (v->bytes.failed)
 		return PSTI_NO_MEMORY;
 	if (outcome != PSTI_GOOD)
@@ -333,93 +323,6 @@ store_rendered(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 	if (v->bytes.len > v->value_bytes)
 		return PSTI_FULL;
 	offsets[i + 1] = (int32_t) v->bytes.len;
-	return PSTI_GOOD;
-}
-
-/* ---- Lists ---- */
-
-/* Reads array_send's header: elements, and whether a list can say the same. */
-static psti_outcome
-list_header(const psti_vector *v, const uint8_t *p, size_t n, size_t *nelements, size_t *header,
-			bool *plain)
-{
-	uint32_t ndim;
-	size_t count = 1;
-
-	if (n < 12)
-		return PSTI_BAD;
-	ndim = psti_get32(p);
-	if (ndim > MAX_DIMENSIONS || psti_get32(p + 4) > 1 || psti_get32(p + 8) != v->elem)
-		return PSTI_BAD;
-	*header = 12 + 8 * (size_t) ndim;
-	if (n < *header)
-		return PSTI_BAD;
-	*plain = ndim == 0 || (ndim == 1 && psti_get32(p + 16) == 1);
-	for (uint32_t d = 0; d < ndim; d++)
-	{
-		uint32_t size = psti_get32(p + 12 + 8 * d);
-
-		/* Each element has a length word: a count beyond that is a lie. */
-		if (size == 0 || !psti_size_mul(count, size, &count) || count > (n - *header) / 4)
-			return PSTI_BAD;
-	}
-	*nelements = ndim == 0 ? 0 : count;
-	return PSTI_GOOD;
-}
-
-static psti_outcome
-store_element(psti_vector *child, int64_t i, const uint8_t **p, const uint8_t *end)
-{
-	psti_outcome outcome;
-	uint32_t len;
-
-	if (end - *p < 4)
-		return PSTI_BAD;
-	len = psti_get32(*p);
-	*p += 4;
-	if (len == UINT32_MAX)
-		return psti_vector_null(child, i) ? PSTI_GOOD : PSTI_NO_MEMORY;
-	if (len > (size_t) (end - *p))
-		return PSTI_BAD;
-	outcome = child->store(child, i, *p, len);
-	*p += len;
-	if (outcome == PSTI_NULLED)
-		return psti_vector_null(child, i) ? PSTI_GOOD : PSTI_NO_MEMORY;
-	if (outcome == PSTI_GOOD)
-		psti_vector_valid(child, i);
-	return outcome;
-}
-
-/* Arrays of more dimensions or another lower bound are special; clamped they are flattened. */
-static psti_outcome
-store_list(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
-{
-	int32_t *offsets = (int32_t *) v->fixed;
-	int64_t first = offsets[i];
-	const uint8_t *end = p + n;
-	size_t count;
-	size_t header;
-	bool plain;
-
-	if (list_header(v, p, n, &count, &header, &plain) != PSTI_GOOD)
-		return PSTI_BAD;
-	if (!plain && v->special != PSTI_SPECIAL_CLAMP)
-		return refuse(v);
-	if (count > v->value_bytes - (size_t) first)
-		return PSTI_FULL;
-	if (!psti_vector_grow(v->child, first + (int64_t) count))
-		return PSTI_NO_MEMORY;
-	p += header;
-	for (size_t k = 0; k < count; k++)
-	{
-		psti_outcome outcome = store_element(v->child, first + (int64_t) k, &p, end);
-
-		if (outcome != PSTI_GOOD)
-			return outcome;
-	}
-	if (p != end)
-		return PSTI_BAD;
-	offsets[i + 1] = (int32_t) (first + (int64_t) count);
 	return PSTI_GOOD;
 }
 
@@ -699,44 +602,56 @@ psti_copy_format(const psti_copy_column *column, char *out, size_t size)
 }
 
 static void
+choose_printer(psti_printer *print, const psti_copy_column *column)
+{
+	const struct copy_type *type = &types[column->type];
+
+	print->json = column->form == PSTI_FORM_JSON;
+	print->value = print->json ? type->json : type->text;
+	print->text = type->text;
+	print->list = column->list;
+	print->elem = column->elem;
+	print->of_json = column->type == PSTI_COPY_JSON || column->type == PSTI_COPY_JSONB;
+}
+
+/* A value, or an element of a list. */
+static void
 choose_value(psti_vector *v, const psti_copy_column *column)
 {
 	const struct copy_type *type = &types[column->type];
 	bool plain = type->store == store_text || type->store == store_jsonb;
 
-	v->text = type->text;
+	choose_printer(&v->print, column);
 	if (column->form == PSTI_FORM_ARROW && type->store != NULL)
 		v->store = type->store;
-	else if (column->form != PSTI_FORM_JSON && plain)
+	else if (column->form != PSTI_FORM_JSON && plain && !column->list)
 		v->store = type->store; /* the text is the output function's already */
 	else
-	{
-		v->store = store_rendered;
-		v->render = column->form == PSTI_FORM_JSON ? type->json : type->text;
-	}
+		v->store = store_printed;
 	v->width = v->store == type->store ? type->width : -1;
 	if (v->width < 0)
 	{
 		v->width = 4;
 		v->offsets = true;
 	}
+	v->precision = column->precision;
+	v->scale = column->scale;
 }
 
 void
 psti_vector_choose(psti_vector *v, const psti_copy_column *column)
 {
-	v->precision = column->precision;
-	v->scale = column->scale;
-	v->elem = column->elem;
-	if (!column->list)
+	psti_copy_column item = *column;
+
+	if (v->child == NULL)
 	{
 		choose_value(v, column);
 		return;
 	}
-	choose_value(v->child, column);
-	v->child->precision = column->precision;
-	v->child->scale = column->scale;
-	v->store = store_list;
+	item.list = false;
+	choose_value(v->child, &item);
+	v->elem = column->elem;
+	v->store = psti_store_list;
 	v->width = 4;
 	v->offsets = true;
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "value.h"
+#include "pgtext.h"
 
 #define MAX_DIMENSIONS 6 /* MAXDIM of the server */
 
@@ -53,7 +53,7 @@ array_element(psti_jsonscan *scan, psti_json_kind kind, const psti_target_type *
 	if (text.failed)
 		out->failed = true;
 	else if (good)
-		psti_value_array_element(text.data, text.len, out);
+		psti_text_array_element(text.data, text.len, out);
 	psti_buf_free(&text);
 	return good;
 }

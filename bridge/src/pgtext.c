@@ -2,6 +2,7 @@
 #include "pgtext.h"
 
 #include <string.h>
+#include <strings.h>
 
 #define DAY_US INT64_C(86400000000)
 #define EPOCH_DAYS 730425 /* from 0000-03-01 to 2000-01-01, Gregorian calendar without beginning */
@@ -308,6 +309,36 @@ psti_text_bytea(const uint8_t *bytes, size_t nbytes, psti_buf *out)
 	put_hex(bytes, nbytes, to + 2);
 	out->len += need + 2;
 	out->data[out->len] = '\0';
+}
+
+/* Whether array_in could take the bare text for NULL, for nothing, or for more than one element. */
+static bool
+needs_quotes(const char *text, size_t nbytes)
+{
+	if (nbytes == 0 || (nbytes == 4 && strncasecmp(text, "null", 4) == 0))
+		return true;
+	for (size_t i = 0; i < nbytes; i++)
+		if (strchr("\"\\{}, \t\n\r\v\f", text[i]) != NULL)
+			return true;
+	return false;
+}
+
+void
+psti_text_array_element(const char *text, size_t nbytes, psti_buf *out)
+{
+	if (!needs_quotes(text, nbytes))
+	{
+		psti_buf_append(out, text, nbytes);
+		return;
+	}
+	psti_buf_putc(out, '"');
+	for (size_t i = 0; i < nbytes; i++)
+	{
+		if (text[i] == '"' || text[i] == '\\')
+			psti_buf_putc(out, '\\');
+		psti_buf_putc(out, text[i]);
+	}
+	psti_buf_putc(out, '"');
 }
 
 size_t

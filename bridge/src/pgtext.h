@@ -32,6 +32,9 @@ size_t psti_text_interval_finite(int64_t microseconds, int32_t days, int32_t mon
 size_t psti_text_uuid(const uint8_t bytes[16], char *out);
 void psti_text_bytea(const uint8_t *bytes, size_t nbytes, psti_buf *out); /* \x… */
 
+/* An element of an array literal, quoted where array_out quotes it (delimiter comma). */
+void psti_text_array_element(const char *text, size_t nbytes, psti_buf *out);
+
 /*
  * The same value as row_to_json gives it inside a json object: dates and timestamps in ISO 8601
  * form with T, as a quoted string; floats and numerics bare unless NaN or infinite.

@@ -115,7 +115,7 @@ choose_arrow(const pst_source *source, const psti_type *type, psti_copy_column *
 static bool
 is_float(const struct known_type *known)
 {
-	return known->copy == PSTI_COPY_FLOAT4 || known->copy == PSTI_COPY_FLOAT8;
+	return known != NULL && (known->copy == PSTI_COPY_FLOAT4 || known->copy == PSTI_COPY_FLOAT8);
 }
 
 /* How a known type is printed: 17 made infinities of interval's extremes. */
@@ -127,12 +127,16 @@ printed_type(const pst_source *source, const struct known_type *known)
 	return known->copy;
 }
 
-/* Text: printed here when the binary form is known, else by the server. */
+/*
+ * Text: printed here when the binary form, or that of an array's elements, is known, else by the
+ * server.
+ */
 static void
 choose_text(const pst_source *source, const psti_type *type, psti_copy_form form,
 			psti_read_column *read, psti_copy_column *copy)
 {
-	const struct known_type *known = known_type(type->base);
+	bool list = type->elem != 0;
+	const struct known_type *known = known_type(list ? type->elem_base : type->base);
 
 	copy->form = form;
 	/* Before 12 the shortest exact digits of floats are not what the server prints. */
@@ -140,10 +144,12 @@ choose_text(const pst_source *source, const psti_type *type, psti_copy_form form
 		!(is_float(known) && psti_conn_caps(source->conn)->server_version < 120000))
 	{
 		copy->type = printed_type(source, known);
+		copy->list = list;
+		copy->elem = type->elem;
 		return;
 	}
 	read->ask = PSTI_ASK_OUTPUT;
-	copy->type = known != NULL && is_float(known) ? PSTI_COPY_NUMBER_TEXT : PSTI_COPY_TEXT;
+	copy->type = is_float(known) && !list ? PSTI_COPY_NUMBER_TEXT : PSTI_COPY_TEXT;
 }
 
 /* Arrays and composites, as row_to_json descends into them. */
@@ -166,7 +172,7 @@ choose(const pst_source *source, psti_read_column *read, psti_copy_column *copy)
 	{
 		case PSTI_VALUES_JSON:
 			choose_text(source, type, PSTI_FORM_JSON, read, copy);
-			if (is_nested(type))
+			if (read->ask == PSTI_ASK_OUTPUT && is_nested(type))
 			{
 				read->ask = PSTI_ASK_JSON;
 				copy->type = PSTI_COPY_MADE_JSON;
@@ -184,24 +190,72 @@ choose(const pst_source *source, psti_read_column *read, psti_copy_column *copy)
 
 /* ---- Facts that only some columns need ---- */
 
+/*
+ * May the role call the output function, and can json hold the type's values so that they read back?
+ * t: no, the output's text has to do: a json null inside would be taken for NULL and a json string
+ * for its content, a cast to json gives what the input function does not take, and of arrays in
+ * arrays or with a delimiter of their own a list does not tell enough. b: yes, but for arrays whose
+ * lower bound is not 1. j: always.
+ */
+#define IS_ARRAY(t)                                                                                \
+	t ".typlen OPERATOR(pg_catalog.=) -1::pg_catalog.int2 AND " t                                  \
+	  ".typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid AND " t                                  \
+	  ".typoutput::pg_catalog.oid OPERATOR(pg_catalog.=) "                                         \
+	  "'pg_catalog.array_out'::pg_catalog.regproc::pg_catalog.oid"
+
 static const char type_facts[] =
-	"SELECT t.oid, "
-	"pg_catalog.has_function_privilege(t.typoutput::pg_catalog.oid, 'EXECUTE') AND "
-	"pg_catalog.has_schema_privilege(p.pronamespace, 'USAGE') AND "
-	/* A type may borrow another's function, as refcursor does textout: no call finds that. */
-	"(p.proargtypes[0] OPERATOR(pg_catalog.=) t.oid OR EXISTS (SELECT 1 FROM "
-	"pg_catalog.pg_type a WHERE a.oid OPERATOR(pg_catalog.=) p.proargtypes[0] AND "
-	"a.typtype OPERATOR(pg_catalog.=) 'p'::pg_catalog.\"char\")), "
-	"t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND EXISTS (SELECT 1 FROM "
-	"pg_catalog.pg_cast c WHERE c.castsource OPERATOR(pg_catalog.=) t.oid AND "
-	"c.casttarget OPERATOR(pg_catalog.=) 114::pg_catalog.oid AND "
-	"c.castmethod OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\") "
-	"FROM pg_catalog.pg_type t JOIN pg_catalog.pg_proc p "
-	"ON p.oid OPERATOR(pg_catalog.=) t.typoutput::pg_catalog.oid "
-	"WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])";
+	"WITH RECURSIVE parts(top, part) AS ("
+	"SELECT u.oid, u.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS u(oid) UNION "
+	"SELECT p.top, i.part FROM parts p "
+	"JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.part CROSS JOIN LATERAL ("
+	"SELECT t.typbasetype WHERE t.typtype OPERATOR(pg_catalog.=) 'd' UNION ALL "
+	"SELECT t.typelem WHERE " IS_ARRAY(
+		"t") " UNION ALL "
+			 "SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attnum "
+			 "OPERATOR(pg_catalog.>) 0 AND "
+			 "NOT a.attisdropped AND a.attrelid OPERATOR(pg_catalog.=) t.typrelid) AS i(part)"
+			 "), forms AS (SELECT p.top, CASE "
+			 "WHEN pg_catalog.bool_or(t.oid OPERATOR(pg_catalog.=) ANY "
+			 "('{114,3802}'::pg_catalog.oid[]) OR "
+			 "t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND EXISTS (SELECT 1 FROM "
+			 "pg_catalog.pg_cast c WHERE c.castsource OPERATOR(pg_catalog.=) t.oid AND "
+			 "c.casttarget OPERATOR(pg_catalog.=) 114::pg_catalog.oid AND "
+			 "c.castmethod OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\") OR " IS_ARRAY(
+				 "t") " AND EXISTS "
+					  "(SELECT 1 FROM pg_catalog.pg_type e WHERE e.oid OPERATOR(pg_catalog.=) "
+					  "t.typelem AND "
+					  /* int2vector and oidvector are lists too, but readers know them. */
+					  "(e.typcategory OPERATOR(pg_catalog.=) 'A' AND e.oid OPERATOR(pg_catalog.<>) "
+					  "ALL "
+					  "('{22,30}'::pg_catalog.oid[]) OR e.typdelim "
+					  "OPERATOR(pg_catalog.<>) ',' AND "
+					  /* box is the one type of the server's own that has another: readers know it. */
+					  "603::pg_catalog.oid OPERATOR(pg_catalog.<>) ALL (ARRAY[e.oid, "
+					  "e.typbasetype])))) THEN 't' "
+					  "WHEN pg_catalog.bool_or(t.oid OPERATOR(pg_catalog.=) 2277::pg_catalog.oid "
+					  "OR " IS_ARRAY(
+						  "t") ") "
+							   "THEN 'b' ELSE 'j' END AS form FROM parts p "
+							   "JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.part "
+							   "GROUP BY p.top) "
+							   "SELECT t.oid, "
+							   "pg_catalog.has_function_privilege(t.typoutput::pg_catalog.oid, "
+							   "'EXECUTE') AND "
+							   "pg_catalog.has_schema_privilege(p.pronamespace, 'USAGE') AND "
+							   /* A type may borrow another's function, as refcursor does textout: no call finds that. */
+							   "(p.proargtypes[0] OPERATOR(pg_catalog.=) t.oid OR EXISTS (SELECT 1 "
+							   "FROM "
+							   "pg_catalog.pg_type a WHERE a.oid OPERATOR(pg_catalog.=) "
+							   "p.proargtypes[0] AND "
+							   "a.typtype OPERATOR(pg_catalog.=) 'p'::pg_catalog.\"char\")), "
+							   "f.form "
+							   "FROM forms f JOIN pg_catalog.pg_type t ON t.oid "
+							   "OPERATOR(pg_catalog.=) f.top "
+							   "JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) "
+							   "t.typoutput::pg_catalog.oid";
 
 static void
-use_type_fact(pst_source *source, Oid oid, bool may_call, bool json_cast)
+use_type_fact(pst_source *source, Oid oid, bool may_call, char json_form)
 {
 	for (size_t i = 0; i < source->ncolumns; i++)
 	{
@@ -210,10 +264,11 @@ use_type_fact(pst_source *source, Oid oid, bool may_call, bool json_cast)
 		if (read->column->type.base != oid || read->ask == PSTI_ASK_VALUE)
 			continue;
 		read->call_output = may_call;
-		if (source->values == PSTI_VALUES_JSON && json_cast)
+		read->bounds = json_form == 'b';
+		if (read->ask == PSTI_ASK_JSON && json_form == 't')
 		{
-			read->ask = PSTI_ASK_JSON;
-			source->copy[i].type = PSTI_COPY_MADE_JSON;
+			read->ask = PSTI_ASK_OUTPUT;
+			source->copy[i].type = PSTI_COPY_TEXT;
 		}
 	}
 }
@@ -242,10 +297,31 @@ ask_type_facts(pst_source *source, pst_error *err)
 	}
 	for (int i = 0; status == PST_OK && i < PQntuples(result); i++)
 		use_type_fact(source, (Oid) strtoul(PQgetvalue(result, i, 0), NULL, 10),
-					  PQgetvalue(result, i, 1)[0] == 't', PQgetvalue(result, i, 2)[0] == 't');
+					  PQgetvalue(result, i, 1)[0] == 't', PQgetvalue(result, i, 2)[0]);
 	PQclear(result);
 	psti_buf_free(&oids);
 	return status;
+}
+
+/* Whether special-values can make NULL of a value of the column: clamp finds nothing near to NaN. */
+static bool
+may_be_nulled(const pst_source *source, const psti_copy_column *copy)
+{
+	bool numeric = copy->type == PSTI_COPY_NUMERIC;
+
+	if (copy->form != PSTI_FORM_ARROW)
+		return false;
+	switch ((psti_special) psti_opt_int(source->options, PSTI_OPT_SPECIAL_VALUES))
+	{
+		case PSTI_SPECIAL_NULL:
+			return copy->list || numeric || copy->type == PSTI_COPY_DATE ||
+				   copy->type == PSTI_COPY_TIME || copy->type == PSTI_COPY_TIMESTAMP ||
+				   copy->type == PSTI_COPY_TIMESTAMPTZ || copy->type == PSTI_COPY_INTERVAL;
+		case PSTI_SPECIAL_CLAMP:
+			return numeric && !copy->list;
+		default:
+			return false;
+	}
 }
 
 /* ---- The projection ---- */
@@ -259,7 +335,7 @@ add_column(pst_source *source, size_t position)
 	read->position = position;
 	read->column = &source->relation->columns[position];
 	choose(source, read, copy);
-	copy->not_null = read->column->never_null;
+	copy->not_null = read->column->never_null && !may_be_nulled(source, copy);
 	source->ncolumns++;
 	return PST_OK;
 }
@@ -464,7 +540,7 @@ make_schema(pst_source *source, pst_error *err)
 		const psti_column *column = source->columns[i].column;
 		struct ArrowSchema *child = source->schema.children[i];
 
-		if (copy->list)
+		if (copy->list && copy->form == PSTI_FORM_ARROW)
 			status = list_field(child, copy, &column->type, column->name, err);
 		else
 			status =
@@ -514,29 +590,26 @@ put_output(const psti_read_column *read, const char *ref, psti_buf *out)
 }
 
 /*
- * to_json forgets the lower bounds of an array: one that has others is its text. So is one of json
- * with several dimensions, where nobody could tell a dimension from a json list.
+ * to_json forgets the lower bounds of arrays, at any depth: what has others is its text. Every such
+ * array's text has ]={ in it; where something else has, the text does as well.
  */
 static void
 put_json(const psti_read_column *read, const char *ref, psti_buf *out)
 {
-	const psti_type *type = &read->column->type;
-	bool array = type->elem != 0 || type->base == OID_ANYARRAY;
-	bool of_json = type->elem_base == OID_JSON || type->elem_base == OID_JSONB;
+	psti_buf text = PSTI_BUF_INIT;
 
-	if (array)
-	{
+	put_output(read, ref, &text);
+	if (text.failed)
+		out->failed = true;
+	else if (read->bounds)
 		psti_buf_printf(out,
-						"CASE WHEN pg_catalog.array_dims(%s) OPERATOR(pg_catalog.!~) "
-						"'^(\\[1:[0-9]+\\])%s$' THEN pg_catalog.to_json(",
-						ref, of_json ? "" : "+");
-		put_output(read, ref, out);
-		psti_buf_puts(out, ") ELSE ");
-	}
-	psti_buf_printf(out, "pg_catalog.to_json(%s)", ref);
-	if (array)
-		psti_buf_puts(out, " END");
+						"CASE WHEN pg_catalog.strpos(%s, ']={') OPERATOR(pg_catalog.>) 0 "
+						"THEN pg_catalog.to_json(%s) ELSE pg_catalog.to_json(%s) END",
+						text.data, text.data, ref);
+	else
+		psti_buf_printf(out, "pg_catalog.to_json(%s)", ref);
 	psti_buf_puts(out, "::pg_catalog.text");
+	psti_buf_free(&text);
 }
 
 static void

@@ -37,6 +37,7 @@ typedef struct psti_read_column
 	size_t position;		   /* in the relation, from 0 */
 	psti_ask ask;
 	bool call_output; /* the role may call the output function itself */
+	bool bounds;	  /* PSTI_ASK_JSON: there are arrays in it, whose bounds to_json forgets */
 } psti_read_column;
 
 typedef struct psti_stream_state psti_stream_state;

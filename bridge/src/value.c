@@ -2,7 +2,6 @@
 #include "value.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "jsonscan.h"
 #include "pgnumeric.h"
@@ -226,36 +225,6 @@ not_supported(const struct ArrowSchema *schema, pst_error *err)
 	return PST_ERR_UNSUPPORTED;
 }
 
-/* Whether array_in could take the bare text for NULL, for nothing, or for more than one element. */
-static bool
-needs_quotes(const char *text, size_t nbytes)
-{
-	if (nbytes == 0 || (nbytes == 4 && strncasecmp(text, "null", 4) == 0))
-		return true;
-	for (size_t i = 0; i < nbytes; i++)
-		if (strchr("\"\\{}, \t\n\r\v\f", text[i]) != NULL)
-			return true;
-	return false;
-}
-
-void
-psti_value_array_element(const char *text, size_t nbytes, psti_buf *out)
-{
-	if (!needs_quotes(text, nbytes))
-	{
-		psti_buf_append(out, text, nbytes);
-		return;
-	}
-	psti_buf_putc(out, '"');
-	for (size_t i = 0; i < nbytes; i++)
-	{
-		if (text[i] == '"' || text[i] == '\\')
-			psti_buf_putc(out, '\\');
-		psti_buf_putc(out, text[i]);
-	}
-	psti_buf_putc(out, '"');
-}
-
 static void
 list_range(const psti_arrow_type *type, const struct ArrowArray *array, int64_t i, int64_t *from,
 		   int64_t *to)
@@ -331,7 +300,7 @@ list_item(const struct ArrowSchema *schema, const psti_arrow_type *type,
 	if (status == PST_OK)
 		status = psti_buf_check(scratch, err);
 	if (status == PST_OK)
-		psti_value_array_element(scratch->data != NULL ? scratch->data : "", scratch->len, out);
+		psti_text_array_element(scratch->data != NULL ? scratch->data : "", scratch->len, out);
 	return status;
 }
 

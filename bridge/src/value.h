@@ -38,7 +38,4 @@ bool psti_value_is_json(const struct ArrowSchema *schema);
  */
 void psti_value_raw_json(const char *text, size_t nbytes, psti_buf *out);
 
-/* An element of an array literal, quoted where array_out quotes it. */
-void psti_value_array_element(const char *text, size_t nbytes, psti_buf *out);
-
 #endif /* PSTI_VALUE_H */

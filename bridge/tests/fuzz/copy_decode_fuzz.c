@@ -109,8 +109,8 @@ make_decoder(const uint8_t *data, psti_copy_column columns[MAX_COLUMNS])
 		column->name = names[i];
 		column->type = (psti_copy_type) ((data[1] + i * 5) % PSTI_COPY_NTYPES);
 		column->form = (psti_copy_form) ((data[0] / 64 + i) % 3);
-		column->list = column->form == PSTI_FORM_ARROW && (data[1] & 128) &&
-					   column->type != PSTI_COPY_OID && column->type != PSTI_COPY_TIMETZ;
+		column->list =
+			(data[1] & 128) && column->type != PSTI_COPY_OID && column->type != PSTI_COPY_TIMETZ;
 		column->elem = 23;
 		column->key = i == 1;
 		column->not_null = i == 2;

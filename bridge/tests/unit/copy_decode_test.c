@@ -76,26 +76,41 @@ static const struct list_sample
 	const char *sql;
 	const char *hex;
 	int32_t lengths; /* of the one list; -1: special, -2: wrong */
+	const char *text;
+	const char *json;
 } lists[] = {
 	{"ARRAY[1,NULL,3]",
-	 "00000001000000010000001700000003000000010000000400000001ffffffff0000000400000003", 3},
-	{"'{}'::int4[]", "000000000000000000000017", 0},
+	 "00000001000000010000001700000003000000010000000400000001ffffffff0000000400000003", 3,
+	 "{1,NULL,3}", "[1,null,3]"},
+	{"'{}'::int4[]", "000000000000000000000017", 0, "{}", "[]"},
 	{"'{{1},{2}}'::int4[]",
-	 "0000000200000000000000170000000200000001000000010000000100000004000000010000000400000002",
-	 -1},
-	{"'[2:2]={7}'::int4[]", "00000001000000000000001700000001000000020000000400000007", -1},
-	{"another element type", "000000000000000000000019", -2},
-	{"seven dimensions", "000000070000000000000017", -2},
-	{"unknown flags", "000000000000000200000017", -2},
-	{"more elements than bytes", "0000000100000000000000177fffffff000000010000000400000007", -2},
+	 "0000000200000000000000170000000200000001000000010000000100000004000000010000000400000002", -1,
+	 "{{1},{2}}", "[[1],[2]]"},
+	{"'[2:2]={7}'::int4[]", "00000001000000000000001700000001000000020000000400000007", -1,
+	 "[2:2]={7}", "\"[2:2]={7}\""},
+	{"'[-1:-1][0:0]={{7}}'::int4[]",
+	 "0000000200000000000000170000000"
+	 "1ffffffff"
+	 "00000001"
+	 "00000000"
+	 "0000000400000007",
+	 -1, "[-1:-1][0:0]={{7}}", "\"[-1:-1][0:0]={{7}}\""},
+	{"another element type", "000000000000000000000019", -2, NULL, NULL},
+	{"seven dimensions", "000000070000000000000017", -2, NULL, NULL},
+	{"unknown flags", "000000000000000200000017", -2, NULL, NULL},
+	{"more elements than bytes", "0000000100000000000000177fffffff000000010000000400000007", -2,
+	 NULL, NULL},
 	{"sizes whose product overflows",
-	 "00000002000000000000001780000000000000018000000000000001000000040000000700000004", -2},
-	{"a size of 0", "00000001000000000000001700000000000000010000000400000007", -2},
+	 "00000002000000000000001780000000000000018000000000000001000000040000000700000004", -2, NULL,
+	 NULL},
+	{"a size of 0", "00000001000000000000001700000000000000010000000400000007", -2, NULL, NULL},
 	{"bytes behind the last element", "0000000100000000000000170000000100000001000000040000000700",
-	 -2},
-	{"an element beyond the end", "0000000100000000000000170000000100000001000000050000000700", -2},
-	{"an element of another width", "00000001000000000000001700000001000000010000000300070000", -2},
-	{"cut in its header", "00000001", -2},
+	 -2, NULL, NULL},
+	{"an element beyond the end", "0000000100000000000000170000000100000001000000050000000700", -2,
+	 NULL, NULL},
+	{"an element of another width", "00000001000000000000001700000001000000010000000300070000", -2,
+	 NULL, NULL},
+	{"cut in its header", "00000001", -2, NULL, NULL},
 };
 
 /* ---- Streams made by hand ---- */
@@ -504,6 +519,69 @@ lists_take_one_dimension_from_one_and_nothing_false(void **state)
 		}
 }
 
+/* The text of the one value of a stream that prints it. */
+static void
+assert_prints(const psti_copy_column *column, const char *hex, const char *want)
+{
+	for (size_t slice = 3; slice < 1000; slice *= 10)
+	{
+		psti_copy_decoder *decoder = decoder_for(column, 1, &wide);
+		psti_buf bytes = stream_of(hex);
+		pst_error err = PST_ERROR_INIT;
+		struct ArrowArray array;
+		pst_status status = feed_all(decoder, &bytes, slice, &err);
+
+		if (want == NULL)
+			assert_fails(status, PST_ERR_PROTOCOL, &err);
+		else
+		{
+			const int32_t *offsets;
+
+			assert_ok(status, &err);
+			assert_ok(psti_copy_take(decoder, &array, &err), &err);
+			offsets = array.children[0]->buffers[1];
+			assert_int_equal(offsets[1], strlen(want));
+			assert_memory_equal(array.children[0]->buffers[2], want, strlen(want));
+			array.release(&array);
+		}
+		psti_copy_decoder_free(decoder);
+		psti_buf_free(&bytes);
+	}
+}
+
+static void
+arrays_of_any_shape_are_printed(void **state)
+{
+	(void) state;
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+	{
+		psti_copy_column column = {
+			.name = "c", .type = PSTI_COPY_INT4, .form = PSTI_FORM_TEXT, .list = true, .elem = 23};
+
+		assert_prints(&column, lists[i].hex, lists[i].text);
+		column.form = PSTI_FORM_JSON;
+		assert_prints(&column, lists[i].hex, lists[i].json);
+	}
+}
+
+/* ARRAY['null', NULL, '"x"', '[1]']::jsonb[], then the same in two dimensions. */
+static void
+arrays_of_json_print_what_reads_back(void **state)
+{
+	static const char flat[] = "000000010000000100000eda0000000400000001"
+							   "00000005016e756c6cffffffff000000040122782200000004015b315d";
+	static const char square[] = "000000020000000100000eda00000002000000010000000200000001"
+								 "00000005016e756c6cffffffff000000040122782200000004015b315d";
+	psti_copy_column column = {
+		.name = "c", .type = PSTI_COPY_JSONB, .form = PSTI_FORM_JSON, .list = true, .elem = 3802};
+
+	(void) state;
+	assert_prints(&column, flat, "[\"null\",null,\"\\\"x\\\"\",[1]]");
+	assert_prints(&column, square, "\"{{\\\"null\\\",NULL},{\\\"\\\\\\\"x\\\\\\\"\\\",[1]}}\"");
+	column.form = PSTI_FORM_TEXT;
+	assert_prints(&column, flat, "{\"null\",NULL,\"\\\"x\\\"\",[1]}");
+}
+
 static void
 nulls_are_bits_and_their_slots_are_empty(void **state)
 {
@@ -726,11 +804,11 @@ rows_of_no_columns_are_counted(void **state)
 	psti_buf_free(&bytes);
 }
 
-/* All kinds of columns, NULLs and a list, in one pass for the allocation sweep. */
+/* All kinds of columns, NULLs and lists in every form, in one pass for the allocation sweep. */
 static pst_status
 decode_everything(void *ctx, pst_error *err)
 {
-	psti_copy_column columns[NSAMPLES + 1];
+	psti_copy_column columns[NSAMPLES + 3];
 	psti_copy_decoder *decoder = NULL;
 	psti_buf *bytes = ctx;
 	struct ArrowArray array = {0};
@@ -743,9 +821,13 @@ decode_everything(void *ctx, pst_error *err)
 		columns[i].precision = 4;
 		columns[i].scale = 2;
 	}
-	columns[NSAMPLES] =
-		(psti_copy_column){.name = "l", .type = PSTI_COPY_INT4, .list = true, .elem = 23};
-	status = psti_copy_decoder_new(columns, NSAMPLES + 1, &wide, &decoder, err);
+	for (int form = PSTI_FORM_ARROW; form <= PSTI_FORM_JSON; form++)
+		columns[NSAMPLES + (size_t) form] = (psti_copy_column){.name = "l",
+															   .type = PSTI_COPY_INT4,
+															   .form = (psti_copy_form) form,
+															   .list = true,
+															   .elem = 23};
+	status = psti_copy_decoder_new(columns, NSAMPLES + 3, &wide, &decoder, err);
 	if (status == PST_OK)
 		status = psti_copy_feed(decoder, bytes->data, 60, &used, err);
 	if (status == PST_OK)
@@ -767,10 +849,11 @@ every_allocation_may_fail(void **state)
 	begin(&bytes);
 	for (int row = 0; row < 70; row++)
 	{
-		psti_buf_int16(&bytes, (int16_t) (NSAMPLES + 1));
+		psti_buf_int16(&bytes, (int16_t) (NSAMPLES + 3));
 		for (size_t i = 0; i < NSAMPLES; i++)
 			put_field(&bytes, row % 7 == 3 ? NULL : samples[i].hex);
-		put_field(&bytes, row % 7 == 3 ? NULL : lists[0].hex);
+		for (size_t i = 0; i < 3; i++)
+			put_field(&bytes, row % 7 == 3 ? NULL : lists[row % 5 == 4 && i > 0 ? 3 : 0].hex);
 	}
 	psti_buf_int16(&bytes, -1);
 	assert_true(psti_test_alloc_sweep(decode_everything, &bytes) > 50);
@@ -790,6 +873,8 @@ main(void)
 		cmocka_unit_test(headers_rows_and_trailers_that_no_server_sends_are_refused),
 		cmocka_unit_test(a_header_extension_and_harmless_flags_are_skipped),
 		cmocka_unit_test(lists_take_one_dimension_from_one_and_nothing_false),
+		cmocka_unit_test(arrays_of_any_shape_are_printed),
+		cmocka_unit_test(arrays_of_json_print_what_reads_back),
 		cmocka_unit_test(nulls_are_bits_and_their_slots_are_empty),
 		cmocka_unit_test(a_null_in_a_not_null_column_is_named),
 		cmocka_unit_test(a_batch_closes_before_its_texts_outgrow_their_offsets),

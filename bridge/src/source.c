@@ -171,6 +171,9 @@ make_fingerprint(pst_source *source)
 				 ? (long long) psti_opt_int(source->options, PSTI_OPT_LIMIT)
 				 : -1LL);
 	value = hash(value, number);
+	snprintf(number, sizeof(number), "%d",
+			 (int) psti_opt_int(source->options, PSTI_OPT_SPECIAL_VALUES));
+	value = hash(value, number);
 	for (size_t i = 0; i < source->ncolumns; i++)
 	{
 		char format[32];
@@ -314,10 +317,10 @@ estimate(pst_source *source, int64_t *rows, int64_t *bytes, pst_error *err)
 
 	if (status != PST_OK)
 		return status;
-	status = psti_source_explain(source, &all, rows, &width, err);
+	status = psti_source_explain(source, &all, true, rows, &width, err);
 	if (status != PST_OK)
 	{
-		psti_source_end(source);
+		psti_source_back(source);
 		return status;
 	}
 	if (*rows >= 0 && width >= 0 && *rows < INT64_MAX / (width + 1))

@@ -131,9 +131,19 @@ pst_status psti_source_export(pst_source *source, pst_error *err);
 /* Ends the transaction, if there is one. */
 void psti_source_end(pst_source *source);
 
-/* The planner's guess for a SELECT. */
-pst_status psti_source_explain(pst_source *source, const psti_select *what, int64_t *rows,
-							   int64_t *width, pst_error *err);
+/*
+ * What a statement begins with that may fail or be abandoned: a savepoint, so that the moment, its
+ * locks and the plan survive when psti_source_back is called after it. A prefix, because a round trip
+ * of its own would be one for each split.
+ */
+void psti_source_mark(pst_source *source, psti_buf *sql);
+
+/* After a failure: back to the mark. Without one the transaction ends, and the moment with it. */
+void psti_source_back(pst_source *source);
+
+/* The planner's guess for a SELECT; marked: psti_source_back restores the moment after a failure. */
+pst_status psti_source_explain(pst_source *source, const psti_select *what, bool marked,
+							   int64_t *rows, int64_t *width, pst_error *err);
 
 /* source_plan.c */
 /* Checks the options scan.partition.* against each other and the relation. */
@@ -141,8 +151,8 @@ pst_status psti_source_check_partition(pst_source *source, pst_error *err);
 
 void psti_source_partition_free(pst_source *source);
 
-/* A type's name to cast a stride's bounds to, static; NULL when it cannot be cut by. */
-const char *psti_source_stride_cast(const psti_column *column);
+/* Appends the type, with collation, to cast a stride's bounds to; false: it cannot be cut by. */
+bool psti_source_stride_cast(const pst_source *source, const psti_column *column, psti_buf *out);
 
 /* pst_source_plan without its frame. */
 pst_status psti_source_plan(pst_source *source, int max_splits, char ***splits, size_t *nsplits,

@@ -15,6 +15,9 @@
 /* Below this share of the rows an index on the filter's columns is likely faster than blocks. */
 #define SELECTIVE 0.05
 
+#define OID_NAME 19
+#define OID_DEFAULT_COLLATION 100
+
 /* ---- Types that strides can be of ---- */
 
 enum family
@@ -45,7 +48,7 @@ static const struct stride_type
 	{1114, BY_TIMESTAMP, "pg_catalog.timestamp"},
 	{1184, BY_TIMESTAMPTZ, "pg_catalog.timestamptz"},
 	{2950, BY_UUID, "pg_catalog.uuid"},
-	{19, BY_TEXT, "pg_catalog.text"},
+	{OID_NAME, BY_TEXT, "pg_catalog.text"},
 	{25, BY_TEXT, "pg_catalog.text"},
 	{1042, BY_TEXT, "pg_catalog.bpchar"},
 	{1043, BY_TEXT, "pg_catalog.text"},
@@ -60,12 +63,30 @@ stride_type(const psti_column *column)
 	return NULL;
 }
 
-const char *
-psti_source_stride_cast(const psti_column *column)
+/*
+ * Whether a text column is in the order of its bytes instead of its collation's. A query's is: the
+ * description of a query tells no collation, and bounds, cut points and conditions must be in one
+ * order. So is name, whose operators follow the database's collation before 12.
+ */
+static bool
+ordered_by_bytes(const pst_source *source, const psti_column *column)
+{
+	return source->query != NULL || column->type.base == OID_NAME;
+}
+
+#define BY_BYTES " COLLATE pg_catalog.\"C\""
+
+bool
+psti_source_stride_cast(const pst_source *source, const psti_column *column, psti_buf *out)
 {
 	const struct stride_type *type = stride_type(column);
 
-	return type == NULL ? NULL : type->cast;
+	if (type == NULL)
+		return false;
+	psti_buf_puts(out, type->cast);
+	if (type->family == BY_TEXT && ordered_by_bytes(source, column))
+		psti_buf_puts(out, BY_BYTES);
+	return true;
 }
 
 /* Microseconds since 2000, exactly: epoch alone is a double before 14. */
@@ -169,9 +190,9 @@ collate_clause(pst_source *source, psti_buf *out, pst_error *err)
 	PGresult *result = NULL;
 	pst_status status;
 
-	if (column->type.base == 19) /* name: by bytes, on all versions */
+	if (ordered_by_bytes(source, column) || column->collation == OID_DEFAULT_COLLATION)
 	{
-		psti_buf_puts(out, " COLLATE pg_catalog.\"C\"");
+		psti_buf_puts(out, ordered_by_bytes(source, column) ? BY_BYTES : "");
 		return psti_buf_check(out, err);
 	}
 	snprintf(oid, sizeof(oid), "%lu", (unsigned long) column->collation);
@@ -179,8 +200,7 @@ collate_clause(pst_source *source, psti_buf *out, pst_error *err)
 							 "SELECT n.nspname, c.collname FROM pg_catalog.pg_collation c JOIN "
 							 "pg_catalog.pg_namespace n "
 							 "ON n.oid OPERATOR(pg_catalog.=) c.collnamespace "
-							 "WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid "
-							 "AND c.collname OPERATOR(pg_catalog.<>) 'default'",
+							 "WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid",
 							 1, params, &result, err);
 	if (status == PST_OK && PQntuples(result) == 1)
 	{
@@ -690,7 +710,7 @@ is_selective(pst_source *source, bool *selective, pst_error *err)
 	*selective = false;
 	if (psti_opt_text(source->options, PSTI_OPT_FILTER) == NULL)
 		return PST_OK;
-	status = psti_source_explain(source, &filtered, &rows, &width, err);
+	status = psti_source_explain(source, &filtered, true, &rows, &width, err);
 	*selective = rows >= 0 && source->rows_total > 0 &&
 				 (double) rows < SELECTIVE * (double) source->rows_total;
 	return status;
@@ -762,6 +782,23 @@ plan_blocks(pst_source *source, size_t max_splits, draft *d, pst_error *err)
 	return status;
 }
 
+/* A plan that was given out must outlive a later one that fails. */
+static pst_status
+mark_earlier_plan(pst_source *source, pst_error *err)
+{
+	psti_buf sql = PSTI_BUF_INIT;
+	pst_status status;
+
+	if (!source->planned)
+		return PST_OK;
+	psti_source_mark(source, &sql);
+	status = psti_buf_check(&sql, err);
+	if (status == PST_OK)
+		status = psti_conn_exec(source->conn, "beginning to plan", sql.data, NULL, err);
+	psti_buf_free(&sql);
+	return status;
+}
+
 pst_status
 psti_source_plan(pst_source *source, int max_splits, char ***splits, size_t *nsplits,
 				 pst_error *err)
@@ -781,6 +818,8 @@ psti_source_plan(pst_source *source, int max_splits, char ***splits, size_t *nsp
 	if (status != PST_OK)
 		return status;
 	status = psti_source_export(source, err);
+	if (status == PST_OK)
+		status = mark_earlier_plan(source, err);
 	if (status == PST_OK && blocks)
 		status = is_selective(source, &selective, err);
 	if (status == PST_OK && source->partition.column != NULL)
@@ -793,9 +832,8 @@ psti_source_plan(pst_source *source, int max_splits, char ***splits, size_t *nsp
 		status = draft_finish(&d, splits, nsplits, err);
 	if (status == PST_OK)
 		source->planned = true;
-	else if (psti_conn_usable(source->conn) &&
-			 PQtransactionStatus(psti_conn_pg(source->conn)) == PQTRANS_INERROR)
-		psti_source_end(source);
+	else
+		psti_source_back(source);
 	draft_free(&d);
 	return status;
 }

@@ -50,6 +50,40 @@ psti_source_end(pst_source *source)
 	source->snapshot = NULL;
 }
 
+/*
+ * Not for a read of everything on a standby: within a savepoint the server answers a recovery
+ * conflict by ending the session, without one by an error, after which the read can begin anew.
+ */
+void
+psti_source_mark(pst_source *source, psti_buf *sql)
+{
+	if (psti_conn_caps(source->conn)->in_recovery && source->moment == PSTI_MOMENT_OWN &&
+		!source->planned)
+		return;
+	if (source->savepoint)
+		psti_buf_puts(sql, "RELEASE SAVEPOINT penstock; ");
+	psti_buf_puts(sql, "SAVEPOINT penstock; ");
+	source->savepoint = true;
+}
+
+void
+psti_source_back(pst_source *source)
+{
+	pst_error ignored;
+
+	if (!psti_conn_usable(source->conn))
+	{
+		source->moment = PSTI_MOMENT_NONE;
+		return;
+	}
+	if (PQtransactionStatus(psti_conn_pg(source->conn)) != PQTRANS_INERROR)
+		return;
+	if (!source->savepoint ||
+		psti_conn_exec(source->conn, "going back", "ROLLBACK TO SAVEPOINT penstock", NULL,
+					   &ignored) != PST_OK)
+		psti_source_end(source);
+}
+
 /* ---- What the planner thinks, and the locks that planning takes ---- */
 
 static pst_status
@@ -69,8 +103,8 @@ read_explain(const char *text, int64_t *rows, int64_t *width, pst_error *err)
 }
 
 pst_status
-psti_source_explain(pst_source *source, const psti_select *what, int64_t *rows, int64_t *width,
-					pst_error *err)
+psti_source_explain(pst_source *source, const psti_select *what, bool marked, int64_t *rows,
+					int64_t *width, pst_error *err)
 {
 	psti_buf sql = PSTI_BUF_INIT;
 	PGresult *result = NULL;
@@ -78,6 +112,8 @@ psti_source_explain(pst_source *source, const psti_select *what, int64_t *rows, 
 
 	*rows = -1;
 	*width = -1;
+	if (marked)
+		psti_source_mark(source, &sql);
 	psti_buf_puts(&sql, "EXPLAIN (FORMAT JSON) ");
 	psti_source_select(source, what, &sql);
 	status = psti_buf_check(&sql, err);
@@ -111,6 +147,9 @@ begin_transaction(pst_source *source, const char *import, bool lock, pst_error *
 	pst_status status;
 
 	psti_buf_printf(&sql, "%s; %s", begin_sql, psti_conn_pins(source->conn));
+	/* A query that is run once a stride should see the rows in one order, as far as it is ours. */
+	if (source->query != NULL)
+		psti_buf_puts(&sql, "SET LOCAL synchronize_seqscans = off; ");
 	if (import != NULL)
 	{
 		psti_buf_puts(&sql, "SET TRANSACTION SNAPSHOT ");
@@ -224,7 +263,7 @@ stand(pst_source *source, const char *import, bool *lock, pst_error *err)
 		status = begin_transaction(source, import, false, err);
 	}
 	if (status == PST_OK)
-		status = psti_source_explain(source, &all, &rows, &width, err);
+		status = psti_source_explain(source, &all, false, &rows, &width, err);
 	if (status == PST_OK)
 		status = check_rewritten(source, err);
 	if (status == PST_OK)

@@ -114,45 +114,7 @@ errno_of(pst_status status)
 
 /* ---- The server's side of a stream ---- */
 
-/*
- * A failed or abandoned COPY aborts the transaction. With a savepoint before it the moment, its
- * locks and the plan survive. Not for a read of everything on a standby: within a savepoint the
- * server answers a recovery conflict by ending the session, without one by an error, after which the
- * read can begin anew.
- */
-static pst_status
-set_savepoint(pst_source *source, pst_error *err)
-{
-	const char *sql =
-		source->savepoint ? "RELEASE SAVEPOINT penstock; SAVEPOINT penstock" : "SAVEPOINT penstock";
-	pst_status status;
-
-	if (psti_conn_caps(source->conn)->in_recovery && source->moment == PSTI_MOMENT_OWN &&
-		!source->planned)
-		return PST_OK;
-	status = psti_conn_exec(source->conn, "beginning to read", sql, NULL, err);
-	source->savepoint = status == PST_OK;
-	return status;
-}
-
-static void
-back_to_savepoint(pst_source *source)
-{
-	pst_error ignored;
-
-	if (!psti_conn_usable(source->conn))
-	{
-		source->moment = PSTI_MOMENT_NONE;
-		return;
-	}
-	if (PQtransactionStatus(psti_conn_pg(source->conn)) != PQTRANS_INERROR)
-		return;
-	if (!source->savepoint ||
-		psti_conn_exec(source->conn, "going back", "ROLLBACK TO SAVEPOINT penstock", NULL,
-					   &ignored) != PST_OK)
-		psti_source_end(source);
-}
-
+/* A failed or abandoned COPY aborts the transaction: hence the mark. */
 static pst_status
 begin_copy(psti_stream_state *state, pst_error *err)
 {
@@ -160,13 +122,13 @@ begin_copy(psti_stream_state *state, pst_error *err)
 	const piece *p = &state->pieces[state->next];
 	psti_select what = {p->only, p->condition, true, true};
 	psti_buf sql = PSTI_BUF_INIT;
-	pst_status status = set_savepoint(source, err);
+	pst_status status;
 
+	psti_source_mark(source, &sql);
 	psti_buf_puts(&sql, "COPY (");
 	psti_source_select(source, &what, &sql);
 	psti_buf_puts(&sql, ") TO STDOUT (FORMAT binary)");
-	if (status == PST_OK)
-		status = psti_buf_check(&sql, err);
+	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
 		status = psti_conn_copy_out(source->conn, "reading", sql.data, err);
 	psti_buf_free(&sql);
@@ -315,7 +277,7 @@ fail_stream(psti_stream_state *state, pst_error *err)
 		PQtransactionStatus(psti_conn_pg(source->conn)) == PQTRANS_ACTIVE)
 		(void) psti_conn_copy_abandon(source->conn, &ignored);
 	state->copying = false;
-	back_to_savepoint(source);
+	psti_source_back(source);
 	source->last = *err;
 	state->ended = true;
 	state->code = errno_of(err->status);
@@ -396,7 +358,7 @@ stream_release(struct ArrowArrayStream *stream)
 		if (state->copying && psti_conn_usable(source->conn))
 		{
 			(void) psti_conn_copy_abandon(source->conn, &ignored);
-			back_to_savepoint(source);
+			psti_source_back(source);
 		}
 		leave_handle(state);
 	}
@@ -428,20 +390,23 @@ stride_piece(psti_stream_state *state, const pst_source *source, const psti_spli
 			 pst_error *err)
 {
 	const psti_column *column = psti_relation_column(source->relation, split->column);
-	const char *cast = column == NULL ? NULL : psti_source_stride_cast(column);
 	psti_buf ref = PSTI_BUF_INIT;
+	psti_buf cast = PSTI_BUF_INIT;
 	psti_buf condition = PSTI_BUF_INIT;
 	pst_status status;
 
-	if (cast == NULL || !source->unique_names)
+	if (column == NULL || !source->unique_names || !psti_source_stride_cast(source, column, &cast))
 		return psti_fail(err, PST_ERR_INVALID, "not a split: there is no column \"%s\" to cut by",
 						 split->column);
 	psti_source_column_ref(source, (size_t) (column - source->relation->columns), &ref);
-	if (ref.failed)
-		return psti_fail_nomem(err);
-	psti_stride_sql(&split->stride, ref.data, cast, &condition);
-	status = add_piece(state, NULL, &condition, err);
+	status = ref.failed || cast.failed ? psti_fail_nomem(err) : PST_OK;
+	if (status == PST_OK)
+	{
+		psti_stride_sql(&split->stride, ref.data, cast.data, &condition);
+		status = add_piece(state, NULL, &condition, err);
+	}
 	psti_buf_free(&ref);
+	psti_buf_free(&cast);
 	psti_buf_free(&condition);
 	return status;
 }
@@ -616,7 +581,7 @@ psti_source_stream(pst_source *source, const char *text, struct ArrowArrayStream
 	if (status != PST_OK)
 	{
 		if (source->moment != PSTI_MOMENT_NONE)
-			back_to_savepoint(source);
+			psti_source_back(source);
 		explain_failure(source, err);
 		source->last = *err;
 		state->source = NULL;

@@ -509,7 +509,7 @@ cancel_when_sleeping(void *arg)
 	PGconn *conn = live_connect("");
 
 	while (live_int(conn, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND "
-						  "query LIKE 'COPY%%pg_sleep(600)%%'") == 0)
+						  "query LIKE 'SAVEPOINT%%pg_sleep(600)%%'") == 0)
 		;
 	pst_cancel(arg);
 	PQfinish(conn);

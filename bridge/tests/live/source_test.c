@@ -762,7 +762,7 @@ cancel_ends_a_blocked_read(void **state)
 	pst_canceller_free(hooks.canceller);
 	assert_int_equal(live_int(admin,
 							  "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND "
-							  "query LIKE 'COPY%%pg_sleep(600)%%'"),
+							  "query LIKE 'SAVEPOINT%%pg_sleep(600)%%'"),
 					 0);
 }
 

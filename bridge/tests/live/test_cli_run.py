@@ -39,7 +39,7 @@ def until(condition, what):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_signal_stops_a_read_and_the_work_on_the_server(start_penstock, filled, signo, code, jobs):
     child = start_penstock("read", filled.url, "slow", "--jobs", jobs)
-    until(lambda: filled.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%%slow%%' AND state = 'active' "
+    until(lambda: filled.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SAVEPOINT%%slow%%' AND state = 'active' "
                                "AND application_name LIKE 'penstock/%%'"), "the server at work")
     child.send_signal(signo)
     out, err = child.communicate(timeout=DEADLINE)
@@ -95,7 +95,7 @@ def test_a_signal_while_idle_input_is_waited_for(start_penstock, filled):
 
 def test_a_cancel_by_the_server_is_an_error_not_a_signal(start_penstock, filled):
     child = start_penstock("read", filled.url, "slow")
-    until(lambda: filled.value("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'COPY%%slow%%' "
+    until(lambda: filled.value("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'SAVEPOINT%%slow%%' "
                                "AND state = 'active' AND pid <> pg_backend_pid()"), "the server at work")
     out, err = child.communicate(timeout=DEADLINE)
     assert child.returncode == 1 and b"57014" in err

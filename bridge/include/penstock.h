@@ -548,7 +548,8 @@ PST_EXPORT void pst_sink_get_stats(const pst_sink *sink, pst_sink_stats *stats);
 /*
  * Flushes what is buffered and frees the handle, also on failure (then err tells how many rows
  * were lost). After an error of an earlier call or a cancel nothing more is sent: discard or flush
- * first if the rows matter. With staging, rows that were not prepared are dropped. NULL is PST_OK.
+ * first if the rows matter. Rows behind the last position (pst_sink_set_position) are dropped, and
+ * PST_ERR_STATE tells of them. With staging, rows that were not prepared are dropped. NULL is PST_OK.
  */
 PST_EXPORT pst_status pst_sink_close(pst_sink *sink, pst_error *err);
 

@@ -222,6 +222,7 @@ flush_all(pst_sink *sink, pst_error *err)
 	if (sink->live_rows == 0 && (!sink->progress.position_dirty || sink->staging))
 	{
 		psti_rows_reset(&sink->rows);
+		sink->progress.marked_rows = 0;
 		clear_failure(sink);
 		return PST_OK;
 	}
@@ -602,7 +603,7 @@ pst_sink_discard(pst_sink *sink, int64_t *nrows)
 	sink->due_at = -1;
 	clear_failure(sink);
 	/*
-	 * A commit in doubt may still come true. With the progress table the next flush looks there;
+	 * A commit in doubt may still come true. With the progress table the next flush settles it there;
 	 * without it the lost server process is ended before anything is written again.
 	 */
 	if (sink->progress.table != NULL && !sink->staging)
@@ -683,11 +684,34 @@ pst_sink_get_stats(const pst_sink *sink, pst_sink_stats *stats)
 	memcpy(stats, &full, size < sizeof(full) ? size : sizeof(full));
 }
 
+/*
+ * Rows behind the last position would come again after a restart, which goes on from there: they
+ * are dropped before the rest is written. Returns how many.
+ */
+static int64_t
+drop_uncovered(pst_sink *sink)
+{
+	psti_sink_rows *rows = &sink->rows;
+	size_t covered = sink->progress.marked_rows;
+	int64_t before = sink->live_rows;
+
+	if (may_flush_alone(sink))
+		return 0;
+	if (sink->streamed > rows->row[covered].at)
+		psti_sink_stream_drop(sink);
+	for (size_t i = covered; i < rows->nrows; i++)
+		sink->live_rows -= rows->row[i].op != PSTI_OP_DEAD;
+	rows->bytes.len = rows->row[covered].at;
+	rows->nrows = covered;
+	return before - sink->live_rows;
+}
+
 pst_status
 pst_sink_close(pst_sink *sink, pst_error *err)
 {
 	pst_error full;
 	pst_status status = PST_OK;
+	int64_t uncovered = 0;
 
 	psti_enter(&full);
 	if (sink == NULL)
@@ -696,7 +720,10 @@ pst_sink_close(pst_sink *sink, pst_error *err)
 	if (sink->staging && !sink->failed)
 		psti_sink_forget_rows(sink);
 	if (!sink->failed && !pst_canceller_thrown(sink->hooks.canceller))
+	{
+		uncovered = drop_uncovered(sink);
 		status = flush_all(sink, &full);
+	}
 	else if (sink->live_rows > 0)
 	{
 		full = sink->last_error;
@@ -705,7 +732,14 @@ pst_sink_close(pst_sink *sink, pst_error *err)
 		status = full.status;
 	}
 	if (status < 0)
-		psti_error_prefix(&full, "%" PRId64 " buffered rows were not written: ", sink->live_rows);
+		psti_error_prefix(
+			&full, "%" PRId64 " buffered rows were not written: ", sink->live_rows + uncovered);
+	else if (uncovered > 0)
+	{
+		status = psti_fail(&full, PST_ERR_STATE,
+						   "%" PRId64 " rows behind the last position were not written", uncovered);
+		psti_error_hint(&full, "Set the position behind the last row, or flush, before closing.");
+	}
 	psti_sink_stream_drop(sink);
 	sink_free(sink);
 	return psti_leave(err, &full, status);

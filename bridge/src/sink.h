@@ -304,7 +304,8 @@ typedef struct psti_sink_progress
 	const char *job;
 	const char *writer;
 	bool taken;			  /* the token is ours */
-	char token[24];		  /* as text: it is only sent back */
+	char token[24];		  /* as text */
+	char claim[24];		  /* the next one while it is not known to be stored, else empty */
 	int64_t epoch;		  /* of the last commit known */
 	int64_t stored_epoch; /* what was found at open */
 	char *stored_position;
@@ -324,6 +325,18 @@ typedef struct psti_skip
 	bool enabled;
 	int64_t limit; /* -1: none */
 } psti_skip;
+
+/* What one attempt to write the buffered rows came to. */
+typedef struct psti_attempt
+{
+	bool commit_sent; /* the COMMIT may have reached the server */
+	bool at_commit;	  /* the error is COMMIT's own: a deferred constraint */
+	bool at_progress; /* the progress row did not match */
+	int64_t upserted;
+	int64_t deleted;
+	int64_t skipped; /* once its outcome is in doubt */
+	const char *method;
+} psti_attempt;
 
 /* A server process, as pg_stat_activity tells it apart from later ones of its pid. */
 typedef struct psti_backend
@@ -347,8 +360,9 @@ struct pst_sink
 	bool stateless; /* a pooler changes servers under us: nothing is kept in the session */
 	bool in_doubt;	/* a COMMIT was sent and the connection lost: settle before anything else */
 	bool lock_next; /* a deadlock happened: lock the keys in order first */
-	psti_backend session; /* the server process of conn */
-	psti_backend zombie;  /* that of the commit in doubt: it may still be at work */
+	psti_backend session;  /* the server process of conn */
+	psti_backend zombie;   /* that of the commit in doubt: it may still be at work */
+	psti_attempt doubtful; /* what counts if that commit did come through */
 	/* a COPY that has begun while rows arrive */
 	bool streaming;
 	bool stream_failed;
@@ -382,17 +396,6 @@ struct pst_sink
 
 /* --- sink_flush.c -------------------------------------------------------------------------- */
 
-/* What one attempt to write the buffered rows came to. */
-typedef struct psti_attempt
-{
-	bool commit_sent; /* the COMMIT may have reached the server */
-	bool at_commit;	  /* the error is COMMIT's own: a deferred constraint */
-	bool at_progress; /* the progress row did not match */
-	int64_t upserted;
-	int64_t deleted;
-	const char *method;
-} psti_attempt;
-
 /* In sink.c: a -U that has no +U is a delete; the buffer is empty; the error stays until dealt with. */
 void psti_sink_close_update(pst_sink *sink);
 void psti_sink_forget_rows(pst_sink *sink);
@@ -416,16 +419,29 @@ void psti_sink_stream_drop(pst_sink *sink);
 /* Ends the open transaction, if any; failures do not matter. */
 void psti_sink_rollback(pst_sink *sink);
 
-/* A COMMIT was sent and its answer lost; the session that sent it is kept in mind. */
-void psti_sink_doubt(pst_sink *sink);
+/* A COMMIT was sent and its answer lost; the session that sent it is kept in mind, and what it did. */
+void psti_sink_doubt(pst_sink *sink, const psti_attempt *attempt);
 
 /* A connection, new if need be. */
 pst_status psti_sink_connect(pst_sink *sink, pst_error *err);
 void psti_sink_disconnect(pst_sink *sink);
 
-/* Runs steps, clears the results; *failed as psti_conn_pipeline gives it. */
+/*
+ * Runs steps, clears the results; *failed as psti_conn_pipeline gives it. A statement with more than
+ * 1 GB of values fails here, behind those before it.
+ */
 pst_status psti_sink_run(pst_sink *sink, const psti_step *steps, size_t nsteps, int *failed,
 						 pst_error *err);
+
+/*
+ * The same for steps whose last one is COMMIT; attempt tells what a failure means for it.
+ * progress_at is the step that stores the position, or -1.
+ */
+pst_status psti_sink_run_commit(pst_sink *sink, const psti_step *steps, size_t nsteps,
+								int progress_at, psti_attempt *attempt, pst_error *err);
+
+/* The handle's own sequence of random numbers. */
+uint64_t psti_sink_random(pst_sink *sink);
 
 /* Whether the error is about the rows, so that finding the bad one makes sense. */
 bool psti_sink_row_error(const pst_error *err);
@@ -489,7 +505,10 @@ pst_status psti_progress_add(pst_sink *sink, psti_progress_step *storage, psti_s
 							 pst_error *err);
 /* After the commit is known. */
 void psti_progress_committed(pst_sink *sink);
-/* Reads the row: PST_ERR_FENCED, or whether the flush under way was committed. */
+/*
+ * Raises the token, so that a commit in doubt cannot come true any more: PST_ERR_FENCED, or whether
+ * it had before.
+ */
 pst_status psti_progress_settle(pst_sink *sink, bool *committed, pst_error *err);
 
 /* PST_ERR_FENCED. */

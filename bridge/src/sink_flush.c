@@ -19,6 +19,7 @@
 #define PAUSE_CONFLICT_MS 20
 #define PAUSE_MAX_MS 30000
 #define ZOMBIE_WAIT_MS 10000
+#define MESSAGE_MAX_BYTES 1000000000
 
 static const char copy_header[19] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0";
 static const char copy_trailer[2] = {'\377', '\377'};
@@ -68,23 +69,53 @@ psti_sink_connect(pst_sink *sink, pst_error *err)
 }
 
 void
-psti_sink_doubt(pst_sink *sink)
+psti_sink_doubt(pst_sink *sink, const psti_attempt *attempt)
 {
 	if (!sink->in_doubt)
+	{
 		sink->zombie = sink->session;
+		sink->doubtful = *attempt;
+		sink->doubtful.skipped = sink->skip.nrows;
+	}
 	sink->in_doubt = true;
+}
+
+/* The values of a statement are one message, and the server ends a session over one of 1 GB. */
+static bool
+is_too_large(const psti_step *step)
+{
+	int64_t sum = 0;
+
+	for (int p = 0; step->lengths != NULL && step->prepare == NULL && p < step->nparams; p++)
+		sum += step->params[p] == NULL ? 0 : step->lengths[p];
+	return sum > MESSAGE_MAX_BYTES;
 }
 
 pst_status
 psti_sink_run(pst_sink *sink, const psti_step *steps, size_t nsteps, int *failed, pst_error *err)
 {
 	PGresult **results = calloc(nsteps + 1, sizeof(*results));
-	pst_status status;
+	const psti_step *large = NULL;
+	pst_status status = PST_OK;
 
 	*failed = -1;
 	if (results == NULL)
 		return psti_fail_nomem(err);
-	status = psti_conn_pipeline(sink->conn, steps, nsteps, results, failed, err);
+	for (size_t i = 0; large == NULL && i < nsteps; i++)
+	{
+		if (is_too_large(&steps[i]))
+			large = &steps[i];
+	}
+	if (large != NULL)
+		nsteps = (size_t) (large - steps);
+	if (nsteps > 0 || large == NULL)
+		status = psti_conn_pipeline(sink->conn, steps, nsteps, results, failed, err);
+	if (status == PST_OK && large != NULL)
+	{
+		*failed = (int) nsteps;
+		status = psti_fail_sqlstate(
+			err, "54000", "%s: the values of one statement have more than 1 GB", large->what);
+	}
 	for (size_t i = 0; i < nsteps; i++)
 	{
 		for (int s = 0; results[i] != NULL && steps[i].prepare != NULL && s < PSTI_STMT_COUNT; s++)
@@ -92,6 +123,28 @@ psti_sink_run(pst_sink *sink, const psti_step *steps, size_t nsteps, int *failed
 		PQclear(results[i]);
 	}
 	free(results);
+	return status;
+}
+
+pst_status
+psti_sink_run_commit(pst_sink *sink, const psti_step *steps, size_t nsteps, int progress_at,
+					 psti_attempt *attempt, pst_error *err)
+{
+	pst_status status;
+	int failed;
+
+	if (PSTI_FAILPOINT("sink.before_commit"))
+		return psti_fail_sqlstate(err, "08006", "failpoint before the commit");
+	attempt->commit_sent = true;
+	status = psti_sink_run(sink, steps, nsteps, &failed, err);
+	if (status == PST_OK && PSTI_FAILPOINT("sink.after_commit"))
+	{
+		psti_sink_disconnect(sink);
+		return psti_fail_sqlstate(err, "08006", "failpoint after the commit");
+	}
+	attempt->at_commit = status != PST_OK && failed == (int) nsteps - 1;
+	attempt->at_progress = status != PST_OK && failed >= 0 && failed == progress_at &&
+						   strcmp(err->sqlstate, "22012") == 0;
 	return status;
 }
 
@@ -129,13 +182,12 @@ typedef struct trip
 	size_t ntexts;
 	psti_progress_step progress;
 	int progress_at; /* index of the progress step, -1 without */
-	int commit_at;
 } trip;
 
 static pst_status
 trip_init(trip *t, size_t nshapes, pst_error *err)
 {
-	*t = (trip){.progress_at = -1, .commit_at = -1, .cap = 16 + 2 * nshapes};
+	*t = (trip){.progress_at = -1, .cap = 16 + 2 * nshapes};
 	t->steps = calloc(t->cap, sizeof(*t->steps));
 	t->lots = calloc(4 + nshapes, sizeof(*t->lots));
 	t->texts = calloc(8 + nshapes, sizeof(*t->texts));
@@ -235,7 +287,6 @@ trip_commit(pst_sink *sink, trip *t, pst_error *err)
 		t->progress_at = (int) t->nsteps;
 		status = psti_progress_add(sink, &t->progress, trip_add(t, "storing the position"), err);
 	}
-	t->commit_at = (int) t->nsteps;
 	trip_sql(t, "committing", "COMMIT");
 	return status;
 }
@@ -244,22 +295,10 @@ trip_commit(pst_sink *sink, trip *t, pst_error *err)
 static pst_status
 trip_run(pst_sink *sink, trip *t, psti_attempt *attempt, pst_error *err)
 {
-	pst_status status;
-	int failed;
+	pst_status status =
+		psti_sink_run_commit(sink, t->steps, t->nsteps, t->progress_at, attempt, err);
 
-	if (PSTI_FAILPOINT("sink.before_commit"))
-		return psti_fail_sqlstate(err, "08006", "failpoint before the commit");
-	attempt->commit_sent = true;
-	status = psti_sink_run(sink, t->steps, t->nsteps, &failed, err);
-	if (PSTI_FAILPOINT("sink.after_commit") && status == PST_OK)
-	{
-		psti_sink_disconnect(sink);
-		return psti_fail_sqlstate(err, "08006", "failpoint after the commit");
-	}
-	attempt->at_commit = status != PST_OK && failed == t->commit_at;
-	attempt->at_progress = status != PST_OK && failed >= 0 && failed == t->progress_at &&
-						   strcmp(err->sqlstate, "22012") == 0;
-	for (size_t i = 0; i < t->nlots; i++)
+	for (size_t i = 0; attempt->commit_sent && i < t->nlots; i++)
 	{
 		for (int c = 0; c < t->lots[i].ncolumns; c++)
 			sink->bytes_out += t->lots[i].lengths[c];
@@ -303,7 +342,7 @@ psti_sink_stream(pst_sink *sink)
 	pst_status status = PST_OK;
 
 	if (sink->plan->mode != PSTI_MODE_APPEND || sink->plan->by_insert || sink->staging ||
-		sink->stream_failed || sink->in_doubt || sink->rows.mixed ||
+		sink->stream_failed || sink->in_doubt || sink->progress.resync || sink->rows.mixed ||
 		sink->rows.bytes.len - sink->streamed < PSTI_SINK_STREAM_BYTES)
 		return;
 	psti_enter(err);
@@ -722,9 +761,9 @@ psti_sink_row_error(const pst_error *err)
 	return false;
 }
 
-/* A number in [low, high], from the handle's own generator (xorshift). */
-static int
-jitter(pst_sink *sink, int low, int high)
+/* xorshift */
+uint64_t
+psti_sink_random(pst_sink *sink)
 {
 	uint64_t x = sink->random;
 
@@ -732,7 +771,14 @@ jitter(pst_sink *sink, int low, int high)
 	x ^= x >> 7;
 	x ^= x << 17;
 	sink->random = x;
-	return low + (int) (x % (uint64_t) (high - low + 1));
+	return x;
+}
+
+/* A number in [low, high]. */
+static int
+jitter(pst_sink *sink, int low, int high)
+{
+	return low + (int) (psti_sink_random(sink) % (uint64_t) (high - low + 1));
 }
 
 /* Waits before try number n (from 0), longer each time, never in step with another writer. */
@@ -867,7 +913,6 @@ typedef struct tries
 static pst_status
 try_once(pst_sink *sink, tries *t, pst_error *err)
 {
-	psti_attempt in_doubt = t->attempt;
 	bool ignored;
 	pst_status status = psti_sink_connect(sink, err);
 
@@ -877,10 +922,11 @@ try_once(pst_sink *sink, tries *t, pst_error *err)
 	if (status == PST_OK && sink->progress.resync)
 		status = psti_progress_settle(sink, &ignored, err);
 	if (status == PST_OK && sink->in_doubt)
-	{
 		status = settle(sink, &t->committed, err);
-		if (t->committed)
-			t->attempt = in_doubt;
+	if (t->committed)
+	{
+		t->attempt = sink->doubtful;
+		sink->skip.nrows = sink->doubtful.skipped;
 	}
 	if (status != PST_OK || t->committed)
 		return status;
@@ -897,18 +943,16 @@ consider(pst_sink *sink, tries *t, pst_error *err)
 	bool lost = sink->conn != NULL && !psti_conn_usable(sink->conn);
 
 	if (t->attempt.commit_sent && (lost || sink->conn == NULL))
-		psti_sink_doubt(sink);
+		psti_sink_doubt(sink, &t->attempt);
 	psti_sink_rollback(sink);
 	if (sink->in_doubt && sink->plan->mode == PSTI_MODE_APPEND && sink->progress.table == NULL)
 	{
 		sink->in_doubt = false;
 		return fail_unknown_outcome(sink, err);
 	}
-	if (t->attempt.at_progress && t->count++ <= sink->max_retries)
-	{
-		psti_sink_doubt(sink); /* the row itself says what has happened */
-		return PST_OK;
-	}
+	/* No commit of our own can have moved the row: one in doubt was settled before. */
+	if (t->attempt.at_progress)
+		return psti_progress_fenced(sink, err);
 	if (forget_session(sink, err, &t->forgotten))
 		return PST_OK;
 	else if (psti_sink_row_error(err) && !sink->staging)

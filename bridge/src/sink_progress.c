@@ -3,9 +3,9 @@
  * the token of the writer that may go on.
  *
  * Opening raises the token, so whoever held the row before is fenced. Every flush moves the epoch
- * by one, on the condition that token and epoch are still the ones it knows: the same condition
- * fences an old writer, keeps a retry from doubling what a lost connection did commit, and tells
- * afterwards what has become of it.
+ * by one, on the condition that token and epoch are still the ones it knows. After a lost COMMIT the
+ * writer raises its token itself: so the lost session is fenced, unless it did commit, which the
+ * epoch then tells.
  */
 #include "sink.h"
 
@@ -220,34 +220,54 @@ psti_progress_fenced(pst_sink *sink, pst_error *err)
 	return err->status;
 }
 
+/* A token that no other writer comes upon by counting on from ours. */
+static void
+choose_claim(pst_sink *sink)
+{
+	psti_sink_progress *progress = &sink->progress;
+	uint64_t step = (UINT64_C(1) << 24) + (psti_sink_random(sink) >> 33);
+
+	if (progress->claim[0] == '\0')
+		snprintf(progress->claim, sizeof(progress->claim), "%lld",
+				 (long long) ((uint64_t) strtoll(progress->token, NULL, 10) + step));
+}
+
+/*
+ * The lost session may not have come to its COMMIT yet: with the token gone it cannot any more, and
+ * the UPDATE waits for one that is at it. Should this answer be lost too, the row has our next token
+ * or still the present one.
+ */
 pst_status
 psti_progress_settle(pst_sink *sink, bool *committed, pst_error *err)
 {
 	psti_sink_progress *progress = &sink->progress;
-	const char *params[] = {progress->job, progress->writer};
+	const char *params[] = {progress->job, progress->writer, progress->token, progress->claim};
 	PGresult *answer = NULL;
+	int64_t epoch;
 	pst_status status;
 
 	*committed = false;
-	/* FOR UPDATE waits for the lost session, should it still be at its COMMIT. */
-	status = run(sink, "reading penstock_progress",
-				 "SELECT p.epoch, p.token FROM %s AS p WHERE p.job OPERATOR(pg_catalog.=) $1 AND "
-				 "p.writer OPERATOR(pg_catalog.=) $2 FOR UPDATE",
-				 2, params, &answer, err);
-	if (status == PST_OK &&
-		(PQntuples(answer) != 1 || strcmp(PQgetvalue(answer, 0, 1), progress->token) != 0))
+	choose_claim(sink);
+	status = run(sink, "settling a commit in doubt",
+				 "UPDATE %s AS p SET token = $4::pg_catalog.int8 WHERE p.job "
+				 "OPERATOR(pg_catalog.=) $1 AND p.writer OPERATOR(pg_catalog.=) $2 AND (p.token "
+				 "OPERATOR(pg_catalog.=) $3::pg_catalog.int8 OR p.token OPERATOR(pg_catalog.=) "
+				 "$4::pg_catalog.int8) RETURNING p.epoch",
+				 4, params, &answer, err);
+	if (status == PST_OK && PQntuples(answer) != 1)
 		status = psti_progress_fenced(sink, err);
-	if (status == PST_OK)
+	if (status != PST_OK)
 	{
-		int64_t epoch = strtoll(PQgetvalue(answer, 0, 0), NULL, 10);
-
-		if (progress->resync)
-			progress->epoch = epoch;
-		*committed = epoch == progress->epoch + 1;
-		if (epoch != progress->epoch && !*committed)
-			status = psti_progress_fenced(sink, err);
-		progress->resync = false;
+		PQclear(answer);
+		return status;
 	}
+	psti_error_copy(progress->token, sizeof(progress->token), progress->claim);
+	progress->claim[0] = '\0';
+	epoch = strtoll(PQgetvalue(answer, 0, 0), NULL, 10);
 	PQclear(answer);
-	return status;
+	if (progress->resync)
+		progress->epoch = epoch;
+	progress->resync = false;
+	*committed = epoch == progress->epoch + 1;
+	return epoch == progress->epoch || *committed ? PST_OK : psti_progress_fenced(sink, err);
 }

@@ -873,21 +873,14 @@ finish(replay *r, pst_error *err)
 	psti_progress_step storage = {.sql = PSTI_BUF_INIT};
 	psti_step steps[2];
 	size_t nsteps = 0;
-	int failed;
-	pst_status status = psti_sink_skip_write(sink, err);
 	bool keeps = sink->progress.table != NULL && !sink->staging;
+	pst_status status = psti_sink_skip_write(sink, err);
 
 	if (status == PST_OK && keeps)
 		status = psti_progress_add(sink, &storage, &steps[nsteps++], err);
 	steps[nsteps++] = (psti_step){.what = "committing", .sql = "COMMIT"};
 	if (status == PST_OK)
-	{
-		r->attempt->commit_sent = true;
-		status = psti_sink_run(sink, steps, nsteps, &failed, err);
-		r->attempt->at_commit = status != PST_OK && failed == (int) nsteps - 1;
-		r->attempt->at_progress =
-			status != PST_OK && keeps && failed == 0 && strcmp(err->sqlstate, "22012") == 0;
-	}
+		status = psti_sink_run_commit(sink, steps, nsteps, keeps ? 0 : -1, r->attempt, err);
 	psti_buf_free(&storage.sql);
 	return status;
 }

@@ -1037,7 +1037,7 @@ with_retries(pst_sink *sink, epoch_call call, int64_t epoch, const char *positio
 			break;
 		if (sink->conn != NULL && !psti_conn_usable(sink->conn))
 		{
-			psti_sink_doubt(sink);
+			psti_sink_doubt(sink, &(psti_attempt){0});
 			sent = true;
 		}
 		psti_sink_rollback(sink);

@@ -3,7 +3,113 @@
  */
 #include "sink_rows.h"
 
+#include <pthread.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#include "sink.h"
+
+/* --- sessions that are lost ------------------------------------------------------------------------ */
+
+/* Ends a sink's connection, but not its server process, once that waits for a lock. */
+typedef struct cutter
+{
+	pthread_t thread;
+	PGconn *conn;
+	int fd;
+	char pid[16];
+} cutter;
+
+static void *
+cut_when_locked(void *arg)
+{
+	cutter *c = arg;
+
+	while (live_int(c->conn, "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %s",
+					c->pid) == 0)
+		usleep(1000);
+	shutdown(c->fd, SHUT_RDWR);
+	return NULL;
+}
+
+/*
+ * Flushes while somebody holds the target, and loses the connection when everything has been sent,
+ * COMMIT included: the server process goes on as soon as the lock is released, by ending the
+ * transaction of the connection that is returned.
+ */
+static PGconn *
+lose_commit(pst_sink *sink, cutter *c, pst_status want)
+{
+	PGconn *locker = live_connect("");
+	pst_error err = PST_ERROR_INIT;
+
+	live_exec(locker, "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+	c->conn = live_connect("");
+	c->fd = PQsocket(psti_conn_pg(sink->conn));
+	snprintf(c->pid, sizeof(c->pid), "%s", sink->session.pid);
+	assert_int_equal(pthread_create(&c->thread, NULL, cut_when_locked, c), 0);
+	assert_fails(pst_sink_flush(sink, &err), want, &err);
+	pthread_join(c->thread, NULL);
+	return locker;
+}
+
+/* Lets the lost server process do what it was sent, and waits until it has ended. */
+static void
+release(PGconn *locker, cutter *c)
+{
+	live_exec(locker, "COMMIT");
+	while (live_int(locker, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", c->pid) > 0)
+		usleep(1000);
+	PQfinish(locker);
+	PQfinish(c->conn);
+}
+
+/* Does that when the failpoint is reached that waits for the file gate. */
+typedef struct releaser
+{
+	pthread_t thread;
+	PGconn *locker;
+	cutter *cutter;
+	char gate[64];
+} releaser;
+
+static void *
+release_at_gate(void *arg)
+{
+	releaser *r = arg;
+	char reached[80];
+
+	snprintf(reached, sizeof(reached), "%s.reached", r->gate);
+	while (access(reached, F_OK) != 0)
+		usleep(1000);
+	release(r->locker, r->cutter);
+	fclose(fopen(r->gate, "w"));
+	return NULL;
+}
+
+static void
+release_at(releaser *r, const char *point)
+{
+	static int n;
+	char text[256];
+
+	snprintf(r->gate, sizeof(r->gate), "/tmp/penstock-gate-%d-%d", (int) getpid(), n++);
+	snprintf(text, sizeof(text), "%s=wait:%s", point, r->gate);
+	setenv("PENSTOCK_FAILPOINTS", text, 1);
+	assert_int_equal(pthread_create(&r->thread, NULL, release_at_gate, r), 0);
+}
+
+static void
+released(releaser *r)
+{
+	char reached[80];
+
+	pthread_join(r->thread, NULL);
+	unsetenv("PENSTOCK_FAILPOINTS");
+	snprintf(reached, sizeof(reached), "%s.reached", r->gate);
+	unlink(reached);
+	unlink(r->gate);
+}
 
 /* --- the progress table -------------------------------------------------------------------------- */
 
@@ -106,6 +212,7 @@ a_lost_commit_is_settled_by_the_progress_table(void **state)
 		assert_ok(pst_sink_flush(sink, &err), &err);
 		unsetenv("PENSTOCK_FAILPOINTS");
 		add_rows(sink, "id:i,v:i", "3|3");
+		assert_ok(pst_sink_set_position(sink, "three", &err), &err);
 		assert_ok(pst_sink_close(sink, &err), &err);
 		table_is("t", "(1,1) (2,2) (3,3)");
 		assert_int_equal(live_int(admin, "SELECT epoch FROM penstock_progress"), 1);
@@ -136,6 +243,163 @@ without_it_a_lost_append_is_told_and_not_repeated(void **state)
 	assert_ok(pst_sink_close(sink, &err), &err);
 	unsetenv("PENSTOCK_FAILPOINTS");
 	table_is("t", "(1,5)");
+}
+
+#define ONCE PROGRESS ";sink.mode=append;sink.method=unnest;sink.max-retries=0"
+
+static void
+a_commit_of_discarded_rows_is_not_taken_for_that_of_later_ones(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	cutter c;
+	releaser r = {.cutter = &c};
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t, penstock_progress; CREATE TABLE t (id int, v int)");
+	sink = opened(ONCE, "id:i,v:i");
+	add_rows(sink, "id:i,v:i", "1|1");
+	assert_ok(pst_sink_set_position(sink, "one", &err), &err);
+	r.locker = lose_commit(sink, &c, PST_ERR_CONNECTION);
+	pst_sink_discard(sink, NULL);
+	add_rows(sink, "id:i,v:i", "2|2");
+	assert_ok(pst_sink_set_position(sink, "two", &err), &err);
+	/* The lost session comes to its COMMIT when the next flush has already looked. */
+	release_at(&r, "sink.before_begin");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	released(&r);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(2,2)");
+	assert_int_equal(live_int(admin, "SELECT epoch FROM penstock_progress WHERE position = 'two'"),
+					 0);
+}
+
+static void
+a_commit_that_came_through_before_its_rows_were_discarded_is_counted(void **state)
+{
+	static const char *const ways[] = {ONCE, PROGRESS ";sink.mode=append;sink.max-retries=0"};
+
+	(void) state;
+	for (int w = 0; w < 2; w++)
+	{
+		pst_error err = PST_ERROR_INIT;
+		pst_sink *sink;
+		char *big = malloc(300001);
+
+		live_exec(admin,
+				  "DROP TABLE IF EXISTS t, penstock_progress; CREATE TABLE t (id int, v text)");
+		sink = opened(ways[w], "id:i,v:u");
+		add_rows(sink, "id:i,v:u", "1|1");
+		fail_once("sink.after_commit");
+		assert_fails(pst_sink_flush(sink, &err), PST_ERR_CONNECTION, &err);
+		unsetenv("PENSTOCK_FAILPOINTS");
+		pst_sink_discard(sink, NULL);
+		/* Large enough to travel before the flush. */
+		memset(big, 'x', 300000);
+		memcpy(big, "2|", 2);
+		big[300000] = '\0';
+		add_rows(sink, "id:i,v:u", big);
+		free(big);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		assert_int_equal(live_int(admin, "SELECT count(*) FROM t"), 2);
+		assert_int_equal(live_int(admin, "SELECT epoch FROM penstock_progress"), 1);
+	}
+}
+
+static void
+a_commit_that_was_lost_cannot_come_true_behind_the_retry(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	cutter c;
+	releaser r = {.cutter = &c};
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t, penstock_progress; CREATE TABLE t (id int, v int)");
+	sink = opened(ONCE, "id:i,v:i");
+	add_rows(sink, "id:i,v:i", "1|1");
+	r.locker = lose_commit(sink, &c, PST_ERR_CONNECTION);
+	release_at(&r, "sink.before_begin");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	released(&r);
+	add_rows(sink, "id:i,v:i", "2|2");
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,1) (2,2)");
+	assert_int_equal(live_int(admin, "SELECT epoch FROM penstock_progress"), 1);
+}
+
+static void
+what_a_lost_commit_wrote_and_skipped_is_counted_once_it_is_settled(void **state)
+{
+	static const char *const ways[] = {"sink.max-retries=0", "sink.max-retries=3"};
+
+	(void) state;
+	for (int w = 0; w < 2; w++)
+	{
+		char options[256];
+		pst_error err = PST_ERROR_INIT;
+		pst_sink_stats stats = {.struct_size = sizeof(stats)};
+		pst_sink *sink;
+
+		live_exec(admin, "DROP TABLE IF EXISTS t, penstock_progress; CREATE TABLE t (id int "
+						 "PRIMARY KEY, v int CHECK (v > 0)); INSERT INTO t VALUES (9, 9)");
+		snprintf(options, sizeof(options), PROGRESS ";on-error=skip;sink.mode=changelog;%s",
+				 ways[w]);
+		sink = opened(options, "id:i,v:i");
+		add_rows(sink, "id:i,v:i", "1|1", "2|-2", "-D 9|~", "3|3", "4|-4");
+		fail_once("sink.after_commit");
+		if (w == 0)
+			assert_fails(pst_sink_flush(sink, &err), PST_ERR_CONNECTION, &err);
+		assert_ok(pst_sink_flush(sink, &err), &err);
+		unsetenv("PENSTOCK_FAILPOINTS");
+		pst_sink_get_stats(sink, &stats);
+		assert_int_equal(stats.rows_skipped, 2);
+		assert_int_equal(stats.rows_upserted, 2);
+		assert_int_equal(stats.rows_deleted, 1);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		table_is("t", "(1,1) (3,3)");
+	}
+}
+
+static void
+closing_does_not_write_what_no_position_covers(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	char *big = malloc(300001);
+
+	(void) state;
+	memset(big, 'x', 300000);
+	memcpy(big, "2|", 2);
+	big[300000] = '\0';
+	live_exec(admin, "DROP TABLE IF EXISTS t, penstock_progress; CREATE TABLE t (id int, v text)");
+	for (int w = 0; w < 2; w++)
+	{
+		sink = opened(PROGRESS, "id:i,v:u");
+		add_rows(sink, "id:i,v:u", w == 0 ? "1|a" : "3|c");
+		assert_ok(pst_sink_set_position(sink, w == 0 ? "one" : "three", &err), &err);
+		add_rows(sink, "id:i,v:u", w == 0 ? "2|b" : big, "4|d");
+		assert_fails(pst_sink_close(sink, &err), PST_ERR_STATE, &err);
+		assert_contains(err.message, "2 rows behind the last position");
+		table_is("t", w == 0 ? "(1,a)" : "(1,a) (3,c)");
+	}
+	assert_int_equal(
+		live_int(admin, "SELECT epoch FROM penstock_progress WHERE position = 'three'"), 1);
+	/* All of it is behind the position that is stored. */
+	sink = opened(PROGRESS, "id:i,v:u");
+	assert_ok(pst_sink_set_position(sink, "four", &err), &err);
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	add_rows(sink, "id:i,v:u", "5|e");
+	assert_fails(pst_sink_close(sink, &err), PST_ERR_STATE, &err);
+	table_is("t", "(1,a) (3,c)");
+	/* An explicit flush writes what the caller wants written. */
+	sink = opened(PROGRESS, "id:i,v:u");
+	assert_ok(pst_sink_set_position(sink, "five", &err), &err);
+	add_rows(sink, "id:i,v:u", "5|e");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,a) (3,c) (5,e)");
+	free(big);
 }
 
 /* --- two phases ---------------------------------------------------------------------------------- */
@@ -304,6 +568,11 @@ main(void)
 		cmocka_unit_test(a_writer_that_was_replaced_is_fenced),
 		cmocka_unit_test(a_lost_commit_is_settled_by_the_progress_table),
 		cmocka_unit_test(without_it_a_lost_append_is_told_and_not_repeated),
+		cmocka_unit_test(a_commit_of_discarded_rows_is_not_taken_for_that_of_later_ones),
+		cmocka_unit_test(a_commit_that_came_through_before_its_rows_were_discarded_is_counted),
+		cmocka_unit_test(a_commit_that_was_lost_cannot_come_true_behind_the_retry),
+		cmocka_unit_test(what_a_lost_commit_wrote_and_skipped_is_counted_once_it_is_settled),
+		cmocka_unit_test(closing_does_not_write_what_no_position_covers),
 		cmocka_unit_test(prepared_rows_wait_for_commit_by_any_process),
 		cmocka_unit_test(a_row_that_the_target_would_refuse_is_refused_by_prepare),
 		cmocka_unit_test(a_new_writer_replaces_what_an_old_one_prepared_and_nobody_committed),

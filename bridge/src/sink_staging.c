@@ -179,36 +179,26 @@ run(pst_sink *sink, const char *what, const char *format, const char *second, co
 }
 
 /*
- * Once we are the writer: rows behind the last marker were left by one that died before it could
- * prepare them. Numbers go on behind the marker.
+ * Once we are the writer: numbers go on behind the last marker. What lies behind it was left by one
+ * that died before it could prepare it, and is cleared with the first rows that we stage.
  */
 static pst_status
-begin_staging(pst_sink *sink, pst_error *err)
+read_last(pst_sink *sink, pst_error *err)
 {
 	PGresult *answer = NULL;
-	char last[24];
-	pst_status status = PST_OK;
+	pst_status status;
 
-	if (sink->stage_clean)
+	if (sink->stage_read)
 		return PST_OK;
-	if (!sink->stage_read)
-		status =
-			run(sink, "clearing the staging table",
-				"WITH m AS (SELECT coalesce(pg_catalog.max(penstock_ordinal), 0) AS last FROM %s "
-				"WHERE penstock_writer OPERATOR(pg_catalog.=) $1 AND penstock_op "
-				"OPERATOR(pg_catalog.=) 9) SELECT m.last FROM m",
-				NULL, NULL, &answer, err);
-	if (status == PST_OK && !sink->stage_read)
+	status = run(sink, "reading the staging table",
+				 "SELECT coalesce(pg_catalog.max(penstock_ordinal), 0) FROM %s WHERE "
+				 "penstock_writer OPERATOR(pg_catalog.=) $1 AND penstock_op "
+				 "OPERATOR(pg_catalog.=) 9",
+				 NULL, NULL, &answer, err);
+	if (status == PST_OK)
 		sink->staged_ordinal = strtoll(PQgetvalue(answer, 0, 0), NULL, 10);
 	sink->stage_read = status == PST_OK;
 	PQclear(answer);
-	snprintf(last, sizeof(last), "%" PRId64, sink->staged_ordinal);
-	if (status == PST_OK)
-		status = run(sink, "clearing the staging table",
-					 "DELETE FROM %s WHERE penstock_writer OPERATOR(pg_catalog.=) $1 AND "
-					 "penstock_ordinal OPERATOR(pg_catalog.>) $2::pg_catalog.int8",
-					 last, NULL, NULL, err);
-	sink->stage_clean = status == PST_OK;
 	return status;
 }
 
@@ -344,116 +334,192 @@ fill_stage(const pst_sink *sink, psti_lot *lot, int64_t *nrows, pst_error *err)
 	return status;
 }
 
-/* Fails when another writer has taken the token since. */
+/*
+ * Fails when another writer has taken the token since; it comes first, and none can take it from
+ * here to the COMMIT. An epoch fails that is committed already.
+ */
 static const char fence_sql[] =
 	"SELECT 1 OPERATOR(pg_catalog./) pg_catalog.count(*) FROM (SELECT FROM %s AS p WHERE p.job "
 	"OPERATOR(pg_catalog.=) $1 AND p.writer OPERATOR(pg_catalog.=) $2 AND p.token "
 	"OPERATOR(pg_catalog.=) $3::pg_catalog.int8 FOR SHARE) AS ours";
+static const char epoch_sql[] =
+	"SELECT 1 OPERATOR(pg_catalog./) pg_catalog.count(*) FROM %s AS p WHERE p.job "
+	"OPERATOR(pg_catalog.=) $1 AND p.writer OPERATOR(pg_catalog.=) $2 AND p.epoch "
+	"OPERATOR(pg_catalog.<) $3::pg_catalog.int8";
 
-/* What one transaction into the staging table needs. */
+/* Rows behind the last that is known to be staged: of a crashed writer, or of a lost COMMIT of ours. */
+static const char clear_sql[] = "DELETE FROM %s WHERE penstock_writer OPERATOR(pg_catalog.=) $1 "
+								"AND penstock_ordinal OPERATOR(pg_catalog.>) $2::pg_catalog.int8";
+
+/* What an earlier process prepared under this epoch or a later one was never acknowledged. */
+static const char stale_sql[] =
+	"WITH m AS (SELECT coalesce(pg_catalog.max(penstock_ordinal) FILTER (WHERE penstock_epoch "
+	"OPERATOR(pg_catalog.<) $2::pg_catalog.int8), 0) AS first, "
+	"pg_catalog.max(penstock_ordinal) FILTER (WHERE penstock_epoch OPERATOR(pg_catalog.>=) "
+	"$2::pg_catalog.int8) AS last FROM %s WHERE penstock_writer OPERATOR(pg_catalog.=) $1 AND "
+	"penstock_op OPERATOR(pg_catalog.=) 9) DELETE FROM %s AS s USING m WHERE s.penstock_writer "
+	"OPERATOR(pg_catalog.=) $1 AND s.penstock_ordinal OPERATOR(pg_catalog.>) m.first AND "
+	"s.penstock_ordinal OPERATOR(pg_catalog.<=) m.last";
+
+static const char marker_sql[] =
+	"INSERT INTO %s (penstock_writer, penstock_ordinal, penstock_epoch, penstock_op, "
+	"penstock_position) VALUES ($1, $2, $3, 9, $4)";
+
+/* The statements of a transaction into the staging table, in their order. */
+typedef enum stage_statement
+{
+	STAGE_FENCE,
+	STAGE_EPOCH,
+	STAGE_CLEAR,
+	STAGE_STALE,
+	STAGE_INSERT,
+	STAGE_CLOSE,
+	STAGE_STATEMENTS
+} stage_statement;
+
+/* What one such transaction needs. */
 typedef struct stage_trip
 {
-	psti_step steps[5];
+	psti_step steps[STAGE_STATEMENTS + 2];
 	size_t nsteps;
+	psti_buf sql[STAGE_STATEMENTS];
+	const char *params[STAGE_STATEMENTS][4];
 	psti_lot lot;
 	int64_t nrows;
-	psti_buf insert;
-	psti_buf fence;
-	psti_buf marker;
 	char base[24]; /* the number before the first row's */
 	char last[24]; /* the marker's number */
-	const char *fence_params[3];
-	const char *marker_params[4];
+	int epoch_at;  /* index of STAGE_EPOCH, or -1 */
 } stage_trip;
 
 static void
 stage_trip_free(stage_trip *t)
 {
 	psti_lot_free(&t->lot);
-	psti_buf_free(&t->insert);
-	psti_buf_free(&t->fence);
-	psti_buf_free(&t->marker);
+	for (int i = 0; i < STAGE_STATEMENTS; i++)
+		psti_buf_free(&t->sql[i]);
 }
 
-/* The statements' texts. */
+/* Adds a statement in which %s is the table. */
 static pst_status
-stage_texts(pst_sink *sink, stage_trip *t, pst_error *err)
+stage_add(stage_trip *t, stage_statement which, const char *what, const char *format,
+		  const char *table, int nparams, pst_error *err)
 {
-	pst_status status = put_named(&t->fence, fence_sql, sink->progress.table, err);
+	psti_step *step = &t->steps[t->nsteps++];
+	pst_status status = put_named(&t->sql[which], format, table, err);
 
-	put_stage_insert(sink, &t->insert);
-	if (status == PST_OK)
-		status = put_named(&t->marker,
-						   "INSERT INTO %s (penstock_writer, penstock_ordinal, penstock_epoch, "
-						   "penstock_op, penstock_position) VALUES ($1, $2, $3, 9, $4)",
-						   sink->stage_table, err);
-	return status == PST_OK ? psti_buf_check(&t->insert, err) : status;
+	*step = (psti_step){.what = what, .sql = t->sql[which].data, .nparams = nparams};
+	step->params = t->params[which];
+	return status;
 }
 
-static void
-stage_steps(pst_sink *sink, stage_trip *t, const char *epoch, const char *position)
+/* The token is checked, what must not be there goes. */
+static pst_status
+stage_begin(pst_sink *sink, stage_trip *t, const char *epoch, pst_error *err)
 {
-	psti_step *step = t->steps;
-	psti_lot *lot = &t->lot;
+	const psti_sink_progress *progress = &sink->progress;
+	pst_status status;
 
 	snprintf(t->base, sizeof(t->base), "%" PRId64, sink->staged_ordinal);
 	snprintf(t->last, sizeof(t->last), "%" PRId64, sink->staged_ordinal + t->nrows + 1);
-	*step++ = (psti_step){.what = "beginning", .sql = "BEGIN"};
+	t->steps[t->nsteps++] = (psti_step){.what = "beginning", .sql = "BEGIN"};
+	memcpy(t->params[STAGE_FENCE],
+		   (const char *[]){progress->job, progress->writer, progress->token}, 3 * sizeof(char *));
+	memcpy(t->params[STAGE_EPOCH], (const char *[]){progress->job, progress->writer, epoch},
+		   3 * sizeof(char *));
+	memcpy(t->params[STAGE_CLEAR], (const char *[]){progress->writer, t->base}, 2 * sizeof(char *));
+	memcpy(t->params[STAGE_STALE], (const char *[]){progress->writer, epoch}, 2 * sizeof(char *));
+	status = stage_add(t, STAGE_FENCE, "checking the token", fence_sql, progress->table, 3, err);
+	t->epoch_at = epoch == NULL ? -1 : (int) t->nsteps;
+	if (status == PST_OK && epoch != NULL)
+		status =
+			stage_add(t, STAGE_EPOCH, "checking the epoch", epoch_sql, progress->table, 3, err);
+	if (status == PST_OK && !sink->stage_clean)
+		status = stage_add(t, STAGE_CLEAR, "clearing the staging table", clear_sql,
+						   sink->stage_table, 2, err);
+	if (status == PST_OK && epoch != NULL)
+		status = stage_add(t, STAGE_STALE, "dropping stale epochs", stale_sql, sink->stage_table, 2,
+						   err);
+	return status;
+}
+
+/* The rows, the marker, COMMIT. */
+static pst_status
+stage_end(pst_sink *sink, stage_trip *t, const char *epoch, const char *position, pst_error *err)
+{
+	psti_lot *lot = &t->lot;
+	pst_status status = PST_OK;
+
 	if (t->nrows > 0)
 	{
+		psti_step *step = &t->steps[t->nsteps++];
+
+		put_stage_insert(sink, &t->sql[STAGE_INSERT]);
+		status = psti_buf_check(&t->sql[STAGE_INSERT], err);
 		lot->params[lot->ncolumns] = sink->progress.writer;
 		lot->params[lot->ncolumns + 1] = t->base;
-		*step = (psti_step){.what = "staging rows", .sql = t->insert.data};
+		*step = (psti_step){.what = "staging rows", .sql = t->sql[STAGE_INSERT].data};
 		step->nparams = lot->ncolumns + 2;
 		step->types = lot->types;
 		step->params = lot->params;
 		step->lengths = lot->lengths;
-		step++->formats = lot->formats;
+		step->formats = lot->formats;
 	}
-	if (epoch != NULL)
-	{
-		t->marker_params[0] = sink->progress.writer;
-		t->marker_params[1] = t->last;
-		t->marker_params[2] = epoch;
-		t->marker_params[3] = position;
-		*step = (psti_step){.what = "preparing the epoch", .sql = t->marker.data, .nparams = 4};
-		step++->params = t->marker_params;
-	}
-	t->fence_params[0] = sink->progress.job;
-	t->fence_params[1] = sink->progress.writer;
-	t->fence_params[2] = sink->progress.token;
-	*step = (psti_step){.what = "checking the token", .sql = t->fence.data, .nparams = 3};
-	step++->params = t->fence_params;
-	*step++ = (psti_step){.what = "committing", .sql = "COMMIT"};
-	t->nsteps = (size_t) (step - t->steps);
+	memcpy(t->params[STAGE_CLOSE],
+		   (const char *[]){sink->progress.writer, t->last, epoch, position}, 4 * sizeof(char *));
+	if (status == PST_OK && epoch != NULL)
+		status =
+			stage_add(t, STAGE_CLOSE, "preparing the epoch", marker_sql, sink->stage_table, 4, err);
+	t->steps[t->nsteps++] = (psti_step){.what = "committing", .sql = "COMMIT"};
+	return status;
 }
 
-/* Stages what is buffered; with an epoch its marker too. All in one transaction. */
+/* A check of the token or the epoch that failed, by what it means. */
+static pst_status
+stage_failure(pst_sink *sink, const stage_trip *t, int failed, const char *epoch, pst_error *err)
+{
+	if (strcmp(err->sqlstate, "22012") != 0 || (failed != 1 && failed != t->epoch_at))
+		return err->status;
+	if (failed == 1)
+		return psti_progress_fenced(sink, err);
+	psti_fail(err, PST_ERR_STATE, "epoch %s, or one above it, is committed already", epoch);
+	psti_error_hint(err, "Epochs grow; pst_sink_stored tells where they stood.");
+	return err->status;
+}
+
+/*
+ * Stages what is buffered; with an epoch its marker too. All in one transaction, which undoes what
+ * an earlier try may have left: so it can be repeated.
+ */
 static pst_status
 stage(pst_sink *sink, const char *epoch, const char *position, psti_attempt *attempt,
 	  pst_error *err)
 {
 	stage_trip t = {.nrows = 0};
 	int failed = -1;
-	pst_status status = begin_staging(sink, err);
+	pst_status status = read_last(sink, err);
 
 	attempt->method = "staging";
 	if (status == PST_OK)
 		status = fill_stage(sink, &t.lot, &t.nrows, err);
 	if (status == PST_OK)
-		status = stage_texts(sink, &t, err);
+		status = stage_begin(sink, &t, epoch, err);
+	if (status == PST_OK)
+		status = stage_end(sink, &t, epoch, position, err);
 	if (status == PST_OK && PSTI_FAILPOINT("sink.before_stage"))
 		status = psti_fail_sqlstate(err, "08006", "failpoint before staging");
 	if (status == PST_OK)
 	{
-		stage_steps(sink, &t, epoch, position);
 		attempt->commit_sent = true;
 		status = psti_sink_run(sink, t.steps, t.nsteps, &failed, err);
-		/* A connection lost here has left rows behind, or not: clear them before the next try. */
+		if (status == PST_OK && PSTI_FAILPOINT("sink.after_stage"))
+		{
+			psti_sink_disconnect(sink);
+			status = psti_fail_sqlstate(err, "08006", "failpoint after staging");
+		}
 		sink->stage_clean = status == PST_OK;
+		if (status != PST_OK)
+			status = stage_failure(sink, &t, failed, epoch, err);
 	}
-	if (status != PST_OK && failed == (int) t.nsteps - 2 && strcmp(err->sqlstate, "22012") == 0)
-		status = psti_progress_fenced(sink, err);
 	if (status == PST_OK)
 		sink->staged_ordinal += t.nrows + (epoch != NULL ? 1 : 0);
 	stage_trip_free(&t);
@@ -847,7 +913,8 @@ finish_commit(pst_sink *sink, const char *epoch, const char *last, const char *p
 		put_named(&sql[0],
 				  "INSERT INTO %s AS p (job, writer, epoch, position, token) VALUES ($1, $2, $3, "
 				  "$4, 0) ON CONFLICT (job, writer) DO UPDATE SET epoch = EXCLUDED.epoch, position "
-				  "= coalesce(EXCLUDED.position, p.position), updated_at = pg_catalog.now()",
+				  "= coalesce(EXCLUDED.position, p.position), updated_at = pg_catalog.now() WHERE "
+				  "p.epoch OPERATOR(pg_catalog.<) EXCLUDED.epoch",
 				  sink->progress.table, err);
 
 	if (status == PST_OK)
@@ -912,10 +979,11 @@ commit_once(pst_sink *sink, int64_t number, bool singly, bool immediate, pst_err
 					   immediate ? "BEGIN; SET CONSTRAINTS ALL IMMEDIATE" : "BEGIN", NULL, err);
 	if (status == PST_OK)
 		status = lock_progress(sink, number, &committed, err);
-	if (status == PST_OK && committed)
-		return psti_conn_exec(sink->conn, "ending", "ROLLBACK", NULL, err);
+	/* Rows that wait were not committed, whatever another table's sink has stored for the writer. */
 	if (status == PST_OK)
 		status = find_marker(sink, epoch, last, &position, err);
+	if (status == PST_OK && last[0] == '\0' && committed)
+		return psti_conn_exec(sink->conn, "ending", "ROLLBACK", NULL, err);
 	if (status == PST_OK && last[0] == '\0')
 	{
 		status = psti_fail(err, PST_ERR_NOT_FOUND, "epoch %s of writer \"%s\" is not prepared",
@@ -953,56 +1021,6 @@ abort_once(pst_sink *sink, int64_t number, pst_error *err)
 		epoch, NULL, NULL, err);
 }
 
-/* What an earlier process prepared under this epoch or a later one was never acknowledged. */
-static pst_status
-drop_stale(pst_sink *sink, const char *epoch, pst_error *err)
-{
-	return run(sink, "dropping stale epochs",
-			   "WITH m AS (SELECT coalesce(pg_catalog.max(penstock_ordinal) FILTER (WHERE "
-			   "penstock_epoch OPERATOR(pg_catalog.<) $2::pg_catalog.int8), 0) AS first, "
-			   "pg_catalog.max(penstock_ordinal) FILTER (WHERE penstock_epoch "
-			   "OPERATOR(pg_catalog.>=) $2::pg_catalog.int8) AS last FROM %s WHERE "
-			   "penstock_writer OPERATOR(pg_catalog.=) $1 AND penstock_op "
-			   "OPERATOR(pg_catalog.=) 9) DELETE FROM %s AS s USING m WHERE s.penstock_writer "
-			   "OPERATOR(pg_catalog.=) $1 AND s.penstock_ordinal OPERATOR(pg_catalog.>) m.first "
-			   "AND s.penstock_ordinal OPERATOR(pg_catalog.<=) m.last",
-			   epoch, NULL, NULL, err);
-}
-
-static pst_status
-prepare_once(pst_sink *sink, int64_t number, const char *position, bool repeated, pst_error *err)
-{
-	psti_attempt attempt = {0};
-	char epoch[24];
-	char last[24] = "";
-	char *ignored = NULL;
-	bool committed;
-	pst_status status = PST_OK;
-
-	snprintf(epoch, sizeof(epoch), "%" PRId64, number);
-	/* After an answer that was lost the marker is there, or not. */
-	if (repeated)
-		status = find_marker(sink, epoch, last, &ignored, err);
-	free(ignored);
-	if (status == PST_OK && last[0] != '\0')
-	{
-		sink->staged_ordinal = strtoll(last, NULL, 10);
-		sink->stage_clean = true;
-		return PST_OK;
-	}
-	if (status == PST_OK)
-		status = lock_progress(sink, number, &committed, err);
-	if (status == PST_OK && committed)
-	{
-		status =
-			psti_fail(err, PST_ERR_STATE, "epoch %s, or one above it, is committed already", epoch);
-		psti_error_hint(err, "Epochs grow; pst_sink_stored tells where they stood.");
-	}
-	if (status == PST_OK && !repeated)
-		status = drop_stale(sink, epoch, err);
-	return status == PST_OK ? stage(sink, epoch, position, &attempt, err) : status;
-}
-
 typedef enum epoch_call
 {
 	PREPARE,
@@ -1016,11 +1034,14 @@ with_retries(pst_sink *sink, epoch_call call, int64_t epoch, const char *positio
 {
 	bool singly = false;
 	bool immediate = false;
-	bool sent = false; /* an earlier try may have come through */
+	char text[24];
 	pst_status status;
 
+	snprintf(text, sizeof(text), "%" PRId64, epoch);
 	for (int n = 0;;)
 	{
+		psti_attempt attempt = {0};
+
 		psti_enter(err);
 		status = psti_sink_connect(sink, err);
 		if (status == PST_OK && sink->in_doubt)
@@ -1028,18 +1049,15 @@ with_retries(pst_sink *sink, epoch_call call, int64_t epoch, const char *positio
 		if (status == PST_OK && call == PREPARE)
 			status = psti_progress_take(sink, err);
 		if (status == PST_OK && call == PREPARE)
-			status = prepare_once(sink, epoch, position, sent, err);
+			status = stage(sink, text, position, &attempt, err);
 		else if (status == PST_OK && call == COMMIT)
 			status = commit_once(sink, epoch, singly, immediate, err);
 		else if (status == PST_OK)
 			status = abort_once(sink, epoch, err);
 		if (status == PST_OK)
 			break;
-		if (sink->conn != NULL && !psti_conn_usable(sink->conn))
-		{
-			psti_sink_doubt(sink, &(psti_attempt){0});
-			sent = true;
-		}
+		if (sink->conn == NULL || !psti_conn_usable(sink->conn))
+			psti_sink_doubt(sink, &attempt);
 		psti_sink_rollback(sink);
 		/* As in a flush: one by one settles what bulk is refused for wrongly, and names the row. */
 		if (call == COMMIT && psti_sink_row_error(err) && !(singly && immediate) &&

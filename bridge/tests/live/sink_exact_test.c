@@ -559,6 +559,128 @@ staged_changes_that_need_their_order_keep_it(void **state)
 	table_is("t", "(1,one,c) (2,two,d) (5,big,b)");
 }
 
+static void
+a_fenced_writer_destroys_nothing_of_its_successor(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *old;
+	pst_sink *new;
+
+	(void) state;
+	drop_staging();
+	live_exec(admin, "CREATE TABLE t (id int, v int)");
+	old = opened(STAGING "append", "id:i,v:i");
+	add_rows(old, "id:i,v:i", "1|1");
+	new = opened(STAGING "append", "id:i,v:i");
+	add_rows(new, "id:i,v:i", "2|2");
+	assert_ok(pst_sink_flush(new, &err), &err);
+	/* Rows that are staged, then an epoch that is prepared. */
+	assert_fails(pst_sink_flush(old, &err), PST_ERR_FENCED, &err);
+	assert_ok(pst_sink_prepare(new, 1, "one", &err), &err);
+	assert_fails(pst_sink_prepare(old, 1, "old", &err), PST_ERR_FENCED, &err);
+	assert_fails(pst_sink_prepare(old, 0, "old", &err), PST_ERR_FENCED, &err);
+	assert_ok(pst_sink_commit(new, 1, &err), &err);
+	table_is("t", "(2,2)");
+	pst_sink_discard(old, NULL);
+	assert_ok(pst_sink_close(old, &err), &err);
+	assert_ok(pst_sink_close(new, &err), &err);
+}
+
+static void
+an_epoch_left_by_a_crash_is_not_taken_for_one_that_is_prepared_again(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	drop_staging();
+	live_exec(admin, "CREATE TABLE t (id int, v int)");
+	sink = opened(STAGING "append", "id:i,v:i");
+	add_rows(sink, "id:i,v:i", "1|1");
+	assert_ok(pst_sink_prepare(sink, 1, "one", &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	sink = opened(STAGING "append", "id:i,v:i");
+	add_rows(sink, "id:i,v:i", "2|2");
+	live_exec(admin, "SELECT pg_terminate_backend(%s)", sink->session.pid);
+	while (live_int(admin, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s",
+					sink->session.pid) > 0)
+		usleep(1000);
+	assert_ok(pst_sink_prepare(sink, 1, "one again", &err), &err);
+	assert_ok(pst_sink_commit(sink, 1, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(2,2)");
+}
+
+static void
+a_connection_lost_while_staging_loses_and_doubles_nothing(void **state)
+{
+	static const char *const points[] = {"sink.before_stage", "sink.after_stage"};
+
+	(void) state;
+	for (int p = 0; p < 2; p++)
+	{
+		pst_error err = PST_ERROR_INIT;
+		pst_sink *sink;
+
+		drop_staging();
+		live_exec(admin, "CREATE TABLE t (id int, v int)");
+		sink = opened(STAGING "append", "id:i,v:i");
+		add_rows(sink, "id:i,v:i", "1|1");
+		assert_ok(pst_sink_prepare(sink, 1, "one", &err), &err);
+		add_rows(sink, "id:i,v:i", "2|2");
+		fail_once(points[p]);
+		assert_ok(pst_sink_flush(sink, &err), &err);
+		add_rows(sink, "id:i,v:i", "3|3");
+		fail_once(points[p]);
+		assert_ok(pst_sink_prepare(sink, 2, "two", &err), &err);
+		fail_once("sink.before_stage_commit");
+		assert_ok(pst_sink_commit(sink, 1, &err), &err);
+		unsetenv("PENSTOCK_FAILPOINTS");
+		assert_ok(pst_sink_commit(sink, 2, &err), &err);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		table_is("t", "(1,1) (2,2) (3,3)");
+	}
+}
+
+static void
+one_writer_of_two_targets_commits_the_rows_of_both(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	drop_staging();
+	live_exec(admin, "DROP TABLE IF EXISTS t2; CREATE TABLE t (id int, v int); CREATE TABLE t2 (id "
+					 "int, v int)");
+	for (int w = 0; w < 2; w++)
+	{
+		sink = opened(w == 0 ? STAGING "append" : STAGING "append;table-name=t2", "id:i,v:i");
+		add_rows(sink, "id:i,v:i", "1|1");
+		assert_ok(pst_sink_prepare(sink, 4, w == 0 ? "t at 4" : "t2 at 4", &err), &err);
+		add_rows(sink, "id:i,v:i", "2|2");
+		if (w == 0)
+			assert_ok(pst_sink_prepare(sink, 5, "t at 5", &err), &err);
+		pst_sink_discard(sink, NULL);
+		assert_ok(pst_sink_close(sink, &err), &err);
+	}
+	sink = opened(STAGING "append", "id:i,v:i");
+	assert_ok(pst_sink_commit(sink, 4, &err), &err);
+	assert_ok(pst_sink_commit(sink, 5, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	for (int w = 0; w < 2; w++)
+	{
+		sink = opened(STAGING "append;table-name=t2", "id:i,v:i");
+		assert_ok(pst_sink_commit(sink, 4, &err), &err);
+		assert_ok(pst_sink_close(sink, &err), &err);
+	}
+	table_is("t", "(1,1) (2,2)");
+	table_is("t2", "(1,1)");
+	/* The later epoch and its position stay. */
+	assert_int_equal(
+		live_int(admin, "SELECT epoch FROM penstock_progress WHERE position = 't at 5'"), 5);
+	live_exec(admin, "DROP TABLE t2");
+}
+
 int
 main(void)
 {
@@ -578,6 +700,10 @@ main(void)
 		cmocka_unit_test(a_new_writer_replaces_what_an_old_one_prepared_and_nobody_committed),
 		cmocka_unit_test(a_failed_write_is_told_by_prepare_until_it_is_discarded),
 		cmocka_unit_test(staged_changes_that_need_their_order_keep_it),
+		cmocka_unit_test(a_fenced_writer_destroys_nothing_of_its_successor),
+		cmocka_unit_test(an_epoch_left_by_a_crash_is_not_taken_for_one_that_is_prepared_again),
+		cmocka_unit_test(a_connection_lost_while_staging_loses_and_doubles_nothing),
+		cmocka_unit_test(one_writer_of_two_targets_commits_the_rows_of_both),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

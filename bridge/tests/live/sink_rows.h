@@ -116,6 +116,16 @@ table_is(const char *table, const char *want)
 	free(got);
 }
 
+/* Options and more of them, until the next call. */
+static inline const char *
+with(const char *options, const char *more)
+{
+	static char text[512];
+
+	snprintf(text, sizeof(text), "%s;%s", options, more);
+	return text;
+}
+
 /* The failpoint acts once from here on; each entry of the list counts for itself. */
 static inline void
 fail_once(const char *point)

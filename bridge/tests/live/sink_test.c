@@ -7,15 +7,6 @@
 static const char *const methods[] = {"sink.method=unnest", "sink.method=copy"};
 #define NMETHODS 2
 
-static const char *
-with(const char *options, const char *more)
-{
-	static char text[512];
-
-	snprintf(text, sizeof(text), "%s;%s", options, more);
-	return text;
-}
-
 /* --- changes of one key ---------------------------------------------------------------------- */
 
 static void

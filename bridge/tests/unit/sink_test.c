@@ -1,0 +1,562 @@
+/* sink_test.c - the sink against a scripted server: short of memory, lost, asked for too much. */
+#include "test.h"
+
+#include <unistd.h>
+
+#include "alloc.h"
+#include "fake_libpq.h"
+#include "rows.h"
+#include "sink.h"
+
+/* --- scripts ------------------------------------------------------------------------------------- */
+
+#define ASKED(sql, answer) FAKE_QUERY_PARAMS(sql, NULL), answer, FAKE_NO_RESULT
+
+#define SESSION                                                                                    \
+	FAKE_CONNECT("*client_encoding=UTF8"), FAKE_QUERY("*pg_postmaster_start_time"),                \
+		FAKE_ROWS("db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|id:20\n"      \
+				  "shop|joe|f|f|t|UTF8|2026-01-01|\\N|7"),                                         \
+		FAKE_NO_RESULT, ASKED("*pg_backend_pid", FAKE_ROWS("pid|start\n4711|2026-01-01"))
+
+#define T4 "c|c|c|c|"
+#define COLUMNS40 T4 T4 T4 T4 T4 T4 T4 T4 T4 "c|c|c|c"
+#define TABLE "16400|public|t|r|p|t|f|f|f|f|f|1|-1|"
+#define INT8 "20|-1|20|-1|b|N|t|bigint|pg_catalog.int8|pg_catalog.int8out|0|0|-1|\\N"
+#define TEXT "25|-1|25|-1|b|S|t|text|pg_catalog.text|pg_catalog.textout|0|0|-1|\\N"
+
+/* t (id bigint PRIMARY KEY, v text) */
+#define RELATION                                                                                   \
+	ASKED("*WITH RECURSIVE found",                                                                 \
+		  FAKE_ROWS(COLUMNS40 "\n" TABLE "id|1|t|t|f|f||0|t|1|t|t|t|" INT8 "\n" TABLE              \
+							  "v|2|f|f|f|f||0|t|0|t|t|t|" TEXT))
+#define TYPES                                                                                      \
+	ASKED("*typarray", FAKE_ROWS("oid|array|input|n|o\n20|1016|\\N|1|20\n25|1009|\\N|1|25"))
+#define INDEXES                                                                                    \
+	ASKED("*indimmediate", FAKE_ROWS("i|n|i|v|p|e|b|a|o|c|d|c\n"                                   \
+									 "16401|t_pkey|t|t|f|f|t|1|OPERATOR(pg_catalog.=)||t|t"))
+#define PRIVILEGES ASKED("*has_table_privilege", FAKE_ROWS("d|u|r\nt|t|off"))
+
+#define OPENED SESSION, RELATION, TYPES, INDEXES, PRIVILEGES
+#define APPENDS SESSION, RELATION, TYPES, PRIVILEGES
+#define PROGRESS ASKED("*to_regclass", FAKE_ROWS("there\nt"))
+#define TAKEN ASKED("*RETURNING p.epoch, p.position", FAKE_ROWS("e|p|t\n-1|\\N|7"))
+
+#define SENT(sql) FAKE_QUERY_PARAMS(sql, NULL)
+#define PREPARED(sql)                                                                              \
+	{                                                                                              \
+		.call = "PQsendPrepare"                                                                    \
+	}
+#define EXECUTED                                                                                   \
+	{                                                                                              \
+		.call = "PQsendQueryPrepared"                                                              \
+	}
+#define SYNC                                                                                       \
+	{                                                                                              \
+		.call = "PQpipelineSync"                                                                   \
+	}
+#define DONE FAKE_COMMAND("DONE"), FAKE_NO_RESULT
+#define ABORTED FAKE_RESULT(PGRES_PIPELINE_ABORTED), FAKE_NO_RESULT
+#define SYNCED FAKE_RESULT(PGRES_PIPELINE_SYNC)
+#define RAN(sql) FAKE_QUERY(sql), DONE
+#define LOST                                                                                       \
+	{                                                                                              \
+		.call = "PQgetResult", .result = true, .status = PGRES_FATAL_ERROR,                        \
+		.fails = "server closed the connection unexpectedly\n", .lost = true                       \
+	}
+#define COPIES(sql) FAKE_QUERY(sql), FAKE_RESULT(PGRES_COPY_IN)
+#define PUT                                                                                        \
+	{                                                                                              \
+		.call = "PQputCopyData"                                                                    \
+	}
+#define PUT_END                                                                                    \
+	{                                                                                              \
+		.call = "PQputCopyEnd"                                                                     \
+	}
+
+/* --- one play -------------------------------------------------------------------------------------- */
+
+#define MAX_OPTIONS 8
+
+typedef struct play
+{
+	const fake_pq_step *script;
+	size_t nsteps;
+	const char *keys[MAX_OPTIONS];
+	const char *values[MAX_OPTIONS];
+	test_rows *rows;
+	bool staging;
+} play;
+
+#define PLAY(steps, given)                                                                         \
+	{                                                                                              \
+		.script = (steps), .nsteps = FAKE_LENGTH(steps), .rows = (given), .keys = {"table-name"},  \
+		.values = {                                                                                \
+			"t"                                                                                    \
+		}                                                                                          \
+	}
+
+static void
+add_option(play *p, const char *key, const char *value)
+{
+	int n = 0;
+
+	while (p->keys[n] != NULL)
+		n++;
+	p->keys[n] = key;
+	p->values[n] = value;
+}
+
+static pst_status
+opened(const play *p, pst_sink **sink, pst_error *err)
+{
+	fake_pq_begin(p->script, p->nsteps);
+	return pst_sink_open(p->keys, p->values, &p->rows->schema, NULL, sink, err);
+}
+
+/* Opens, writes, flushes (or prepares and commits), closes: the first failure. */
+static pst_status
+whole(void *ctx, pst_error *err)
+{
+	const play *p = ctx;
+	pst_sink *sink = NULL;
+	pst_error ignored = PST_ERROR_INIT;
+	pst_status status = opened(p, &sink, err);
+
+	if (status == PST_OK)
+		status = pst_sink_write_changes(sink, &p->rows->batch, err);
+	if (status == PST_OK && p->staging)
+		status = pst_sink_prepare(sink, 5, "five", err);
+	if (status == PST_OK && p->staging)
+		status = pst_sink_commit(sink, 5, err);
+	if (status == PST_OK)
+		status = pst_sink_flush(sink, err);
+	if (status == PST_OK)
+		status = pst_sink_close(sink, err);
+	else
+		(void) pst_sink_close(sink, &ignored);
+	if (status == PST_OK)
+		fake_pq_end();
+	fake_pq_abandon();
+	return status;
+}
+
+/* --- short of memory --------------------------------------------------------------------------------- */
+
+static void
+every_failing_allocation_of_a_changelog_is_reported(void **state)
+{
+	static const fake_pq_step script[] = {
+		OPENED,
+		SENT("BEGIN"),
+		PREPARED("*FOR UPDATE"),
+		EXECUTED,
+		PREPARED("*DELETE"),
+		EXECUTED,
+		PREPARED("*INSERT"),
+		EXECUTED,
+		SENT("*WITH v AS"),
+		SENT("COMMIT"),
+		SYNC,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		SYNCED,
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+
+	(void) state;
+	add_option(&p, "sink.mode", "changelog");
+	/* A row composed of two, one that lacks a column, deletes, a key change. */
+	rows_make(&rows, "id:l,v:u", "1|a", "1|=", "2|=", "-D 3|~", "-U 4|d", "+U 5|e", "6|~", NULL);
+	assert_true(psti_test_alloc_sweep(whole, &p) > 60);
+	rows_free(&rows);
+}
+
+static void
+every_failing_allocation_of_an_append_is_reported(void **state)
+{
+	static const fake_pq_step copied[] = {
+		APPENDS, COPIES("*COPY"), PUT, PUT, PUT, PUT_END, DONE, SENT("COMMIT"), SYNC, DONE, SYNCED,
+	};
+	static const fake_pq_step inserted[] = {
+		APPENDS,  SENT("BEGIN"),  PREPARED("*INSERT"),
+		EXECUTED, SENT("COMMIT"), SYNC,
+		DONE,	  DONE,			  DONE,
+		DONE,	  SYNCED,
+	};
+	test_rows rows;
+	play p = PLAY(copied, &rows);
+	play q = PLAY(inserted, &rows);
+
+	(void) state;
+	rows_make(&rows, "id:l,v:u", "1|a", "2|b", NULL);
+	add_option(&p, "sink.mode", "append");
+	assert_true(psti_test_alloc_sweep(whole, &p) > 40);
+	add_option(&q, "sink.mode", "append");
+	add_option(&q, "sink.method", "unnest");
+	assert_true(psti_test_alloc_sweep(whole, &q) > 40);
+	rows_free(&rows);
+}
+
+static void
+every_failing_allocation_of_a_large_lot_is_reported(void **state)
+{
+	static const fake_pq_step script[] = {
+		OPENED,
+		RAN("*CREATE TEMPORARY TABLE"),
+		COPIES("*COPY pg_temp"),
+		PUT,
+		PUT,
+		PUT,
+		PUT_END,
+		DONE,
+		SENT("*INSERT"),
+		SENT("COMMIT"),
+		SYNC,
+		DONE,
+		DONE,
+		SYNCED,
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+
+	(void) state;
+	rows_make(&rows, "id:l,v:u", "2|a", "1|b", NULL);
+	add_option(&p, "sink.method", "copy");
+	assert_true(psti_test_alloc_sweep(whole, &p) > 50);
+	rows_free(&rows);
+}
+
+/* Two rows; the second is refused, alone too. */
+#define REFUSED                                                                                    \
+	SENT("BEGIN"), PREPARED("*INSERT"), EXECUTED, SENT("COMMIT"), SYNC, DONE, DONE,                \
+		{.call = "PQgetResult",                                                                    \
+		 .result = true,                                                                           \
+		 .status = PGRES_FATAL_ERROR,                                                              \
+		 .sqlstate = "23514",                                                                      \
+		 .constraint = "positive",                                                                 \
+		 .message = "it is negative"},                                                             \
+		FAKE_NO_RESULT, ABORTED, SYNCED
+
+static void
+no_failing_allocation_of_a_replay_leaks_or_crashes(void **state)
+{
+	static const fake_pq_step script[] = {
+		OPENED,
+		REFUSED,
+		RAN("BEGIN"),
+		SENT("SAVEPOINT penstock"),
+		SENT("*INSERT"),
+		SENT("*INSERT"),
+		SENT("RELEASE SAVEPOINT penstock"),
+		SYNC,
+		DONE,
+		DONE,
+		FAKE_ERROR("23514", "it is negative"),
+		FAKE_NO_RESULT,
+		ABORTED,
+		SYNCED,
+		RAN("*ROLLBACK TO SAVEPOINT"),
+		SENT("SAVEPOINT penstock"),
+		SENT("*INSERT"),
+		SENT("RELEASE SAVEPOINT penstock"),
+		SYNC,
+		DONE,
+		DONE,
+		DONE,
+		SYNCED,
+		SENT("COMMIT"),
+		SYNC,
+		DONE,
+		SYNCED,
+	};
+	char path[] = "/tmp/penstock-unit-XXXXXX";
+	test_rows rows;
+	play p = PLAY(script, &rows);
+
+	(void) state;
+	close(mkstemp(path));
+	rows_make(&rows, "id:l,v:u", "1|a", "2|b", NULL);
+	add_option(&p, "on-error", "skip");
+	add_option(&p, "on-error.file", path);
+	/* A line may lack the key for want of memory, but nothing else. */
+	assert_true(psti_test_alloc_sweep_any(whole, &p) > 60);
+	rows_free(&rows);
+	unlink(path);
+}
+
+static void
+every_failing_allocation_of_two_phases_is_reported(void **state)
+{
+	static const fake_pq_step script[] = {
+		OPENED,
+		PROGRESS,
+		ASKED("*SELECT p.epoch, p.position, p.token", FAKE_ROWS("e|p|t\n-1|\\N|6")),
+		ASKED("*pg_get_expr", FAKE_ROWS("c\nid > 0")),
+		RAN("*CREATE TABLE IF NOT EXISTS"),
+		TAKEN,
+		ASKED("*pg_catalog.max(penstock_ordinal)", FAKE_ROWS("max\n0")),
+		SENT("BEGIN"),
+		SENT("*FOR SHARE"),
+		SENT("*p.epoch"),
+		SENT("*penstock_ordinal OPERATOR(pg_catalog.>)"),
+		SENT("*DELETE"),
+		SENT("*INSERT"),
+		SENT("*INSERT"),
+		SENT("COMMIT"),
+		SYNC,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		SYNCED,
+		RAN("BEGIN"),
+		ASKED("*FOR UPDATE", FAKE_ROWS("e\n-1")),
+		ASKED("*penstock_position", FAKE_ROWS("o|p\n4|five")),
+		ASKED("*ORDER BY penstock_epoch", FAKE_ROWS("e")),
+		ASKED("*bool_or", FAKE_ROWS("p|d\nt|t")),
+		ASKED("*LIMIT 500", FAKE_ROWS("o|op|skip|next\n1|0|\\N|1\n2|1|\\N|5\n3|5|\\\\x02|9")),
+		SENT("*INSERT"),
+		SENT("*DELETE"),
+		SENT("*INSERT"),
+		SYNC,
+		DONE,
+		DONE,
+		DONE,
+		SYNCED,
+		ASKED("*LIMIT 500", FAKE_ROWS("o|op|skip|next")),
+		SENT("*penstock_progress"),
+		SENT("*DELETE"),
+		SENT("COMMIT"),
+		SYNC,
+		DONE,
+		DONE,
+		DONE,
+		SYNCED,
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+
+	(void) state;
+	p.staging = true;
+	rows_make(&rows, "id:l,v:u", "1|a", "-D 3|~", "2|=", NULL);
+	add_option(&p, "sink.mode", "changelog");
+	add_option(&p, "sink.staging", "true");
+	add_option(&p, "sink.progress.schema", "public");
+	add_option(&p, "sink.progress.job", "j");
+	assert_true(psti_test_alloc_sweep(whole, &p) > 100);
+	rows_free(&rows);
+}
+
+/* The refused row is what is expected. */
+static pst_status
+named(void *ctx, pst_error *err)
+{
+	pst_status status = whole(ctx, err);
+
+	if (status != PST_ERR_DATA)
+		return status;
+	assert_string_equal(err->sqlstate, "22P02");
+	return PST_OK;
+}
+
+static void
+no_allocation_that_fails_while_a_row_is_named_hides_the_error(void **state)
+{
+	static const fake_pq_step script[] = {
+		OPENED,
+		SENT("BEGIN"),
+		PREPARED("*INSERT"),
+		EXECUTED,
+		SENT("COMMIT"),
+		SYNC,
+		DONE,
+		DONE,
+		FAKE_ERROR("22P02", "no such value"),
+		FAKE_NO_RESULT,
+		ABORTED,
+		SYNCED,
+		RAN("BEGIN"),
+		SENT("*INSERT"),
+		SYNC,
+		FAKE_ERROR("22P02", "no such value"),
+		FAKE_NO_RESULT,
+		SYNCED,
+		SENT("*SELECT CAST"),
+		SENT("*SELECT CAST"),
+		SYNC,
+		DONE,
+		FAKE_ERROR("22P02", "no such value"),
+		FAKE_NO_RESULT,
+		SYNCED,
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	rows_make(&rows, "id:l,v:u", "1|a", NULL);
+	assert_fails(whole(&p, &err), PST_ERR_DATA, &err);
+	assert_string_equal(err.column, "v");
+	assert_string_equal(err.key, "(id)=(1)");
+	assert_int_equal(err.row, 0);
+	assert_true(psti_test_alloc_sweep_any(named, &p) > 60);
+	rows_free(&rows);
+}
+
+/* --- lost ------------------------------------------------------------------------------------------------ */
+
+#define FLUSHED                                                                                    \
+	SENT("BEGIN"), PREPARED("*INSERT"), EXECUTED, SENT("*penstock_progress"), SENT("COMMIT"), SYNC
+
+static void
+a_settlement_whose_answer_is_lost_is_asked_for_again(void **state)
+{
+	static const fake_pq_step script[] = {
+		OPENED,
+		PROGRESS,
+		TAKEN,
+		FLUSHED,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		LOST,
+		SESSION,
+		/* The same two tokens each time: the row has one of them, or another writer's. */
+		FAKE_QUERY_PARAMS("*SET token", "j|0|7|99"),
+		LOST,
+		SESSION,
+		FAKE_QUERY_PARAMS("*SET token", "j|0|7|99"),
+		FAKE_ROWS("epoch\n0"),
+		FAKE_NO_RESULT,
+		/* It had come through; the next flush has the new token and the next epoch. */
+		FAKE_QUERY_PARAMS("BEGIN", NULL),
+		PREPARED("*INSERT"),
+		EXECUTED,
+		FAKE_QUERY_PARAMS("*penstock_progress", "j|0|99|0|f|\\N"),
+		SENT("COMMIT"),
+		SYNC,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		DONE,
+		SYNCED,
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+	pst_sink *sink;
+	pst_sink_stats stats = {.struct_size = sizeof(stats)};
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	rows_make(&rows, "id:l,v:u", "1|a", "2|b", NULL);
+	add_option(&p, "sink.progress.schema", "public");
+	add_option(&p, "sink.progress.job", "j");
+	assert_ok(opened(&p, &sink, &err), &err);
+	strcpy(sink->progress.claim, "99");
+	assert_ok(pst_sink_write_changes(sink, &rows.batch, &err), &err);
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	pst_sink_get_stats(sink, &stats);
+	assert_int_equal(stats.rows_upserted, 2);
+	assert_int_equal(stats.retries, 2);
+	assert_ok(pst_sink_write_changes(sink, &rows.batch, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	fake_pq_end();
+	rows_free(&rows);
+}
+
+static void
+a_settlement_that_finds_another_token_is_fenced(void **state)
+{
+	static const fake_pq_step script[] = {
+		OPENED, PROGRESS, TAKEN, FLUSHED, LOST, SESSION, ASKED("*SET token", FAKE_ROWS("epoch")),
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+	pst_sink *sink;
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	rows_make(&rows, "id:l,v:u", "1|a", NULL);
+	add_option(&p, "sink.progress.schema", "public");
+	add_option(&p, "sink.progress.job", "j");
+	assert_ok(opened(&p, &sink, &err), &err);
+	assert_ok(pst_sink_write_changes(sink, &rows.batch, &err), &err);
+	assert_fails(pst_sink_flush(sink, &err), PST_ERR_FENCED, &err);
+	assert_fails(pst_sink_close(sink, &err), PST_ERR_FENCED, &err);
+	fake_pq_end();
+	rows_free(&rows);
+}
+
+/* --- too much ------------------------------------------------------------------------------------------------ */
+
+static void
+a_statement_with_more_than_a_gigabyte_of_values_is_not_sent(void **state)
+{
+	static const fake_pq_step script[] = {OPENED, SENT("BEGIN"), SYNC, DONE, SYNCED};
+	/* Nothing is copied before it is sent, so the lengths need not be true. */
+	static const char *const params[] = {"", "", NULL};
+	static const int lengths[] = {600000000, 600000000, 600000000};
+	static const int formats[] = {1, 1, 1};
+	const psti_step steps[] = {
+		{.what = "beginning", .sql = "BEGIN"},
+		{.what = "upserting rows",
+		 .sql = "INSERT",
+		 .nparams = 3,
+		 .params = params,
+		 .lengths = lengths,
+		 .formats = formats},
+		{.what = "committing", .sql = "COMMIT"},
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+	pst_sink *sink;
+	int failed;
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	rows_make(&rows, "id:l,v:u", "1|a", NULL);
+	assert_ok(opened(&p, &sink, &err), &err);
+	assert_fails(psti_sink_run(sink, steps, 3, &failed, &err), PST_ERR_RESOURCES, &err);
+	assert_int_equal(failed, 1);
+	assert_string_equal(err.sqlstate, "54000");
+	assert_contains(err.message, "upserting rows");
+	/* As a first statement nothing is sent at all; such an error looks for the row at fault. */
+	assert_fails(psti_sink_run(sink, steps + 1, 2, &failed, &err), PST_ERR_RESOURCES, &err);
+	assert_int_equal(failed, 0);
+	assert_true(psti_sink_row_error(&err));
+	assert_ok(pst_sink_close(sink, &err), &err);
+	fake_pq_end();
+	rows_free(&rows);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_failing_allocation_of_a_changelog_is_reported),
+		cmocka_unit_test(every_failing_allocation_of_an_append_is_reported),
+		cmocka_unit_test(every_failing_allocation_of_a_large_lot_is_reported),
+		cmocka_unit_test(no_failing_allocation_of_a_replay_leaks_or_crashes),
+		cmocka_unit_test(every_failing_allocation_of_two_phases_is_reported),
+		cmocka_unit_test(no_allocation_that_fails_while_a_row_is_named_hides_the_error),
+		cmocka_unit_test(a_settlement_whose_answer_is_lost_is_asked_for_again),
+		cmocka_unit_test(a_settlement_that_finds_another_token_is_fenced),
+		cmocka_unit_test(a_statement_with_more_than_a_gigabyte_of_values_is_not_sent),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

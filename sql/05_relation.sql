@@ -1,6 +1,7 @@
 -- What source and sink need to know of a relation's columns and types. This text is the bridge's own:
 -- the extension has no function of it. It runs under the caller's search_path, since that is how a
--- bare table name is found; so every function and operator in it is qualified.
+-- bare table name is found; so every function and operator in it is qualified. It takes no lock: a
+-- worker of a read must not wait here for a session that waits for the planner of the read.
 
 -- $1 table name, $2 schema name or NULL: with a schema both names are taken letter by letter, else $1
 -- is read as regclass reads it. Or, for a query's columns, $1 is NULL and $3, $4 are their types and
@@ -81,10 +82,6 @@ SELECT
 	f.relhassubclass,
 	f.relhastriggers,
 	f.relhasrules,
-	CASE WHEN f.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'm']::pg_catalog."char"[]) THEN
-		pg_catalog.pg_relation_size(f.reloid) OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8
-		ELSE -1 END,
-	f.reltuples,
 	i.attname,
 	i.attnum,
 	i.attnotnull,

@@ -101,6 +101,7 @@ scan_open(scan *s, cli_db *db, const cli_pairs *options, const cli_args *args, p
 
 	*s = (scan){.db = db, .rows_total = -1};
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->decision, NULL);
 	pairs_copy(&s->options, options);
 	set_batch_rows(&s->options, args);
 	s->jobs = scan_jobs(args);
@@ -128,6 +129,7 @@ scan_close(scan *s)
 	scan_release_schema(&s->schema);
 	pst_source_close(s->source);
 	pairs_free(&s->options);
+	pthread_cond_destroy(&s->decision);
 	pthread_mutex_destroy(&s->lock);
 }
 
@@ -258,12 +260,72 @@ stream_error(scan_worker *w, struct ArrowArrayStream *stream, pst_error *err)
 	return scan_fail(err, PST_ERR_STATE, "%s", text != NULL ? text : "the stream has failed");
 }
 
+/* ---- which worker reads what ---- */
+
+/* A worker that reads, or ends, gives nothing back any more. */
+static void
+decide(scan_worker *w)
+{
+	scan *s = w->scan;
+
+	pthread_mutex_lock(&s->lock);
+	if (!w->decided && w->index > 0)
+	{
+		s->undecided--;
+		pthread_cond_signal(&s->decision);
+	}
+	w->decided = true;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Whether the worker stays without a lock that the planning source holds. */
+static bool
+locked_out(const scan_worker *w, pst_status status, const pst_error *err)
+{
+	return w->index > 0 && !w->decided && status == PST_ERR_CONFLICT &&
+		   strcmp(err->sqlstate, "55P03") == 0;
+}
+
+static void
+give_back(scan *s, size_t split)
+{
+	pthread_mutex_lock(&s->lock);
+	s->returned[s->nreturned++] = split;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* The next split of the queue; for the first worker then those that others have given back. */
+static bool
+take_split(scan_worker *w, size_t *split)
+{
+	scan *s = w->scan;
+	bool taken;
+
+	*split = atomic_fetch_add(&s->next_split, 1);
+	if (*split < s->nsplits)
+		return true;
+	if (w->index > 0)
+		return false;
+	pthread_mutex_lock(&s->lock);
+	while (s->undecided > 0 && s->nreturned == 0)
+		pthread_cond_wait(&s->decision, &s->lock);
+	taken = s->nreturned > 0;
+	if (taken)
+		*split = s->returned[--s->nreturned];
+	pthread_mutex_unlock(&s->lock);
+	return taken;
+}
+
+/* ---- reading ---- */
+
 static pst_status
 read_split(scan_worker *w, const char *split, pst_error *err)
 {
 	struct ArrowArrayStream stream = {0};
 	pst_status status = pst_source_read(w->source, split, &stream, err);
 
+	if (status == PST_OK)
+		decide(w);
 	while (status == PST_OK)
 	{
 		struct ArrowArray batch = {0};
@@ -299,11 +361,16 @@ read_splits(scan_worker *w, pst_error *err)
 		return limit_reached(s) ? PST_OK : read_split(w, NULL, err);
 	while (status == PST_OK && !limit_reached(s))
 	{
-		size_t i = atomic_fetch_add(&s->next_split, 1);
+		size_t i;
 
-		if (i >= s->nsplits)
+		if (!take_split(w, &i))
 			break;
 		status = read_split(w, s->splits[i], err);
+		if (locked_out(w, status, err))
+		{
+			give_back(s, i);
+			return PST_OK;
+		}
 	}
 	return status;
 }
@@ -344,6 +411,7 @@ work(void *arg)
 		status = read_splits(w, &err);
 	if (status < 0)
 		fail(s, status, &err);
+	decide(w);
 	end = s->ops->end(w, status >= 0, &at_end);
 	if (status >= 0 && end < 0)
 		fail(s, end, &at_end);
@@ -360,13 +428,17 @@ scan_run(scan *s, const scan_ops *ops, void *ctx, pst_error *err)
 
 	s->ops = ops;
 	s->ctx = ctx;
+	s->returned = cli_alloc((size_t) s->jobs * sizeof(*s->returned));
 	for (int i = 0; i < s->jobs; i++)
 	{
 		workers[i].scan = s;
 		workers[i].index = i;
 		if (i == 0)
 			continue;
+		pthread_mutex_lock(&s->lock);
 		workers[i].thread_there = pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0;
+		s->undecided += workers[i].thread_there;
+		pthread_mutex_unlock(&s->lock);
 		if (!workers[i].thread_there)
 		{
 			/* Fewer workers read the same splits; only the speed is another. */
@@ -380,6 +452,8 @@ scan_run(scan *s, const scan_ops *ops, void *ctx, pst_error *err)
 			pthread_join(workers[i].thread, NULL);
 	}
 	free(workers);
+	free(s->returned);
+	s->returned = NULL;
 	if (s->status != PST_OK)
 		*err = s->first;
 	return s->status;

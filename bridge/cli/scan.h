@@ -3,6 +3,9 @@
  *
  * The planning source stays open while the workers take splits from a queue; the first worker
  * reads with the planning source itself, each other one with a source of its own in its thread.
+ *
+ * A session that waits to alter the table keeps the other workers from the locks that the planning
+ * source holds. Such a worker gives its split back and ends; the first worker reads what is left.
  */
 #ifndef CLI_SCAN_H
 #define CLI_SCAN_H
@@ -24,6 +27,7 @@ typedef struct scan_worker
 	void *data; /* the command's own */
 	pthread_t thread;
 	bool thread_there;
+	bool decided; /* has begun to read, or will not; guarded by the scan's lock */
 } scan_worker;
 
 /* What a command does with the rows; all are called in the worker's thread. */
@@ -53,7 +57,11 @@ typedef struct scan
 	int64_t rows_total; /* estimate, -1: none */
 	bool limited;
 	atomic_llong remaining; /* rows that may still pass, when limited */
-	pthread_mutex_t lock;	/* guards the first failure */
+	pthread_mutex_t lock;	/* guards the first failure and what is given back */
+	pthread_cond_t decision;
+	int undecided;	  /* workers but the first that may still give a split back */
+	size_t *returned; /* splits given back; one a worker */
+	size_t nreturned;
 	pst_status status;
 	pst_error first;
 } scan;

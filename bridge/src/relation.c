@@ -20,8 +20,6 @@ enum
 	R_SUBCLASS,
 	R_TRIGGERS,
 	R_RULES,
-	R_PAGES,
-	R_TUPLES,
 	C_NAME,
 	C_ATTNUM,
 	C_NOT_NULL,
@@ -156,8 +154,6 @@ read_relation(cells *c, psti_relation *relation)
 	relation->has_subclass = cell_bool(c, R_SUBCLASS);
 	relation->has_triggers = cell_bool(c, R_TRIGGERS);
 	relation->has_rules = cell_bool(c, R_RULES);
-	relation->pages = cell_int(c, R_PAGES);
-	relation->tuples = strtod(cell(c, R_TUPLES), NULL);
 }
 
 static pst_status

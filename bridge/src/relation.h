@@ -62,8 +62,6 @@ typedef struct psti_relation
 	bool has_subclass; /* inherits: children's rows come with it */
 	bool has_triggers;
 	bool has_rules;
-	int64_t pages;		  /* of pg_relation_size / block size; -1: not known */
-	double tuples;		  /* reltuples, -1: never analysed */
 	psti_column *columns; /* not dropped, in attnum order */
 	size_t ncolumns;
 } psti_relation;

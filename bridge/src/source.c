@@ -118,33 +118,62 @@ check_query(pst_source *source, pst_error *err)
  * read.filter must be one condition on its own: `a) OR (b` would escape the parentheses that keep it
  * apart from a split's range, and rows would be read twice. Such a text does not parse bare.
  */
-static pst_status
-check_filter(pst_source *source, pst_error *err)
+static void
+put_filter_check(const pst_source *source, bool bare, psti_buf *out)
 {
 	const char *filter = psti_opt_text(source->options, PSTI_OPT_FILTER);
-	psti_buf sql = PSTI_BUF_INIT;
-	PGresult *result = NULL;
+
+	psti_buf_puts(out, "SELECT 1");
+	psti_source_from(source, NULL, out);
+	psti_buf_printf(out, bare ? " WHERE\n%s\n" : " WHERE (\n%s\n)", filter);
+}
+
+/* Both forms, in one round trip; with a short patience in one transaction with them. */
+static pst_status
+ask_filter(pst_source *source, const char *whole, const char *bare, bool patient, pst_error *err)
+{
+	static const char what[] = "checking read.filter";
+	const psti_step steps[] = {
+		{.what = what, .sql = "SELECT pg_catalog.set_config('lock_timeout', '1s', true)"},
+		{.what = what, .sql = whole, .prepare = ""},
+		{.what = what, .sql = bare, .prepare = ""}};
+	PGresult *results[3] = {NULL, NULL, NULL};
+	int failed;
+	pst_status status = psti_conn_pipeline(source->conn, patient ? steps + 1 : steps,
+										   patient ? 2 : 3, results, &failed, err);
+
+	for (int i = 0; i < 3; i++)
+		PQclear(results[i]);
+	return status;
+}
+
+pst_status
+psti_source_check_filter(pst_source *source, bool patient, pst_error *err)
+{
+	psti_buf whole = PSTI_BUF_INIT;
+	psti_buf bare = PSTI_BUF_INIT;
+	pst_error full;
 	pst_status status = PST_OK;
 
-	if (filter == NULL)
+	if (psti_opt_text(source->options, PSTI_OPT_FILTER) == NULL || source->filter_checked)
 		return PST_OK;
-	for (int bare = 0; status == PST_OK && bare < 2; bare++)
-	{
-		psti_buf_reset(&sql);
-		psti_buf_puts(&sql, "SELECT 1");
-		psti_source_from(source, NULL, &sql);
-		psti_buf_printf(&sql, bare ? " WHERE\n%s\n" : " WHERE (\n%s\n)", filter);
-		status = psti_buf_check(&sql, err);
-		if (status == PST_OK)
-			status =
-				psti_conn_describe(source->conn, "checking read.filter", sql.data, &result, err);
-		PQclear(result);
-		result = NULL;
-	}
-	if (status == PST_ERR_SQL && err->hint[0] == '\0')
-		psti_error_hint(err,
+	psti_enter(&full);
+	put_filter_check(source, false, &whole);
+	put_filter_check(source, true, &bare);
+	if (whole.failed || bare.failed)
+		status = psti_fail_nomem(&full);
+	if (status == PST_OK)
+		status = ask_filter(source, whole.data, bare.data, patient, &full);
+	source->filter_checked = status == PST_OK;
+	if (!patient && strcmp(full.sqlstate, "55P03") == 0)
+		status = PST_OK;
+	if (status == PST_ERR_SQL && full.hint[0] == '\0')
+		psti_error_hint(&full,
 						"read.filter is one SQL condition, such as: id > 7 AND name LIKE 'a%%'");
-	psti_buf_free(&sql);
+	if (status != PST_OK)
+		*err = full;
+	psti_buf_free(&whole);
+	psti_buf_free(&bare);
 	return status;
 }
 
@@ -232,7 +261,7 @@ open_source(pst_source *source, const char *const *keys, const char *const *valu
 	if (status == PST_OK)
 		status = check_query(source, err);
 	if (status == PST_OK)
-		status = check_filter(source, err);
+		status = psti_source_check_filter(source, false, err);
 	if (status == PST_OK)
 		make_fingerprint(source);
 	return status;

@@ -635,9 +635,10 @@ psti_source_from(const pst_source *source, const char *only, psti_buf *out)
 {
 	if (source->query == NULL)
 	{
-		psti_buf_printf(out, only != NULL ? " FROM ONLY %s AS " : " FROM %s AS ",
-						only != NULL ? only : source->relation->qualified);
-		psti_buf_puts(out, source->alias);
+		/* Where the moment has nothing under the table, what comes there later is not read. */
+		psti_buf_printf(out, "%s%s AS %s",
+						only != NULL || source->tree == PSTI_TREE_NONE ? " FROM ONLY " : " FROM ",
+						only != NULL ? only : source->relation->qualified, source->alias);
 		return;
 	}
 	/* The line breaks end a comment at the query's end. */
@@ -648,10 +649,21 @@ psti_source_from(const pst_source *source, const char *only, psti_buf *out)
 		psti_buf_putc(out, ')');
 }
 
+/* That the row is of a table that the moment knows under the one that is read. */
+static void
+put_membership(const pst_source *source, psti_buf *out)
+{
+	psti_buf_printf(out, "%s.tableoid OPERATOR(pg_catalog.=) ANY ('{", source->alias);
+	for (int i = 0; i < PQntuples(source->leaves); i++)
+		psti_buf_printf(out, "%s%s", i > 0 ? "," : "", PQgetvalue(source->leaves, i, 0));
+	psti_buf_puts(out, "}'::pg_catalog.oid[])");
+}
+
 void
 psti_source_select(const pst_source *source, const psti_select *what, psti_buf *out)
 {
 	const char *filter = what->filter ? psti_opt_text(source->options, PSTI_OPT_FILTER) : NULL;
+	const char *and = " WHERE ";
 
 	psti_buf_puts(out, "SELECT ");
 	for (size_t i = 0; i < source->ncolumns; i++)
@@ -660,10 +672,19 @@ psti_source_select(const pst_source *source, const psti_select *what, psti_buf *
 		put_column(source, i, out);
 	}
 	psti_source_from(source, what->only, out);
+	if (what->only == NULL && source->tree == PSTI_TREE_LEAVES && source->leaves != NULL)
+	{
+		psti_buf_puts(out, and);
+		put_membership(source, out);
+		and = " AND ";
+	}
 	if (what->condition != NULL)
-		psti_buf_printf(out, " WHERE (%s)", what->condition);
+	{
+		psti_buf_printf(out, "%s(%s)", and, what->condition);
+		and = " AND ";
+	}
 	if (filter != NULL)
-		psti_buf_printf(out, "%s(\n%s\n)", what->condition != NULL ? " AND " : " WHERE ", filter);
+		psti_buf_printf(out, "%s(\n%s\n)", and, filter);
 	if (what->limit && psti_opt_given(source->options, PSTI_OPT_LIMIT))
 		psti_buf_printf(out, " LIMIT %lld",
 						(long long) psti_opt_int(source->options, PSTI_OPT_LIMIT));

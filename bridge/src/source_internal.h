@@ -50,6 +50,14 @@ typedef enum psti_moment
 	PSTI_MOMENT_IMPORTED /* the snapshot of the handle that planned */
 } psti_moment;
 
+/* Whether there are tables under the one that is read, as the moment sees it. */
+typedef enum psti_tree
+{
+	PSTI_TREE_UNKNOWN, /* or not a table: a query, a view */
+	PSTI_TREE_NONE,
+	PSTI_TREE_LEAVES
+} psti_tree;
+
 /* The options scan.partition.*, checked. */
 typedef struct psti_partition
 {
@@ -81,11 +89,14 @@ struct pst_source
 	bool integer_datetimes;
 	struct ArrowSchema schema;
 	char fingerprint[20]; /* of the options that shape the rows */
+	bool filter_checked;  /* read.filter is known to be one condition */
 
 	psti_moment moment;
-	char *snapshot; /* id under which the moment is known to other handles; NULL: not exported */
-	bool planned;	/* splits were given out: the moment must not change */
-	bool savepoint; /* one was made in the transaction */
+	psti_tree tree;	  /* of the moment */
+	PGresult *leaves; /* of the moment, psti_source_leaves; owned; NULL: not asked yet */
+	char *snapshot;	  /* id under which the moment is known to other handles; NULL: not exported */
+	bool planned;	  /* splits were given out: the moment must not change */
+	bool savepoint;	  /* one was made in the transaction */
 
 	psti_stream_state *stream; /* the one in progress; borrowed: it has its own references */
 	pst_error last;			   /* of the last stream */
@@ -128,6 +139,9 @@ pst_status psti_source_join(pst_source *source, const psti_split *split, pst_err
 /* Gives the own moment a name for other handles: sets snapshot. */
 pst_status psti_source_export(pst_source *source, pst_error *err);
 
+/* Says of a lock that a worker did not get in time what to do about it. */
+void psti_source_explain_lock(const pst_source *source, pst_error *err);
+
 /* Ends the transaction, if there is one. */
 void psti_source_end(pst_source *source);
 
@@ -140,6 +154,25 @@ void psti_source_mark(pst_source *source, psti_buf *sql);
 
 /* After a failure: back to the mark. Without one the transaction ends, and the moment with it. */
 void psti_source_back(pst_source *source);
+
+/*
+ * The table and everything under it as the moment sees it, in order of OID: OID, schema, name,
+ * present file node. *out is borrowed until the moment ends.
+ */
+pst_status psti_source_leaves(pst_source *source, const PGresult **out, pst_error *err);
+
+/* WITH RECURSIVE tree(oid): the table $1 and everything under it. */
+#define PSTI_TREE_SQL                                                                              \
+	"WITH RECURSIVE tree(oid) AS (SELECT $1::pg_catalog.oid UNION SELECT i.inhrelid "              \
+	"FROM pg_catalog.pg_inherits i JOIN tree t ON i.inhparent OPERATOR(pg_catalog.=) t.oid "       \
+	"WHERE NOT COALESCE((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) "                         \
+	"'inhdetachpending')::pg_catalog.bool, false)) "
+
+/*
+ * read.filter is one condition on its own; anything else is refused. Where another session keeps the
+ * table locked and patient is false, this is left for later: opening a source must not wait.
+ */
+pst_status psti_source_check_filter(pst_source *source, bool patient, pst_error *err);
 
 /* The planner's guess for a SELECT; marked: psti_source_back restores the moment after a failure. */
 pst_status psti_source_explain(pst_source *source, const psti_select *what, bool marked,

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failpoint.h"
 #include "pgtext.h"
 
 /* Below this share of the rows an index on the filter's columns is likely faster than blocks. */
@@ -632,13 +633,15 @@ plan_strides(pst_source *source, size_t max_splits, draft *d, pst_error *err)
 
 /*
  * The table and everything under it that has rows of its own, as the snapshot sees it. A partition
- * whose DETACH CONCURRENTLY was interrupted is none any more.
+ * whose DETACH CONCURRENTLY was interrupted is none any more. Last whether it has the columns of the
+ * table in the same order, as a whole row shows them.
  */
-static const char members_sql[] =
-	"WITH RECURSIVE tree(oid) AS (SELECT $1::pg_catalog.oid UNION SELECT i.inhrelid "
-	"FROM pg_catalog.pg_inherits i JOIN tree t ON i.inhparent OPERATOR(pg_catalog.=) t.oid "
-	"WHERE NOT COALESCE((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) "
-	"'inhdetachpending')::pg_catalog.bool, false)) "
+#define MEMBER_COLUMNS(oid)                                                                        \
+	"(SELECT pg_catalog.array_agg(pg_catalog.concat(a.atttypid, ',', a.atttypmod, ',', "           \
+	"a.attcollation, ',', a.attname) ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE "     \
+	"a.attrelid OPERATOR(pg_catalog.=) " oid " AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT "     \
+	"a.attisdropped)"
+static const char members_sql[] = PSTI_TREE_SQL
 	"SELECT c.oid, COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
 	"CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog.\"char\" THEN "
 	"pg_catalog.pg_relation_size(c.oid) OPERATOR(pg_catalog./) "
@@ -649,10 +652,24 @@ static const char members_sql[] =
 	"pg_catalog.row_security_active(c.oid), "
 	"pg_catalog.has_table_privilege(c.oid, 'SELECT') AND "
 	"pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE'), "
-	"pg_catalog.current_setting('block_size') "
-	"FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid "
-	"LEFT JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) c.relam "
-	"ORDER BY c.oid OPERATOR(pg_catalog.<>) $1::pg_catalog.oid, c.oid";
+	"pg_catalog.current_setting('block_size'), " MEMBER_COLUMNS(
+		"c.oid") " OPERATOR(pg_catalog.=) " MEMBER_COLUMNS("$1::pg_catalog.oid") " "
+																				 "FROM tree t JOIN "
+																				 "pg_catalog.pg_"
+																				 "class c ON c.oid "
+																				 "OPERATOR(pg_"
+																				 "catalog.=) t.oid "
+																				 "LEFT JOIN "
+																				 "pg_catalog.pg_am "
+																				 "m ON m.oid "
+																				 "OPERATOR(pg_"
+																				 "catalog.=) "
+																				 "c.relam "
+																				 "ORDER BY c.oid "
+																				 "OPERATOR(pg_"
+																				 "catalog.<>) "
+																				 "$1::pg_catalog."
+																				 "oid, c.oid";
 
 enum
 {
@@ -663,7 +680,8 @@ enum
 	M_ONLY_PARENT,
 	M_SECURED,
 	M_READABLE,
-	M_BLOCK_SIZE
+	M_BLOCK_SIZE,
+	M_SAME_COLUMNS
 };
 
 static bool
@@ -674,10 +692,11 @@ is_true(const PGresult *result, int row, int field)
 
 /*
  * Reads the members; none when they must not be read singly: row security of an ancestor does not
- * hold in its leaves, and a grant on the parent does not reach them.
+ * hold in its leaves, a grant on the parent does not reach them, and a filter on whole rows would see
+ * rows of another form where their columns are others.
  */
 static size_t
-read_members(const PGresult *result, psti_member *members)
+read_members(const PGresult *result, bool filtered, psti_member *members)
 {
 	size_t n = 0;
 
@@ -685,7 +704,8 @@ read_members(const PGresult *result, psti_member *members)
 	{
 		psti_member *member = &members[n];
 
-		if (is_true(result, i, M_SECURED) || (i > 0 && !is_true(result, i, M_READABLE)))
+		if (is_true(result, i, M_SECURED) || (i > 0 && !is_true(result, i, M_READABLE)) ||
+			(filtered && !is_true(result, i, M_SAME_COLUMNS)))
 			return 0;
 		if (is_true(result, i, M_ONLY_PARENT))
 			continue;
@@ -760,7 +780,7 @@ plan_blocks(pst_source *source, size_t max_splits, draft *d, pst_error *err)
 		status = members == NULL ? psti_fail_nomem(err) : PST_OK;
 	}
 	if (status == PST_OK)
-		n = read_members(result, members);
+		n = read_members(result, psti_opt_given(source->options, PSTI_OPT_FILTER), members);
 	if (status == PST_OK && n == 0)
 		status = plan_all(source, d, err);
 	else if (status == PST_OK)
@@ -831,7 +851,10 @@ psti_source_plan(pst_source *source, int max_splits, char ***splits, size_t *nsp
 	if (status == PST_OK)
 		status = draft_finish(&d, splits, nsplits, err);
 	if (status == PST_OK)
+	{
 		source->planned = true;
+		(void) PSTI_FAILPOINT("source.planned");
+	}
 	else
 		psti_source_back(source);
 	draft_free(&d);

@@ -16,6 +16,13 @@
 
 #define BEGIN_TRIES 5
 
+/*
+ * A session that waits to alter the table waits for the planner's lock, and whoever asks for a lock
+ * after it waits for it: a worker without this would wait for itself, through a planner that waits
+ * for its workers. The server sees no deadlock, since the planner waits elsewhere.
+ */
+static const char lock_timeout_sql[] = "SET LOCAL lock_timeout = '1s'; ";
+
 static const char begin_sql[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /*
@@ -46,6 +53,9 @@ psti_source_end(pst_source *source)
 		(void) psti_conn_exec(source->conn, "ending the read", "ROLLBACK", NULL, &ignored);
 	source->moment = PSTI_MOMENT_NONE;
 	source->savepoint = false;
+	source->tree = PSTI_TREE_UNKNOWN;
+	PQclear(source->leaves);
+	source->leaves = NULL;
 	free(source->snapshot);
 	source->snapshot = NULL;
 }
@@ -152,6 +162,7 @@ begin_transaction(pst_source *source, const char *import, bool lock, pst_error *
 		psti_buf_puts(&sql, "SET LOCAL synchronize_seqscans = off; ");
 	if (import != NULL)
 	{
+		psti_buf_puts(&sql, lock_timeout_sql);
 		psti_buf_puts(&sql, "SET TRANSACTION SNAPSHOT ");
 		psti_buf_literal(&sql, import);
 		psti_buf_puts(&sql, "; ");
@@ -215,6 +226,42 @@ fail_altered(const pst_source *source, const char *name, pst_error *err)
 	return PST_ERR_CONFLICT;
 }
 
+/* Only tables that rows can be under have a tree; of the others' the server is asked nothing. */
+static psti_tree
+tree_of(const psti_relation *now)
+{
+	if (now->oid == 0 || strchr("rpf", now->relkind) == NULL)
+		return PSTI_TREE_UNKNOWN;
+	return now->has_subclass || now->relkind == 'p' ? PSTI_TREE_LEAVES : PSTI_TREE_NONE;
+}
+
+/*
+ * Names and present file nodes. A statement reads whatever is under a table when it begins, and a
+ * partition can come in (ATTACH PARTITION, INHERIT) under the locks that a read holds. The catalogs
+ * as the moment sees them are the same for every worker, so they say what is read.
+ */
+static const char leaves_sql[] =
+	PSTI_TREE_SQL "SELECT c.oid, n.nspname, c.relname, "
+				  "COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid) "
+				  "FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid "
+				  "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+				  "ORDER BY c.oid";
+
+pst_status
+psti_source_leaves(pst_source *source, const PGresult **out, pst_error *err)
+{
+	char oid[16];
+	const char *params[] = {oid};
+	pst_status status = PST_OK;
+
+	snprintf(oid, sizeof(oid), "%lu", (unsigned long) source->relation->oid);
+	if (source->leaves == NULL)
+		status = psti_conn_query(source->conn, "finding the tables to read", leaves_sql, 1, params,
+								 &source->leaves, err);
+	*out = source->leaves;
+	return status;
+}
+
 static bool
 same_type(const psti_column *a, const psti_column *b)
 {
@@ -245,6 +292,8 @@ check_columns(pst_source *source, pst_error *err)
 		if (is == NULL || !same_type(was, is) || (source->copy[i].not_null && !is->never_null))
 			status = fail_altered(source, was->name, err);
 	}
+	if (status == PST_OK)
+		source->tree = tree_of(now);
 	psti_relation_free(now);
 	return status;
 }
@@ -253,6 +302,7 @@ static pst_status
 stand(pst_source *source, const char *import, bool *lock, pst_error *err)
 {
 	psti_select all = {NULL, NULL, false, false};
+	const PGresult *leaves;
 	int64_t rows;
 	int64_t width;
 	pst_status status = begin_transaction(source, import, *lock, err);
@@ -268,6 +318,11 @@ stand(pst_source *source, const char *import, bool *lock, pst_error *err)
 		status = check_rewritten(source, err);
 	if (status == PST_OK)
 		status = check_columns(source, err);
+	if (status == PST_OK && source->tree == PSTI_TREE_LEAVES)
+		status = psti_source_leaves(source, &leaves, err);
+	/* A worker's filter was checked by the planner: it is part of the fingerprint. */
+	if (status == PST_OK && import == NULL)
+		status = psti_source_check_filter(source, true, err);
 	if (status == PST_OK)
 	{
 		source->rows_total = rows;
@@ -385,6 +440,19 @@ snapshot_unknown(const pst_error *err)
 	return strcmp(err->sqlstate, "22023") == 0 || strcmp(err->sqlstate, "42704") == 0;
 }
 
+void
+psti_source_explain_lock(const pst_source *source, pst_error *err)
+{
+	if (strcmp(err->sqlstate, "55P03") != 0)
+		return;
+	psti_fail_sqlstate(err, "55P03",
+					   "cannot join the read of %s: a session that waits to alter or lock it comes "
+					   "first",
+					   source->query != NULL ? "the query" : source->relation->qualified);
+	psti_error_hint(err, "Let the handle that planned read the split, since it holds the locks, or "
+						 "read again when that session is through.");
+}
+
 static pst_status
 import(pst_source *source, const char *snapshot, pst_error *err)
 {
@@ -401,6 +469,8 @@ import(pst_source *source, const char *snapshot, pst_error *err)
 		err->retryable = false;
 		return err->status;
 	}
+	if (status < 0)
+		psti_source_explain_lock(source, err);
 	if (status < 0 && snapshot_unknown(err))
 	{
 		status = psti_fail(err, PST_ERR_STATE, "the snapshot of the split is gone");

@@ -252,6 +252,8 @@ name_relation(const pst_source *source, pst_error *err)
 static void
 explain_failure(const pst_source *source, pst_error *err)
 {
+	if (source->moment == PSTI_MOMENT_IMPORTED)
+		psti_source_explain_lock(source, err);
 	if (recovery_conflict(source, err))
 	{
 		err->status = PST_ERR_CONFLICT;
@@ -424,18 +426,6 @@ put_blocks(const pst_source *source, const psti_blocks *run, psti_buf *out)
 						source->alias, (long long) run->end);
 }
 
-/* Names and present file nodes of the table and everything under it. */
-static const char leaves_sql[] =
-	"WITH RECURSIVE tree(oid) AS (SELECT $1::pg_catalog.oid UNION SELECT i.inhrelid "
-	"FROM pg_catalog.pg_inherits i JOIN tree t ON i.inhparent OPERATOR(pg_catalog.=) t.oid "
-	"WHERE NOT COALESCE((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) "
-	"'inhdetachpending')::pg_catalog.bool, false)) "
-	"SELECT c.oid, n.nspname, c.relname, "
-	"COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid) "
-	"FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid "
-	"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-	"ORDER BY c.oid";
-
 /* The row of a leaf in the answer, -1 when it is none of the table's. */
 static int
 find_leaf(const PGresult *result, uint32_t oid)
@@ -491,19 +481,14 @@ block_piece(psti_stream_state *state, const pst_source *source, const PGresult *
 static pst_status
 block_pieces(psti_stream_state *state, pst_source *source, const psti_split *split, pst_error *err)
 {
-	char oid[16];
-	const char *params[] = {oid};
-	PGresult *result = NULL;
+	const PGresult *leaves = NULL;
 	pst_status status;
 
 	if (source->query != NULL)
 		return psti_fail(err, PST_ERR_INVALID, "not a split: a query has no blocks");
-	snprintf(oid, sizeof(oid), "%lu", (unsigned long) source->relation->oid);
-	status = psti_conn_query(source->conn, "finding the split's tables", leaves_sql, 1, params,
-							 &result, err);
+	status = psti_source_leaves(source, &leaves, err);
 	for (size_t i = 0; status == PST_OK && i < split->nblocks; i++)
-		status = block_piece(state, source, result, &split->blocks[i], err);
-	PQclear(result);
+		status = block_piece(state, source, leaves, &split->blocks[i], err);
 	return status;
 }
 
@@ -580,9 +565,9 @@ psti_source_stream(pst_source *source, const char *text, struct ArrowArrayStream
 	psti_split_free(&split);
 	if (status != PST_OK)
 	{
+		explain_failure(source, err);
 		if (source->moment != PSTI_MOMENT_NONE)
 			psti_source_back(source);
-		explain_failure(source, err);
 		source->last = *err;
 		state->source = NULL;
 		state_unref(state);

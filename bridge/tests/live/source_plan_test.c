@@ -1,7 +1,7 @@
 /* source_plan_test.c - splits that stay one moment: what changes around them, what may fail. */
 #include "test.h"
 
-#include <pthread.h>
+#include <unistd.h>
 
 #include "live.h"
 #include "source_rows.h"
@@ -211,6 +211,182 @@ a_later_plan_that_fails_leaves_the_first_one(void **state)
 	live_exec(admin, "DROP TABLE lp; DROP FUNCTION disturbed");
 }
 
+/* ---- What changes around a plan ---- */
+
+/* Plans strides of `pt` or whichever table, reads the first, runs sql, reads the others twice over. */
+static void
+assert_strides_unmoved_by(const char *table, const char *sql, int64_t want)
+{
+	pst_source *source;
+	pst_source *worker;
+	pst_error err = PST_ERROR_INIT;
+	char **splits;
+	size_t n;
+	int64_t count;
+
+	for (int i = 0; i < 2; i++)
+		assert_ok(open_source(i == 0 ? &source : &worker, &err, "table-name", table,
+							  "scan.partition.column", "a", "scan.partition.lower-bound", "0",
+							  "scan.partition.upper-bound", "200", "scan.partition.num", "4", NULL),
+				  &err);
+	assert_ok(pst_source_plan(source, 0, &splits, &n, &err), &err);
+	assert_int_equal(n, 4);
+	count = read_split(source, splits[0], NULL) + read_split(source, splits[1], NULL);
+	live_exec(admin, "%s", sql);
+	count += read_split(source, splits[2], NULL) + read_split(worker, splits[3], NULL);
+	assert_int_equal(count, want);
+	count = count_splits(worker, splits, n);
+	assert_int_equal(count, want);
+	/* The moment of the handle is that of the plan, however it is read. */
+	assert_int_equal(read_split(source, NULL, NULL), want);
+	pst_free(splits);
+	pst_source_close(worker);
+	pst_source_close(source);
+}
+
+static void
+a_table_that_comes_under_the_one_being_read_is_not_part_of_the_moment(void **state)
+{
+	(void) state;
+	live_exec(admin, "CREATE TABLE h AS SELECT g AS a FROM generate_series(0, 199) g; "
+					 "CREATE TABLE h1 AS SELECT * FROM h; CREATE TABLE h2 AS SELECT * FROM h");
+	assert_strides_unmoved_by("h", "ALTER TABLE h1 INHERIT h", 200);
+	assert_strides_unmoved_by("h", "ALTER TABLE h2 INHERIT h", 400);
+	assert_int_equal(count_rows("table-name", "h", NULL), 600);
+	live_exec(admin, "DROP TABLE h CASCADE");
+	if (PQserverVersion(admin) < 120000)
+		return;
+	live_exec(admin, "CREATE TABLE h (a int) PARTITION BY RANGE (a); "
+					 "CREATE TABLE h1 PARTITION OF h FOR VALUES FROM (0) TO (100); "
+					 "INSERT INTO h SELECT generate_series(0, 99); "
+					 "CREATE TABLE h2 AS SELECT g AS a FROM generate_series(100, 199) g");
+	assert_strides_unmoved_by("h",
+							  "ALTER TABLE h ATTACH PARTITION h2 FOR VALUES FROM (100) TO "
+							  "(200)",
+							  100);
+	assert_int_equal(count_rows("table-name", "h", NULL), 200);
+	live_exec(admin, "DROP TABLE h");
+}
+
+static void
+a_filter_on_whole_rows_sees_the_tables_columns_in_every_plan(void **state)
+{
+	static const char *const filters[] = {"wr::text NOT LIKE '(2%'", "a > 3"};
+
+	(void) state;
+	if (PQserverVersion(admin) < 100000)
+		skip();
+	live_exec(admin,
+			  "CREATE TABLE wr (a int, b text) PARTITION BY RANGE (a); "
+			  "CREATE TABLE wr1 (b text, a int); CREATE TABLE wr2 (a int, b text); "
+			  "ALTER TABLE wr ATTACH PARTITION wr1 FOR VALUES FROM (0) TO (100); "
+			  "ALTER TABLE wr ATTACH PARTITION wr2 FOR VALUES FROM (100) TO (200); "
+			  "INSERT INTO wr SELECT g, '1' || g FROM generate_series(0, 199) g; ANALYZE wr");
+	for (int i = 0; i < 2; i++)
+	{
+		char *whole = rows("table-name", "wr", "read.filter", filters[i], NULL);
+
+		assert_rows(planned_rows(0, "table-name", "wr", "read.split-bytes", "8kb", "read.filter",
+								 filters[i], NULL),
+					whole);
+		free(whole);
+	}
+	live_exec(admin, "DROP TABLE wr");
+}
+
+static void
+partitions_with_the_tables_columns_are_cut_under_a_filter_too(void **state)
+{
+	pst_source *source;
+	pst_error err = PST_ERROR_INIT;
+	char **splits;
+	size_t n;
+
+	(void) state;
+	if (PQserverVersion(admin) < 140000)
+		skip();
+	/* A column that was dropped before is none. */
+	live_exec(admin, "CREATE TABLE sc (z int, a int, b text) PARTITION BY RANGE (a); "
+					 "ALTER TABLE sc DROP COLUMN z; "
+					 "CREATE TABLE sc1 PARTITION OF sc FOR VALUES FROM (0) TO (5000); "
+					 "CREATE TABLE sc2 PARTITION OF sc FOR VALUES FROM (5000) TO (10000); "
+					 "INSERT INTO sc SELECT g, 'x' FROM generate_series(0, 9999) g; ANALYZE sc");
+	assert_ok(open_source(&source, &err, "table-name", "sc", "read.split-bytes", "64kb",
+						  "read.filter", "sc.b = 'x'", NULL),
+			  &err);
+	assert_ok(pst_source_plan(source, 0, &splits, &n, &err), &err);
+	assert_true(n > 2);
+	assert_int_equal(count_splits(source, splits, n), 10000);
+	pst_free(splits);
+	pst_source_close(source);
+	live_exec(admin, "DROP TABLE sc");
+}
+
+/*
+ * The planner's lock lets a worker in only as long as nobody waits to alter the table: then the
+ * worker would wait for that session, that one for the planner, and the planner for the worker.
+ */
+static void
+a_worker_is_not_caught_behind_a_session_that_waits_for_the_planner(void **state)
+{
+	static const char *const filters[] = {"true", "a > 0"};
+
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		PGconn *other = live_connect("");
+		pst_source *source;
+		pst_source *worker;
+		pst_error err = PST_ERROR_INIT;
+		struct ArrowArrayStream stream;
+		char **splits;
+		size_t n;
+
+		live_exec(admin, "CREATE TABLE q AS SELECT g AS a FROM generate_series(1, 100) g");
+		assert_ok(open_source(&source, &err, "table-name", "q", "read.filter", filters[i], NULL),
+				  &err);
+		assert_ok(pst_source_plan(source, 0, &splits, &n, &err), &err);
+		assert_int_equal(PQsendQuery(other, "ALTER TABLE q ADD b int"), 1);
+		wait_for_lock(admin);
+		assert_ok(open_source(&worker, &err, "table-name", "q", "read.filter", filters[i], NULL),
+				  &err);
+		assert_fails(pst_source_read(worker, splits[0], &stream, &err), PST_ERR_CONFLICT, &err);
+		assert_string_equal(err.sqlstate, "55P03");
+		assert_true(err.retryable);
+		assert_contains(err.message, "\"q\"");
+		assert_contains(err.hint, "the handle that planned");
+		pst_source_close(worker);
+		assert_int_equal(count_splits(source, splits, n), 100);
+		pst_free(splits);
+		pst_source_close(source);
+		PQclear(PQgetResult(other));
+		PQfinish(other);
+		live_exec(admin, "DROP TABLE q");
+	}
+}
+
+static void
+a_filter_that_could_not_be_checked_at_open_is_checked_before_the_read(void **state)
+{
+	PGconn *other = live_connect("");
+	pst_source *source;
+	pst_error err = PST_ERROR_INIT;
+	struct ArrowArrayStream stream;
+
+	(void) state;
+	live_exec(admin, "CREATE TABLE fc (a int)");
+	live_exec(other, "BEGIN; LOCK TABLE fc IN ACCESS EXCLUSIVE MODE");
+	assert_ok(
+		open_source(&source, &err, "table-name", "fc", "read.filter", "a > 1) OR (a < 5", NULL),
+		&err);
+	live_exec(other, "COMMIT");
+	assert_fails(pst_source_read(source, NULL, &stream, &err), PST_ERR_SQL, &err);
+	assert_contains(err.message, "read.filter");
+	pst_source_close(source);
+	PQfinish(other);
+	live_exec(admin, "DROP TABLE fc");
+}
+
 int
 main(void)
 {
@@ -222,7 +398,13 @@ main(void)
 		cmocka_unit_test(a_failed_estimate_leaves_the_plan_and_its_moment),
 		cmocka_unit_test(a_failed_estimate_leaves_the_moment_of_what_was_read),
 		cmocka_unit_test(a_later_plan_that_fails_leaves_the_first_one),
+		cmocka_unit_test(a_table_that_comes_under_the_one_being_read_is_not_part_of_the_moment),
+		cmocka_unit_test(a_filter_on_whole_rows_sees_the_tables_columns_in_every_plan),
+		cmocka_unit_test(partitions_with_the_tables_columns_are_cut_under_a_filter_too),
+		cmocka_unit_test(a_worker_is_not_caught_behind_a_session_that_waits_for_the_planner),
+		cmocka_unit_test(a_filter_that_could_not_be_checked_at_open_is_checked_before_the_read),
 	};
 
+	alarm(300); /* a deadlock is a failure, not a stay */
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -39,7 +39,7 @@ def until(condition, what):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_signal_stops_a_read_and_the_work_on_the_server(start_penstock, filled, signo, code, jobs):
     child = start_penstock("read", filled.url, "slow", "--jobs", jobs)
-    until(lambda: filled.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SAVEPOINT%%slow%%' AND state = 'active' "
+    until(lambda: filled.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%SAVEPOINT penstock; COPY%%slow%%' AND state = 'active' "
                                "AND application_name LIKE 'penstock/%%'"), "the server at work")
     child.send_signal(signo)
     out, err = child.communicate(timeout=DEADLINE)
@@ -95,7 +95,7 @@ def test_a_signal_while_idle_input_is_waited_for(start_penstock, filled):
 
 def test_a_cancel_by_the_server_is_an_error_not_a_signal(start_penstock, filled):
     child = start_penstock("read", filled.url, "slow")
-    until(lambda: filled.value("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'SAVEPOINT%%slow%%' "
+    until(lambda: filled.value("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE query LIKE '%%SAVEPOINT penstock; COPY%%slow%%' "
                                "AND state = 'active' AND pid <> pg_backend_pid()"), "the server at work")
     out, err = child.communicate(timeout=DEADLINE)
     assert child.returncode == 1 and b"57014" in err
@@ -120,6 +120,22 @@ def test_a_closed_pipe_of_a_list_is_141_too(filled):
 
 
 # ---- who blocks ----
+
+def test_a_session_that_waits_to_alter_the_table_does_not_stop_a_read(start_penstock, database, tmp_path):
+    database.execute("CREATE TABLE altered AS SELECT i AS id, repeat('x', 500) AS pad FROM generate_series(1, 20000) i")
+    go = tmp_path / "go"
+    child = start_penstock("read", database.url, "altered", "--jobs", 4, "--with", "read.split-bytes=1mb", "--with",
+                           "read.columns=id", "--max-rate", 15000, failpoints=f"source.planned=wait:{go}")
+    until(lambda: (tmp_path / "go.reached").exists(), "the plan")
+    altering = threading.Thread(target=database.execute, args=("ALTER TABLE altered ADD more int",))
+    altering.start()
+    until(lambda: database.value("SELECT count(*) FROM pg_locks WHERE NOT granted"), "the wait for the planner's lock")
+    go.touch()
+    out, err = child.communicate(timeout=DEADLINE)
+    altering.join(DEADLINE)
+    assert child.returncode == 0, err
+    assert sorted(map(int, out.split()[1:])) == list(range(1, 20001))
+
 
 def test_a_long_wait_names_the_session_that_blocks(start_penstock, filled):
     with filled.connect(application_name="blocker_app") as conn:

@@ -292,8 +292,6 @@ typedef enum psti_sink_stmt
 	PSTI_STMT_UPSERT,
 	PSTI_STMT_DELETE,
 	PSTI_STMT_LOCK,
-	PSTI_STMT_ROW_UPSERT,
-	PSTI_STMT_ROW_DELETE,
 	PSTI_STMT_COUNT
 } psti_sink_stmt;
 
@@ -356,6 +354,7 @@ struct pst_sink
 	psti_skip skip;
 	/* session */
 	bool prepared[PSTI_STMT_COUNT];
+	char statement[PSTI_STMT_COUNT][32]; /* their names */
 	bool temp_made;
 	bool stateless; /* a pooler changes servers under us: nothing is kept in the session */
 	bool in_doubt;	/* a COMMIT was sent and the connection lost: settle before anything else */
@@ -439,6 +438,16 @@ pst_status psti_sink_run(pst_sink *sink, const psti_step *steps, size_t nsteps, 
  */
 pst_status psti_sink_run_commit(pst_sink *sink, const psti_step *steps, size_t nsteps,
 								int progress_at, psti_attempt *attempt, pst_error *err);
+
+/* FNV-1a; begins with PSTI_HASH_BEGIN. */
+#define PSTI_HASH_BEGIN UINT64_C(14695981039346656037)
+static inline uint64_t
+psti_hash(uint64_t hash, const void *data, size_t nbytes)
+{
+	for (size_t i = 0; i < nbytes; i++)
+		hash = (hash ^ ((const uint8_t *) data)[i]) * UINT64_C(1099511628211);
+	return hash;
+}
 
 /* The handle's own sequence of random numbers. */
 uint64_t psti_sink_random(pst_sink *sink);

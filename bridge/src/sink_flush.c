@@ -7,6 +7,7 @@
  */
 #include "sink.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -23,11 +24,6 @@
 
 static const char copy_header[19] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0";
 static const char copy_trailer[2] = {'\377', '\377'};
-
-static const char *const stmt_names[PSTI_STMT_COUNT] = {
-	"penstock_upsert",	   "penstock_delete",	  "penstock_lock",
-	"penstock_row_upsert", "penstock_row_delete",
-};
 
 /* --- the session ----------------------------------------------------------------------------- */
 
@@ -119,7 +115,7 @@ psti_sink_run(pst_sink *sink, const psti_step *steps, size_t nsteps, int *failed
 	for (size_t i = 0; i < nsteps; i++)
 	{
 		for (int s = 0; results[i] != NULL && steps[i].prepare != NULL && s < PSTI_STMT_COUNT; s++)
-			sink->prepared[s] = sink->prepared[s] || steps[i].prepare == stmt_names[s];
+			sink->prepared[s] = sink->prepared[s] || steps[i].prepare == sink->statement[s];
 		PQclear(results[i]);
 	}
 	free(results);
@@ -248,13 +244,28 @@ set_params(psti_step *step, const psti_lot *lot)
 }
 
 /*
- * Adds a statement over arrays. With a name it is prepared once a session, where the session is
+ * The name says the statement: behind a pooler the server connection that we are given may have one
+ * that another client has prepared, and that must be the same then.
+ */
+static const char *
+name_statement(pst_sink *sink, int stmt, const char *sql, const psti_lot *lot)
+{
+	uint64_t hash = psti_hash(PSTI_HASH_BEGIN, sql, strlen(sql));
+
+	hash = psti_hash(hash, lot->types, (size_t) lot->ncolumns * sizeof(*lot->types));
+	snprintf(sink->statement[stmt], sizeof(sink->statement[stmt]), "penstock_%016" PRIx64, hash);
+	return sink->statement[stmt];
+}
+
+/*
+ * Adds a statement over arrays. One of PSTI_STMT_… is prepared once a session, where the session is
  * ours to keep.
  */
 static void
 trip_statement(pst_sink *sink, trip *t, const char *what, int stmt, const char *sql,
 			   const psti_lot *lot)
 {
+	const char *name;
 	psti_step *step;
 
 	if (stmt < 0 || sink->stateless)
@@ -264,16 +275,17 @@ trip_statement(pst_sink *sink, trip *t, const char *what, int stmt, const char *
 		set_params(step, lot);
 		return;
 	}
+	name = name_statement(sink, stmt, sql, lot);
 	if (!sink->prepared[stmt])
 	{
 		step = trip_add(t, what);
 		step->sql = sql;
-		step->prepare = stmt_names[stmt];
+		step->prepare = name;
 		step->nparams = lot->ncolumns;
 		step->types = lot->types;
 	}
 	step = trip_add(t, what);
-	step->statement = stmt_names[stmt];
+	step->statement = name;
 	set_params(step, lot);
 }
 
@@ -799,6 +811,19 @@ psti_sink_pause(pst_sink *sink, int n, pst_error *err)
 }
 
 /*
+ * The statement or table was made on another server process, or by another client on this one: there
+ * is a pooler between. (Without a temporary table there is no schema pg_temp either.)
+ */
+static bool
+made_elsewhere(const pst_sink *sink, const pst_error *err)
+{
+	bool statement = strcmp(err->sqlstate, "26000") == 0 || strcmp(err->sqlstate, "42P05") == 0;
+	bool table = strcmp(err->sqlstate, "42P01") == 0 || strcmp(err->sqlstate, "3F000") == 0;
+
+	return statement || (table && sink->temp_made);
+}
+
+/*
  * Errors that come of what we keep in the session, not of the server or the rows: forget it and
  * go on at once. Each can happen once a flush.
  */
@@ -809,25 +834,20 @@ forget_session(pst_sink *sink, const pst_error *err, bool *forgotten)
 
 	for (int i = 0; i < PSTI_STMT_COUNT; i++)
 		any = any || sink->prepared[i];
-	if (!any || *forgotten || sink->conn == NULL)
+	if (*forgotten || sink->conn == NULL)
 		return false;
-	if (strcmp(err->sqlstate, "0A000") == 0) /* cached plan must not change result type */
+	if (any && strcmp(err->sqlstate, "0A000") == 0) /* cached plan must not change result type */
 	{
 		*forgotten = true;
 		psti_sink_disconnect(sink);
 		return true;
 	}
-	/* The statement or table was made on another server process: there is a pooler between. */
-	if (strcmp(err->sqlstate, "26000") == 0 || strcmp(err->sqlstate, "42P05") == 0 ||
-		strcmp(err->sqlstate, "42P01") == 0)
-	{
-		*forgotten = true;
-		sink->stateless = strcmp(err->sqlstate, "42P01") != 0 || sink->temp_made;
-		memset(sink->prepared, 0, sizeof(sink->prepared));
-		sink->temp_made = false;
-		return sink->stateless;
-	}
-	return false;
+	if (!made_elsewhere(sink, err))
+		return false;
+	*forgotten = sink->stateless = true;
+	memset(sink->prepared, 0, sizeof(sink->prepared));
+	sink->temp_made = false;
+	return true;
 }
 
 /*

@@ -83,9 +83,7 @@ put_checks(pst_sink *sink, psti_buf *sql, pst_error *err)
 static uint64_t
 hash_text(uint64_t hash, const char *text)
 {
-	for (; *text != '\0'; text++)
-		hash = (hash ^ (uint8_t) *text) * UINT64_C(1099511628211);
-	return (hash ^ 0xff) * UINT64_C(1099511628211);
+	return psti_hash(psti_hash(hash, text, strlen(text)), "\xff", 1);
 }
 
 /* The name says job, target and columns: whoever opens the same sink finds the same table. */
@@ -95,7 +93,7 @@ name_table(pst_sink *sink, pst_error *err)
 	psti_buf columns = PSTI_BUF_INIT;
 	psti_buf name = PSTI_BUF_INIT;
 	char table[64];
-	uint64_t hash = UINT64_C(14695981039346656037);
+	uint64_t hash = PSTI_HASH_BEGIN;
 
 	put_stage_columns(sink->plan, &columns);
 	hash = hash_text(hash, sink->progress.job);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "arrow_build.h"
+#include "sink.h"
 
 static bool
 has_extension(const char *name)
@@ -230,6 +231,43 @@ a_full_disk_is_waited_for_and_then_told_with_the_rows_kept(void **state)
 		table_is("t", "(1,a) (2,b) (3,c) (4,d)");
 	}
 	live_exec(admin, "DROP TABLE t, room; DROP FUNCTION full_disk(); DROP SEQUENCE tries");
+}
+
+static void
+a_statement_that_another_client_of_a_pooler_has_prepared_does_no_harm(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v text); DROP "
+					 "TABLE IF EXISTS other; CREATE TABLE other (LIKE t INCLUDING INDEXES)");
+	sink = opened("table-name=t;sink.max-retries=0", "id:i,v:u");
+	add_rows(sink, "id:i,v:u", "1|a");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	/* As on a server connection that is new to us: what was prepared there is not known. */
+	memset(sink->prepared, 0, sizeof(sink->prepared));
+	add_rows(sink, "id:i,v:u", "2|b");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	assert_true(sink->stateless);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,a) (2,b)");
+	/* The same shape for another table is another statement. */
+	{
+		pst_sink *two[2] = {opened("table-name=t", "id:i,v:u"),
+							opened("table-name=other", "id:i,v:u")};
+
+		for (int i = 0; i < 2; i++)
+		{
+			add_rows(two[i], "id:i,v:u", "3|c");
+			assert_ok(pst_sink_flush(two[i], &err), &err);
+		}
+		assert_string_not_equal(two[0]->statement[PSTI_STMT_UPSERT],
+								two[1]->statement[PSTI_STMT_UPSERT]);
+		for (int i = 0; i < 2; i++)
+			assert_ok(pst_sink_close(two[i], &err), &err);
+	}
+	live_exec(admin, "DROP TABLE other");
 }
 
 /* --- options --------------------------------------------------------------------------------------- */
@@ -512,6 +550,7 @@ main(void)
 		cmocka_unit_test(a_foreign_table_takes_appended_rows_and_nothing_else),
 		cmocka_unit_test(a_table_of_1600_columns_is_written_by_every_method),
 		cmocka_unit_test(a_full_disk_is_waited_for_and_then_told_with_the_rows_kept),
+		cmocka_unit_test(a_statement_that_another_client_of_a_pooler_has_prepared_does_no_harm),
 		cmocka_unit_test(max_retries_0_tells_the_first_error),
 		cmocka_unit_test(max_bytes_flushes_by_itself),
 		cmocka_unit_test(max_rows_flushes_by_itself_and_0_never_does),

@@ -106,6 +106,10 @@ SELECT
 	pg_catalog.format_type(i.typid, i.typmod),
 	pg_catalog.concat(pg_catalog.quote_ident(bn.nspname), '.', pg_catalog.quote_ident(b.typname)),
 	pg_catalog.concat(pg_catalog.quote_ident(pn.nspname), '.', pg_catalog.quote_ident(p.proname)),
+	-- A type may borrow another's function, as refcursor does textout: no call finds that.
+	pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AND pg_catalog.has_schema_privilege(pn.oid, 'USAGE') AND (
+		p.proargtypes[0] OPERATOR(pg_catalog.=) b.base OR EXISTS (SELECT FROM pg_catalog.pg_type y
+			WHERE y.oid OPERATOR(pg_catalog.=) p.proargtypes[0] AND y.typtype OPERATOR(pg_catalog.=) 'p')),
 	COALESCE(e.elem, 0::pg_catalog.oid),
 	COALESCE(e.elem_base, 0::pg_catalog.oid),
 	COALESCE(e.elem_typmod, -1),
@@ -121,6 +125,54 @@ LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.pronames
 LEFT JOIN element_bases e ON e.ord OPERATOR(pg_catalog.=) i.ord
 LEFT JOIN keys k ON k.attnum OPERATOR(pg_catalog.=) i.attnum AND f.reloid IS NOT NULL
 ORDER BY i.ord
+-- end
+
+-- How json can hold the values of the types $1 so that they read back: their oid and a letter.
+-- t: as the output function's text: a json null inside would be taken for NULL and a json string for its
+-- content, a cast to json gives what the input function does not take, and of arrays in arrays or with a
+-- delimiter of their own a list does not tell enough. b: as to_json, but for arrays whose lower bound is
+-- not 1. j: as to_json.
+-- embed: json_forms
+WITH RECURSIVE parts(top, part) AS (
+	SELECT u.oid, u.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS u(oid)
+	UNION
+	SELECT p.top, i.part
+	FROM parts p
+	JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.part
+	CROSS JOIN LATERAL (
+		SELECT t.typbasetype WHERE t.typtype OPERATOR(pg_catalog.=) 'd'
+		UNION ALL
+		SELECT t.typelem WHERE t.typlen OPERATOR(pg_catalog.=) -1::pg_catalog.int2
+		AND t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+		AND t.typoutput::pg_catalog.oid OPERATOR(pg_catalog.=) 'pg_catalog.array_out'::pg_catalog.regproc::pg_catalog.oid
+		UNION ALL
+		SELECT a.atttypid FROM pg_catalog.pg_attribute a
+		WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND a.attrelid OPERATOR(pg_catalog.=) t.typrelid
+	) AS i(part)
+), typed AS (
+	SELECT p.top, t.oid, t.typelem,
+		t.typlen OPERATOR(pg_catalog.=) -1::pg_catalog.int2
+		AND t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+		AND t.typoutput::pg_catalog.oid OPERATOR(pg_catalog.=) 'pg_catalog.array_out'::pg_catalog.regproc::pg_catalog.oid AS is_array
+	FROM parts p
+	JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.part
+)
+SELECT y.top, CASE
+	WHEN pg_catalog.bool_or(y.oid OPERATOR(pg_catalog.=) ANY ('{114,3802}'::pg_catalog.oid[])
+		OR y.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND EXISTS (SELECT FROM pg_catalog.pg_cast c
+			WHERE c.castsource OPERATOR(pg_catalog.=) y.oid AND c.casttarget OPERATOR(pg_catalog.=) 114::pg_catalog.oid
+			AND c.castmethod OPERATOR(pg_catalog.=) 'f')
+		-- int2vector and oidvector are lists too, but readers know them; box is the one type of the server's
+		-- own that has another delimiter: readers know it.
+		OR y.is_array AND EXISTS (SELECT FROM pg_catalog.pg_type e
+			WHERE e.oid OPERATOR(pg_catalog.=) y.typelem
+			AND (e.typcategory OPERATOR(pg_catalog.=) 'A' AND e.oid OPERATOR(pg_catalog.<>) ALL ('{22,30}'::pg_catalog.oid[])
+				OR e.typdelim OPERATOR(pg_catalog.<>) ','
+				AND 603::pg_catalog.oid OPERATOR(pg_catalog.<>) ALL (ARRAY[e.oid, e.typbasetype])))) THEN 't'
+	WHEN pg_catalog.bool_or(y.oid OPERATOR(pg_catalog.=) 2277::pg_catalog.oid OR y.is_array) THEN 'b'
+	ELSE 'j' END
+FROM typed y
+GROUP BY y.top
 -- end
 
 -- Tables whose name differs from $1 (a bare or schema-qualified name in any case) in case only.

@@ -43,6 +43,7 @@ enum
 	T_NAME,
 	T_BARE_NAME,
 	T_OUTPUT,
+	T_OUTPUT_CALLABLE,
 	T_ELEM,
 	T_ELEM_BASE,
 	T_ELEM_TYPMOD,
@@ -114,6 +115,7 @@ read_type(cells *c, psti_type *type)
 	type->name = cell_text(c, T_NAME);
 	type->bare_name = cell_text(c, T_BARE_NAME);
 	type->output = cell_text(c, T_OUTPUT);
+	type->output_callable = cell_bool(c, T_OUTPUT_CALLABLE);
 	type->elem = cell_oid(c, T_ELEM);
 	type->elem_base = cell_oid(c, T_ELEM_BASE);
 	type->elem_typmod = (int32_t) cell_int(c, T_ELEM_TYPMOD);

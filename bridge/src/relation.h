@@ -13,16 +13,17 @@ typedef struct psti_type
 	int32_t typmod;
 	Oid base; /* the domain's base type, else oid */
 	int32_t base_typmod;
-	char typtype;		 /* of the base type: b c e p r m */
-	char category;		 /* typcategory of the base type: N S D A … */
-	bool has_send;		 /* the base type (and an array's element) has a binary form */
-	char *name;			 /* format_type(oid, typmod): `penstock.type` */
-	char *bare_name;	 /* the base type's quoted schema.name: for casts without typmod */
-	char *output;		 /* the base type's output function, quoted and qualified */
-	Oid elem;			 /* element type when the base is a true array, else 0 */
-	Oid elem_base;		 /* the element's base type */
-	int32_t elem_typmod; /* its typmod: an array's own typmod, or the element domain's */
-	char *elem_name;	 /* format_type(elem, typmod) or NULL */
+	char typtype;		  /* of the base type: b c e p r m */
+	char category;		  /* typcategory of the base type: N S D A … */
+	bool has_send;		  /* the base type (and an array's element) has a binary form */
+	char *name;			  /* format_type(oid, typmod): `penstock.type` */
+	char *bare_name;	  /* the base type's quoted schema.name: for casts without typmod */
+	char *output;		  /* the base type's output function, quoted and qualified */
+	bool output_callable; /* by name, and the role may */
+	Oid elem;			  /* element type when the base is a true array, else 0 */
+	Oid elem_base;		  /* the element's base type */
+	int32_t elem_typmod;  /* its typmod: an array's own typmod, or the element domain's */
+	char *elem_name;	  /* format_type(elem, typmod) or NULL */
 } psti_type;
 
 typedef struct psti_column

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sql_texts.h"
+
 #define OID_RECORD 2249
 #define OID_ANYARRAY 2277
 #define OID_JSON 114
@@ -166,7 +168,6 @@ choose(const pst_source *source, psti_read_column *read, psti_copy_column *copy)
 	const psti_type *type = &read->column->type;
 
 	read->ask = PSTI_ASK_VALUE;
-	read->call_output = true;
 	copy->name = read->column->name;
 	switch (source->values)
 	{
@@ -188,84 +189,19 @@ choose(const pst_source *source, psti_read_column *read, psti_copy_column *copy)
 	}
 }
 
-/* ---- Facts that only some columns need ---- */
-
-/*
- * May the role call the output function, and can json hold the type's values so that they read back?
- * t: no, the output's text has to do: a json null inside would be taken for NULL and a json string
- * for its content, a cast to json gives what the input function does not take, and of arrays in
- * arrays or with a delimiter of their own a list does not tell enough. b: yes, but for arrays whose
- * lower bound is not 1. j: always.
- */
-#define IS_ARRAY(t)                                                                                \
-	t ".typlen OPERATOR(pg_catalog.=) -1::pg_catalog.int2 AND " t                                  \
-	  ".typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid AND " t                                  \
-	  ".typoutput::pg_catalog.oid OPERATOR(pg_catalog.=) "                                         \
-	  "'pg_catalog.array_out'::pg_catalog.regproc::pg_catalog.oid"
-
-static const char type_facts[] =
-	"WITH RECURSIVE parts(top, part) AS ("
-	"SELECT u.oid, u.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS u(oid) UNION "
-	"SELECT p.top, i.part FROM parts p "
-	"JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.part CROSS JOIN LATERAL ("
-	"SELECT t.typbasetype WHERE t.typtype OPERATOR(pg_catalog.=) 'd' UNION ALL "
-	"SELECT t.typelem WHERE " IS_ARRAY(
-		"t") " UNION ALL "
-			 "SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attnum "
-			 "OPERATOR(pg_catalog.>) 0 AND "
-			 "NOT a.attisdropped AND a.attrelid OPERATOR(pg_catalog.=) t.typrelid) AS i(part)"
-			 "), forms AS (SELECT p.top, CASE "
-			 "WHEN pg_catalog.bool_or(t.oid OPERATOR(pg_catalog.=) ANY "
-			 "('{114,3802}'::pg_catalog.oid[]) OR "
-			 "t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND EXISTS (SELECT 1 FROM "
-			 "pg_catalog.pg_cast c WHERE c.castsource OPERATOR(pg_catalog.=) t.oid AND "
-			 "c.casttarget OPERATOR(pg_catalog.=) 114::pg_catalog.oid AND "
-			 "c.castmethod OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\") OR " IS_ARRAY(
-				 "t") " AND EXISTS "
-					  "(SELECT 1 FROM pg_catalog.pg_type e WHERE e.oid OPERATOR(pg_catalog.=) "
-					  "t.typelem AND "
-					  /* int2vector and oidvector are lists too, but readers know them. */
-					  "(e.typcategory OPERATOR(pg_catalog.=) 'A' AND e.oid OPERATOR(pg_catalog.<>) "
-					  "ALL "
-					  "('{22,30}'::pg_catalog.oid[]) OR e.typdelim "
-					  "OPERATOR(pg_catalog.<>) ',' AND "
-					  /* box is the one type of the server's own that has another: readers know it. */
-					  "603::pg_catalog.oid OPERATOR(pg_catalog.<>) ALL (ARRAY[e.oid, "
-					  "e.typbasetype])))) THEN 't' "
-					  "WHEN pg_catalog.bool_or(t.oid OPERATOR(pg_catalog.=) 2277::pg_catalog.oid "
-					  "OR " IS_ARRAY(
-						  "t") ") "
-							   "THEN 'b' ELSE 'j' END AS form FROM parts p "
-							   "JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.part "
-							   "GROUP BY p.top) "
-							   "SELECT t.oid, "
-							   "pg_catalog.has_function_privilege(t.typoutput::pg_catalog.oid, "
-							   "'EXECUTE') AND "
-							   "pg_catalog.has_schema_privilege(p.pronamespace, 'USAGE') AND "
-							   /* A type may borrow another's function, as refcursor does textout: no call finds that. */
-							   "(p.proargtypes[0] OPERATOR(pg_catalog.=) t.oid OR EXISTS (SELECT 1 "
-							   "FROM "
-							   "pg_catalog.pg_type a WHERE a.oid OPERATOR(pg_catalog.=) "
-							   "p.proargtypes[0] AND "
-							   "a.typtype OPERATOR(pg_catalog.=) 'p'::pg_catalog.\"char\")), "
-							   "f.form "
-							   "FROM forms f JOIN pg_catalog.pg_type t ON t.oid "
-							   "OPERATOR(pg_catalog.=) f.top "
-							   "JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) "
-							   "t.typoutput::pg_catalog.oid";
+/* ---- What json can hold ---- */
 
 static void
-use_type_fact(pst_source *source, Oid oid, bool may_call, char json_form)
+use_json_form(pst_source *source, Oid oid, char form)
 {
 	for (size_t i = 0; i < source->ncolumns; i++)
 	{
 		psti_read_column *read = &source->columns[i];
 
-		if (read->column->type.base != oid || read->ask == PSTI_ASK_VALUE)
+		if (read->ask != PSTI_ASK_JSON || read->column->type.base != oid)
 			continue;
-		read->call_output = may_call;
-		read->bounds = json_form == 'b';
-		if (read->ask == PSTI_ASK_JSON && json_form == 't')
+		read->bounds = form == 'b';
+		if (form == 't')
 		{
 			read->ask = PSTI_ASK_OUTPUT;
 			source->copy[i].type = PSTI_COPY_TEXT;
@@ -273,15 +209,16 @@ use_type_fact(pst_source *source, Oid oid, bool may_call, char json_form)
 	}
 }
 
+/* Only arrays and composites that the server makes json of have a form to ask for. */
 static pst_status
-ask_type_facts(pst_source *source, pst_error *err)
+ask_json_forms(pst_source *source, pst_error *err)
 {
 	psti_buf oids = PSTI_BUF_INIT;
 	PGresult *result = NULL;
 	pst_status status;
 
 	for (size_t i = 0; i < source->ncolumns; i++)
-		if (source->columns[i].ask != PSTI_ASK_VALUE)
+		if (source->columns[i].ask == PSTI_ASK_JSON)
 			psti_buf_printf(&oids, "%s%lu", oids.len == 0 ? "{" : ",",
 							(unsigned long) source->columns[i].column->type.base);
 	if (oids.len == 0 && !oids.failed)
@@ -292,12 +229,12 @@ ask_type_facts(pst_source *source, pst_error *err)
 	{
 		const char *params[] = {oids.data};
 
-		status = psti_conn_query(source->conn, "reading the columns' types", type_facts, 1, params,
-								 &result, err);
+		status = psti_conn_query(source->conn, "reading the columns' types", psti_sql_json_forms, 1,
+								 params, &result, err);
 	}
 	for (int i = 0; status == PST_OK && i < PQntuples(result); i++)
-		use_type_fact(source, (Oid) strtoul(PQgetvalue(result, i, 0), NULL, 10),
-					  PQgetvalue(result, i, 1)[0] == 't', PQgetvalue(result, i, 2)[0]);
+		use_json_form(source, (Oid) strtoul(PQgetvalue(result, i, 0), NULL, 10),
+					  PQgetvalue(result, i, 1)[0]);
 	PQclear(result);
 	psti_buf_free(&oids);
 	return status;
@@ -579,7 +516,7 @@ put_output(const psti_read_column *read, const char *ref, psti_buf *out)
 	/* The description of a query tells a domain's base type only: polymorphic ones always cast. */
 	bool domain = type->oid != type->base || strchr("erm", type->typtype) != NULL;
 
-	if (read->call_output)
+	if (type->output_callable)
 		psti_buf_printf(out, "pg_catalog.textin(%s(%s%s%s))", type->output, ref, domain ? "::" : "",
 						domain ? type->bare_name : "");
 	else
@@ -717,7 +654,7 @@ psti_source_columns(pst_source *source, pst_error *err)
 	if (status == PST_OK)
 		status = check_privileges(source, err);
 	if (status == PST_OK)
-		status = ask_type_facts(source, err);
+		status = ask_json_forms(source, err);
 	if (status == PST_OK)
 	{
 		mark_key(source);

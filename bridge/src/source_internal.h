@@ -36,8 +36,7 @@ typedef struct psti_read_column
 	const psti_column *column; /* borrowed from the relation */
 	size_t position;		   /* in the relation, from 0 */
 	psti_ask ask;
-	bool call_output; /* the role may call the output function itself */
-	bool bounds;	  /* PSTI_ASK_JSON: there are arrays in it, whose bounds to_json forgets */
+	bool bounds; /* PSTI_ASK_JSON: there are arrays in it, whose bounds to_json forgets */
 } psti_read_column;
 
 typedef struct psti_stream_state psti_stream_state;

@@ -19,15 +19,15 @@
 		FAKE_NO_RESULT, ASKED("*pg_backend_pid", FAKE_ROWS("pid|start\n4711|2026-01-01"))
 
 #define T4 "c|c|c|c|"
-#define COLUMNS38 T4 T4 T4 T4 T4 T4 T4 T4 T4 "c|c"
+#define COLUMNS39 T4 T4 T4 T4 T4 T4 T4 T4 T4 "c|c|c"
 #define TABLE "16400|public|t|r|p|t|f|f|f|f|f|"
-#define INT8 "20|-1|20|-1|b|N|t|bigint|pg_catalog.int8|pg_catalog.int8out|0|0|-1|\\N"
-#define TEXT "25|-1|25|-1|b|S|t|text|pg_catalog.text|pg_catalog.textout|0|0|-1|\\N"
+#define INT8 "20|-1|20|-1|b|N|t|bigint|pg_catalog.int8|pg_catalog.int8out|t|0|0|-1|\\N"
+#define TEXT "25|-1|25|-1|b|S|t|text|pg_catalog.text|pg_catalog.textout|t|0|0|-1|\\N"
 
 /* t (id bigint PRIMARY KEY, v text) */
 #define RELATION                                                                                   \
 	ASKED("*WITH RECURSIVE found",                                                                 \
-		  FAKE_ROWS(COLUMNS38 "\n" TABLE "id|1|t|t|f|f||0|t|1|t|t|t|" INT8 "\n" TABLE              \
+		  FAKE_ROWS(COLUMNS39 "\n" TABLE "id|1|t|t|f|f||0|t|1|t|t|t|" INT8 "\n" TABLE              \
 							  "v|2|f|f|f|f||0|t|0|t|t|t|" TEXT))
 #define TYPES                                                                                      \
 	ASKED("*typarray", FAKE_ROWS("oid|array|input|n|o\n20|1016|\\N|1|20\n25|1009|\\N|1|25"))

@@ -436,7 +436,10 @@ typedef struct replay
 	 * behind it. Which rows were set aside, to be tried again; NULL: a refused row is refused.
 	 */
 	bool *aside;
-	bool guarded; /* savepoints are needed */
+	uint64_t *keys; /* hashes of their keys, open addressing; 0: free */
+	size_t nkeys;
+	size_t keys_cap; /* a power of two */
+	bool guarded;	 /* savepoints are needed */
 } replay;
 
 static bool
@@ -455,6 +458,86 @@ unit_of(const pst_sink *sink, size_t i, size_t *from, size_t *to)
 	*to = row[i].op == PSTI_OP_OLD && i + 1 < sink->rows.nrows ? i + 2 : i + 1;
 }
 
+/* A row's key, for comparison with those set aside; 0 is none. */
+static uint64_t
+key_hash(const pst_sink *sink, size_t i)
+{
+	const psti_sink_plan *plan = sink->plan;
+	const char *tuple = psti_rows_at(&sink->rows, i);
+
+	if (plan->nkey == 0)
+		return 0;
+	/* Where only the server knows which keys are equal, all may be. */
+	if (!plan->strict_keys)
+		return 1;
+	return psti_hash(PSTI_HASH_BEGIN, tuple + 2, psti_key_len(tuple, plan->nkey)) | 1;
+}
+
+/* Where the hash stands among those set aside, or has its place. */
+static uint64_t *
+key_place(const replay *r, uint64_t hash)
+{
+	size_t at = (size_t) (hash >> 1) & (r->keys_cap - 1);
+
+	while (r->keys[at] != 0 && r->keys[at] != hash)
+		at = (at + 1) & (r->keys_cap - 1);
+	return &r->keys[at];
+}
+
+/* Whether rows [from, to) have a key of one set aside before: then they must wait for it. */
+static bool
+unit_waits(const replay *r, size_t from, size_t to)
+{
+	for (size_t i = from; r->nkeys > 0 && i < to; i++)
+	{
+		if (*key_place(r, key_hash(r->sink, i)) != 0)
+			return true;
+	}
+	return false;
+}
+
+static pst_status
+grow_keys(replay *r, pst_error *err)
+{
+	replay grown = *r;
+
+	grown.keys_cap = r->keys_cap == 0 ? 64 : r->keys_cap * 2;
+	grown.keys = calloc(grown.keys_cap, sizeof(*grown.keys));
+	if (grown.keys == NULL)
+		return psti_fail_nomem(err);
+	for (size_t k = 0; k < r->keys_cap; k++)
+	{
+		if (r->keys[k] != 0)
+			*key_place(&grown, r->keys[k]) = r->keys[k];
+	}
+	free(r->keys);
+	*r = grown;
+	return PST_OK;
+}
+
+/* Sets rows [from, to) aside: those behind them that change the same keys will wait. */
+static pst_status
+set_aside(replay *r, size_t from, size_t to, pst_error *err)
+{
+	pst_status status = PST_OK;
+
+	for (size_t i = from; status == PST_OK && i < to; i++)
+	{
+		uint64_t hash = key_hash(r->sink, i);
+		uint64_t *place;
+
+		r->aside[i] = true;
+		if (hash != 0 && 2 * (r->nkeys + 1) > r->keys_cap)
+			status = grow_keys(r, err);
+		if (hash == 0 || status != PST_OK)
+			continue;
+		place = key_place(r, hash);
+		r->nkeys += *place == 0;
+		*place = hash;
+	}
+	return status;
+}
+
 /* Runs rows [from, to) behind a savepoint; *bad is the row that failed, when one did. */
 static pst_status
 run_rows(replay *r, size_t from, size_t to, size_t *bad, pst_error *err)
@@ -467,10 +550,13 @@ run_rows(replay *r, size_t from, size_t to, size_t *bad, pst_error *err)
 	chunk_reset(&r->chunk);
 	if (r->guarded)
 		chunk_step(&r->chunk, "setting a savepoint", "SAVEPOINT penstock", SIZE_MAX);
-	for (size_t i = from; status == PST_OK && i < to; i++)
+	for (size_t i = from, first, next; status == PST_OK && i < to; i = next)
 	{
-		if (!is_aside(r, i))
-			status = chunk_row(r->sink, &r->chunk, i, &counted, err);
+		unit_of(r->sink, i, &first, &next);
+		if (r->aside != NULL && !r->aside[i] && unit_waits(r, i, next))
+			status = set_aside(r, i, next, err);
+		for (size_t u = i; status == PST_OK && u < next && !is_aside(r, i); u++)
+			status = chunk_row(r->sink, &r->chunk, u, &counted, err);
 	}
 	if (r->guarded)
 		chunk_step(&r->chunk, "releasing a savepoint", "RELEASE SAVEPOINT penstock", SIZE_MAX);
@@ -490,53 +576,6 @@ undo(replay *r, pst_error *err)
 {
 	return psti_conn_exec(r->sink->conn, "going back to the savepoint",
 						  "ROLLBACK TO SAVEPOINT penstock; RELEASE SAVEPOINT penstock", NULL, err);
-}
-
-/* Whether row i has a key of a row before it that was set aside: then it must wait for that one. */
-static bool
-key_waits(const replay *r, size_t i)
-{
-	const pst_sink *sink = r->sink;
-	const char *tuple = psti_rows_at(&sink->rows, i);
-	size_t nkey = sink->plan->nkey;
-	size_t n;
-
-	if (nkey == 0)
-		return false;
-	n = psti_key_len(tuple, nkey);
-	for (size_t j = 0; j < i; j++)
-	{
-		const char *other = psti_rows_at(&sink->rows, j);
-
-		if (!is_aside(r, j))
-			continue;
-		if (!sink->plan->strict_keys ||
-			(psti_key_len(other, nkey) == n && memcmp(other + 2, tuple + 2, n) == 0))
-			return true;
-	}
-	return false;
-}
-
-static bool
-unit_waits(const replay *r, size_t from, size_t to)
-{
-	return key_waits(r, from) || (to - from == 2 && key_waits(r, from + 1));
-}
-
-/* Sets rows [from, to) aside, and those behind them that change the same keys. */
-static void
-set_aside(replay *r, size_t from, size_t to)
-{
-	size_t nrows = r->sink->rows.nrows;
-
-	for (size_t i = from; i < to; i++)
-		r->aside[i] = true;
-	for (size_t i = to, next; r->sink->plan->nkey > 0 && i < nrows; i = next)
-	{
-		unit_of(r->sink, i, &from, &next);
-		if (!r->aside[i] && unit_waits(r, i, next))
-			r->aside[i] = r->aside[next - 1] = true;
-	}
 }
 
 /*
@@ -566,8 +605,7 @@ refuse_row(replay *r, size_t bad, pst_error *err)
 		size_t to;
 
 		unit_of(sink, bad, &from, &to);
-		set_aside(r, from, to);
-		return PST_OK;
+		return set_aside(r, from, to, err);
 	}
 	nbytes = psti_rows_end(&sink->rows, bad) - sink->rows.row[bad].at;
 	psti_row_name(sink->plan, is_line(sink, bad), psti_rows_at(&sink->rows, bad), nbytes,
@@ -817,17 +855,19 @@ retry_aside(replay *r, bool *taken, bool *left, pst_error *err)
 	size_t n = r->sink->rows.nrows;
 
 	*taken = *left = false;
+	r->nkeys = 0;
+	if (r->keys != NULL)
+		memset(r->keys, 0, r->keys_cap * sizeof(*r->keys));
 	for (size_t i = 0, from, to; status == PST_OK && i < n; i = to)
 	{
 		unit_of(r->sink, i, &from, &to);
 		if (!r->aside[i])
 			continue;
-		if (!unit_waits(r, i, to))
-		{
-			r->aside[i] = r->aside[to - 1] = false;
-			status = write_unit(r, i, to, err); /* sets it aside again when it is refused */
-			*taken = *taken || !r->aside[i];
-		}
+		/* It is set aside again when it is refused again, or has to wait. */
+		for (size_t u = i; u < to; u++)
+			r->aside[u] = false;
+		status = write_unit(r, i, to, err);
+		*taken = *taken || !r->aside[i];
 		*left = *left || r->aside[i];
 	}
 	return status;
@@ -917,5 +957,6 @@ psti_sink_replay(pst_sink *sink, bool immediate, psti_attempt *attempt, pst_erro
 		status = finish(&r, err);
 	chunk_free(&r.chunk);
 	free(r.aside);
+	free(r.keys);
 	return status;
 }

@@ -227,6 +227,8 @@ flush_all(pst_sink *sink, pst_error *err)
 		return PST_OK;
 	}
 	status = psti_sink_flush_rows(sink, err);
+	if (status == PST_OK && sink->progress.position_dirty && !sink->staging)
+		status = psti_sink_flush_rows(sink, err);
 	if (status == PST_OK)
 	{
 		pst_progress progress = {.struct_size = sizeof(progress), .rows = sink->rows_in};
@@ -614,7 +616,7 @@ pst_sink_discard(pst_sink *sink, int64_t *nrows)
 	/* The position stood for the rows that are forgotten. */
 	free(sink->progress.position);
 	sink->progress.position = NULL;
-	sink->progress.position_dirty = false;
+	sink->progress.position_dirty = sink->progress.position_late = false;
 	sink->progress.marked_rows = 0;
 }
 
@@ -640,6 +642,7 @@ pst_sink_set_position(pst_sink *sink, const char *position, pst_error *err)
 	free(sink->progress.position);
 	sink->progress.position = copy;
 	sink->progress.position_set = sink->progress.position_dirty = true;
+	sink->progress.position_late = sink->in_doubt;
 	sink->progress.marked_rows = sink->rows.nrows;
 	return PST_OK;
 }

@@ -310,6 +310,7 @@ typedef struct psti_sink_progress
 	char *position;		 /* owned: what the next flush stores, or NULL: as it is */
 	bool position_set;	 /* set_position was called at all */
 	bool position_dirty; /* and not stored yet */
+	bool position_late;	 /* set behind a commit in doubt, which did not carry it */
 	bool resync;		 /* rows of an unknown outcome were discarded: read the epoch again */
 	size_t marked_rows;	 /* rows that the position covers */
 } psti_sink_progress;

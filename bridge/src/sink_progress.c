@@ -206,7 +206,8 @@ void
 psti_progress_committed(pst_sink *sink)
 {
 	sink->progress.epoch++;
-	sink->progress.position_dirty = false;
+	sink->progress.position_dirty = sink->progress.position_late;
+	sink->progress.position_late = false;
 	sink->progress.marked_rows = 0;
 }
 
@@ -269,5 +270,6 @@ psti_progress_settle(pst_sink *sink, bool *committed, pst_error *err)
 		progress->epoch = epoch;
 	progress->resync = false;
 	*committed = epoch == progress->epoch + 1;
+	progress->position_late = progress->position_late && *committed;
 	return epoch == progress->epoch || *committed ? PST_OK : psti_progress_fenced(sink, err);
 }

@@ -362,6 +362,34 @@ what_a_lost_commit_wrote_and_skipped_is_counted_once_it_is_settled(void **state)
 }
 
 static void
+a_position_set_behind_a_commit_in_doubt_is_stored_too(void **state)
+{
+	static const char *const points[] = {"sink.after_commit", "sink.before_begin"};
+
+	(void) state;
+	for (int p = 0; p < 2; p++)
+	{
+		pst_error err = PST_ERROR_INIT;
+		pst_sink *sink;
+
+		live_exec(admin,
+				  "DROP TABLE IF EXISTS t, penstock_progress; CREATE TABLE t (id int, v int)");
+		sink = opened(ONCE, "id:i,v:i");
+		add_rows(sink, "id:i,v:i", "1|1");
+		assert_ok(pst_sink_set_position(sink, "one", &err), &err);
+		fail_once(points[p]);
+		assert_fails(pst_sink_flush(sink, &err), PST_ERR_CONNECTION, &err);
+		unsetenv("PENSTOCK_FAILPOINTS");
+		assert_ok(pst_sink_set_position(sink, "later", &err), &err);
+		assert_ok(pst_sink_flush(sink, &err), &err);
+		assert_int_equal(
+			live_int(admin, "SELECT epoch FROM penstock_progress WHERE position = 'later'"), 1 - p);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		table_is("t", "(1,1)");
+	}
+}
+
+static void
 closing_does_not_write_what_no_position_covers(void **state)
 {
 	pst_error err = PST_ERROR_INIT;
@@ -694,6 +722,7 @@ main(void)
 		cmocka_unit_test(a_commit_that_came_through_before_its_rows_were_discarded_is_counted),
 		cmocka_unit_test(a_commit_that_was_lost_cannot_come_true_behind_the_retry),
 		cmocka_unit_test(what_a_lost_commit_wrote_and_skipped_is_counted_once_it_is_settled),
+		cmocka_unit_test(a_position_set_behind_a_commit_in_doubt_is_stored_too),
 		cmocka_unit_test(closing_does_not_write_what_no_position_covers),
 		cmocka_unit_test(prepared_rows_wait_for_commit_by_any_process),
 		cmocka_unit_test(a_row_that_the_target_would_refuse_is_refused_by_prepare),

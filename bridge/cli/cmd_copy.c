@@ -118,6 +118,17 @@ changes_values(const cli_pairs *options)
 }
 
 /*
+ * What both tables can hold is carried, also what Arrow cannot, unless the user has said what shall
+ * become of such values.
+ */
+static void
+choose_values(cli_pairs *options)
+{
+	if (pairs_get(options, "read.values") == NULL && !changes_values(options))
+		pairs_add(options, "read.values", "lossless");
+}
+
+/*
  * Into a table that was empty a moment ago, rows no two of which share a key are upserted as they
  * are appended, and appending them is faster. Whoever has asked for a way to write gets that.
  */
@@ -191,6 +202,7 @@ run(const cli_args *args)
 		c.target = &session.db[1];
 		pairs_copy(&c.source_options, &session.db[0].options);
 		pairs_add(&c.source_options, "table-name", args->operands[1]);
+		choose_values(&c.source_options);
 		pairs_copy(&c.target_options, &session.db[1].options);
 		pairs_add(&c.target_options, "table-name", args->operands[3]);
 		status = scan_open(&s, &session.db[0], &c.source_options, args, &err);
@@ -242,7 +254,8 @@ const cli_command cmd_copy = {
 	.synopsis = synopsis,
 	.description =
 		"Copies the rows that the table SRC TABLE has at one moment into DST TABLE, with several "
-		"workers, without a file between. Columns are matched by name. Each flush of a worker is "
+		"workers, without a file between. Columns are matched by name. Every "
+		"value that both can hold is carried, also what Arrow cannot. Each flush of a worker is "
 		"one transaction; when one worker fails all stop, and what was committed is told. "
 		"--username, --password and --with count for both databases.",
 	.min_operands = 4,

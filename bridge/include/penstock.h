@@ -370,7 +370,11 @@ PST_EXPORT pst_status pst_source_open(const char *const *keys, const char *const
 /* Closes the snapshot and the connections; streams still held answer EINVAL. */
 PST_EXPORT void pst_source_close(pst_source *source);
 
-/* The schema of the rows, moved: a struct ('+s') whose fields carry `penstock.type` metadata. */
+/*
+ * The schema of the rows, moved: a struct ('+s') whose fields carry `penstock.type` metadata. For rows
+ * that end in a sink open the source with read.values = lossless: fields whose Arrow type cannot hold
+ * every value are then of type binary with `penstock.binary` metadata, which the sink understands.
+ */
 PST_EXPORT pst_status pst_source_schema(pst_source *source, struct ArrowSchema *out,
 										pst_error *err);
 

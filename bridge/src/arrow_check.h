@@ -50,6 +50,8 @@ typedef struct psti_arrow_type
 	int width;			/* fixed binary: bytes */
 	int64_t per_second; /* units of a time or timestamp in a second: 1, 1000 … 10^9 */
 	bool with_zone;		/* timestamp with a zone: an instant */
+	uint32_t pg_type;	/* binary: holds the binary form of this type (pgbinary.h); 0: does not */
+	bool pg_array;		/* … of an array of it */
 } psti_arrow_type;
 
 /* Reads a format string; kind is PSTI_ARROW_UNKNOWN for what the library does not handle. */

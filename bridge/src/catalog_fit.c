@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pgbinary.h"
+
 typedef struct ddl_type
 {
 	const char *format;
@@ -53,6 +55,16 @@ put_timestamp(const psti_arrow_type *type, psti_buf *out)
 }
 
 static pst_status
+type_of_binary(const psti_arrow_type *type, psti_buf *out)
+{
+	psti_pgbinary_name(type->pg_type, false, out);
+	if (type->precision > 0)
+		psti_buf_printf(out, "(%d,%d)", type->precision, type->scale);
+	psti_buf_puts(out, type->pg_array ? "[]" : "");
+	return PST_OK;
+}
+
+static pst_status
 type_of(const struct ArrowSchema *field, int depth, psti_buf *out, pst_error *err)
 {
 	psti_arrow_type type;
@@ -60,13 +72,15 @@ type_of(const struct ArrowSchema *field, int depth, psti_buf *out, pst_error *er
 
 	if (field->format == NULL || field->dictionary != NULL || depth > 8)
 		return fail_type(field, err);
+	type = psti_pgbinary_field(field);
+	if (type.pg_type != 0)
+		return type_of_binary(&type, out);
 	fixed = fixed_ddl(field->format);
 	if (fixed != NULL)
 	{
 		psti_buf_puts(out, fixed);
 		return PST_OK;
 	}
-	type = psti_arrow_parse(field->format);
 	switch (type.kind)
 	{
 		case PSTI_ARROW_DECIMAL:
@@ -255,10 +269,9 @@ array_holds(const psti_json *column, const struct ArrowSchema *field, int depth)
 }
 
 static bool
-holds(const psti_json *column, const struct ArrowSchema *field, int depth)
+type_holds(const psti_json *column, psti_arrow_type type)
 {
 	const char *base = psti_json_text(column, "base_type");
-	psti_arrow_type type = psti_arrow_parse(field->format);
 	char bare[256];
 
 	if (base == NULL)
@@ -267,8 +280,6 @@ holds(const psti_json *column, const struct ArrowSchema *field, int depth)
 	if (type.kind == PSTI_ARROW_UTF8 || type.kind == PSTI_ARROW_LARGE_UTF8 ||
 		type.kind == PSTI_ARROW_NULL)
 		return true;
-	if (type.kind == PSTI_ARROW_LIST || type.kind == PSTI_ARROW_LARGE_LIST)
-		return array_holds(column, field, depth);
 	if (is_one_of("|text|character varying|bpchar|", bare) && strchr(base, '(') == NULL)
 		return type.kind != PSTI_ARROW_UNKNOWN && type.kind != PSTI_ARROW_STRUCT;
 	if (type.kind == PSTI_ARROW_DECIMAL)
@@ -283,6 +294,22 @@ holds(const psti_json *column, const struct ArrowSchema *field, int depth)
 		if (fits[i].kind == type.kind)
 			return is_one_of(fits[i].types, bare) && numeric_holds(base, fits[i].digits, 0);
 	return false;
+}
+
+static bool
+holds(const psti_json *column, const struct ArrowSchema *field, int depth)
+{
+	psti_arrow_type type = psti_pgbinary_field(field);
+	psti_arrow_type plain = psti_pgbinary_arrow(&type);
+
+	if (type.kind == PSTI_ARROW_LIST || type.kind == PSTI_ARROW_LARGE_LIST)
+		return array_holds(column, field, depth);
+	if (type.pg_type == 0)
+		return type_holds(column, type);
+	if (type.pg_array)
+		column = psti_json_get(column, "element");
+	/* A numeric that no Arrow type holds: as for a text, the server judges each value. */
+	return column != NULL && (plain.kind == PSTI_ARROW_UNKNOWN || type_holds(column, plain));
 }
 
 /* Whether the field says that it comes from a column of this very type. */

@@ -45,7 +45,8 @@ typedef enum psti_copy_form
 {
 	PSTI_FORM_ARROW, /* the Arrow type of wire/types.def; utf8 where there is none */
 	PSTI_FORM_TEXT,	 /* utf8: the bytes of the output function */
-	PSTI_FORM_JSON	 /* utf8: the value as row_to_json writes it */
+	PSTI_FORM_JSON,	 /* utf8: the value as row_to_json writes it */
+	PSTI_FORM_BINARY /* binary: the bytes as the server sent them */
 } psti_copy_form;
 
 /* Values that the PostgreSQL type holds and the Arrow type does not; numbered as special-values. */
@@ -106,6 +107,20 @@ void psti_copy_restart(psti_copy_decoder *decoder);
 
 /* The same, and the open batch's rows are forgotten. */
 void psti_copy_reset(psti_copy_decoder *decoder);
+
+/* The type that a server's type (its OID, fixed for built-in ones) is; false: none of these. */
+bool psti_copy_known(uint32_t oid, psti_copy_type *type);
+
+/* Whether it has an Arrow type (wire/types.def), and whether there are values which that cannot hold. */
+bool psti_copy_has_arrow(psti_copy_type type);
+bool psti_copy_is_lossy(psti_copy_type type);
+
+/*
+ * Appends the text of one value's bytes, by the column's type, list, elem (0: any) and form, which
+ * is text or json. False when they are not of that type, or memory is short: then out has failed.
+ */
+bool psti_copy_print(const psti_copy_column *column, const void *data, size_t nbytes,
+					 psti_buf *out);
 
 /* The Arrow format of a column's values: "u", "l", "d:12,2" … (of a list: of its elements). */
 void psti_copy_format(const psti_copy_column *column, char *out, size_t size);

@@ -193,19 +193,19 @@ print_literal(printing *to)
 
 /* The literal as a json string. */
 static psti_outcome
-print_quoted(printing *to)
+print_quoted(const printing *to)
 {
-	psti_buf *out = to->out;
 	psti_buf literal = PSTI_BUF_INIT;
+	printing inside = *to;
 	psti_outcome outcome;
 
-	to->out = &literal;
-	to->json = false;
-	outcome = print_literal(to);
+	inside.out = &literal;
+	inside.json = false;
+	outcome = print_literal(&inside);
 	if (literal.failed)
 		outcome = PSTI_NO_MEMORY;
 	if (outcome == PSTI_GOOD)
-		psti_json_string(literal.data, literal.len, out);
+		psti_json_string(literal.data, literal.len, to->out);
 	psti_buf_free(&literal);
 	return outcome;
 }

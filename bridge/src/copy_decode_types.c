@@ -588,12 +588,65 @@ static const struct copy_type
 	[PSTI_COPY_MADE_JSON] = {"u", -1, store_text, text_text, json_made},
 };
 
+static const struct known_type
+{
+	uint32_t oid;
+	psti_copy_type type;
+} known_types[] = {
+	{16, PSTI_COPY_BOOL},		 {17, PSTI_COPY_BYTEA},			{19, PSTI_COPY_TEXT},
+	{20, PSTI_COPY_INT8},		 {21, PSTI_COPY_INT2},			{23, PSTI_COPY_INT4},
+	{25, PSTI_COPY_TEXT},		 {26, PSTI_COPY_OID},			{114, PSTI_COPY_JSON},
+	{700, PSTI_COPY_FLOAT4},	 {701, PSTI_COPY_FLOAT8},		{1042, PSTI_COPY_TEXT},
+	{1043, PSTI_COPY_TEXT},		 {1082, PSTI_COPY_DATE},		{1083, PSTI_COPY_TIME},
+	{1114, PSTI_COPY_TIMESTAMP}, {1184, PSTI_COPY_TIMESTAMPTZ}, {1186, PSTI_COPY_INTERVAL},
+	{1266, PSTI_COPY_TIMETZ},	 {1700, PSTI_COPY_NUMERIC},		{2950, PSTI_COPY_UUID},
+	{3802, PSTI_COPY_JSONB},
+};
+
+bool
+psti_copy_known(uint32_t oid, psti_copy_type *type)
+{
+	for (size_t i = 0; i < sizeof(known_types) / sizeof(known_types[0]); i++)
+		if (known_types[i].oid == oid)
+		{
+			*type = known_types[i].type;
+			return true;
+		}
+	return false;
+}
+
+bool
+psti_copy_has_arrow(psti_copy_type type)
+{
+	return types[type].format != NULL;
+}
+
+bool
+psti_copy_is_lossy(psti_copy_type type)
+{
+	switch (type)
+	{
+		case PSTI_COPY_DATE:
+		case PSTI_COPY_TIME:
+		case PSTI_COPY_TIMESTAMP:
+		case PSTI_COPY_TIMESTAMPTZ:
+		case PSTI_COPY_INTERVAL:
+		case PSTI_COPY_INTERVAL_FINITE:
+		case PSTI_COPY_NUMERIC:
+			return true;
+		default:
+			return false;
+	}
+}
+
 void
 psti_copy_format(const psti_copy_column *column, char *out, size_t size)
 {
 	const struct copy_type *type = &types[column->type];
 
-	if (column->form != PSTI_FORM_ARROW || type->format == NULL)
+	if (column->form == PSTI_FORM_BINARY)
+		snprintf(out, size, "z");
+	else if (column->form != PSTI_FORM_ARROW || type->format == NULL)
 		snprintf(out, size, "u");
 	else if (column->type == PSTI_COPY_NUMERIC)
 		snprintf(out, size, "d:%d,%d", column->precision, column->scale);
@@ -614,6 +667,19 @@ choose_printer(psti_printer *print, const psti_copy_column *column)
 	print->of_json = column->type == PSTI_COPY_JSON || column->type == PSTI_COPY_JSONB;
 }
 
+bool
+psti_copy_print(const psti_copy_column *column, const void *data, size_t nbytes, psti_buf *out)
+{
+	size_t begin = out->len;
+	psti_printer print;
+
+	choose_printer(&print, column);
+	if (psti_print(&print, data, nbytes, out) == PSTI_GOOD && !out->failed)
+		return true;
+	out->len = out->failed ? out->len : begin;
+	return false;
+}
+
 /* A value, or an element of a list. */
 static void
 choose_value(psti_vector *v, const psti_copy_column *column)
@@ -622,13 +688,15 @@ choose_value(psti_vector *v, const psti_copy_column *column)
 	bool plain = type->store == store_text || type->store == store_jsonb;
 
 	choose_printer(&v->print, column);
-	if (column->form == PSTI_FORM_ARROW && type->store != NULL)
+	if (column->form == PSTI_FORM_BINARY)
+		v->store = store_bytea;
+	else if (column->form == PSTI_FORM_ARROW && type->store != NULL)
 		v->store = type->store;
 	else if (column->form != PSTI_FORM_JSON && plain && !column->list)
 		v->store = type->store; /* the text is the output function's already */
 	else
 		v->store = store_printed;
-	v->width = v->store == type->store ? type->width : -1;
+	v->width = column->form == PSTI_FORM_ARROW && v->store == type->store ? type->width : -1;
 	if (v->width < 0)
 	{
 		v->width = 4;

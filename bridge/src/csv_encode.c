@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "csv.h"
+#include "pgbinary.h"
 #include "value.h"
 
 typedef struct csv_column
@@ -89,13 +90,13 @@ quote_in_place(const csv_encoder *csv, size_t start, psti_buf *out, pst_error *e
 
 /* Types whose texts are letters, digits and these; a delimiter or null marker among them is rare. */
 static bool
-is_plain(const csv_encoder *csv, psti_arrow_kind kind)
+is_plain(const csv_encoder *csv, const psti_arrow_type *type)
 {
 	static const char used[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 							   "+-.: \\";
 
-	if (kind == PSTI_ARROW_LIST || kind == PSTI_ARROW_LARGE_LIST || kind == PSTI_ARROW_UTF8 ||
-		kind == PSTI_ARROW_LARGE_UTF8)
+	if (type->kind == PSTI_ARROW_LIST || type->kind == PSTI_ARROW_LARGE_LIST ||
+		type->kind == PSTI_ARROW_UTF8 || type->kind == PSTI_ARROW_LARGE_UTF8 || type->pg_type != 0)
 		return false;
 	return strchr(used, csv->dialect.delimiter) == NULL &&
 		   (csv->dialect.null_len == 0 || strspn(csv->dialect.null, used) < csv->dialect.null_len);
@@ -216,9 +217,9 @@ csv_init(csv_encoder *csv, const psti_options *options, const struct ArrowSchema
 	{
 		csv_column *column = &csv->columns[c];
 
-		column->type = psti_arrow_parse(csv->schema.children[c]->format);
+		column->type = psti_pgbinary_field(csv->schema.children[c]);
 		column->utf8 = column->type.kind == PSTI_ARROW_UTF8;
-		column->plain = is_plain(csv, column->type.kind);
+		column->plain = is_plain(csv, &column->type);
 	}
 	return PST_OK;
 }

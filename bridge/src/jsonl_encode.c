@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pgbinary.h"
 #include "pgtext.h"
 #include "value.h"
 
@@ -138,7 +139,7 @@ json_init(json_encoder *json, const struct ArrowSchema *schema, pst_error *err)
 		const struct ArrowSchema *field = json->schema.children[c];
 		json_column *column = &json->columns[c];
 
-		column->type = psti_arrow_parse(field->format);
+		column->type = psti_pgbinary_field(field);
 		column->form = form_of(field, column->type.kind);
 		psti_buf_putc(&json->keys, c == 0 ? '{' : ',');
 		psti_json_string(field->name, strlen(field->name), &json->keys);

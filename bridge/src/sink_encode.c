@@ -6,6 +6,7 @@
 
 #include "bytes.h"
 #include "pgnumeric.h"
+#include "pgbinary.h"
 #include "value.h"
 
 /* Built-in types by OID: fixed by the server. */
@@ -655,6 +656,25 @@ encode_list(const psti_sink_column *column, const struct ArrowArray *array, int6
 	return PST_OK;
 }
 
+/*
+ * An array in its own binary form. array_recv wants the target's own element type in it, which is
+ * another for domains and where types have been made anew.
+ */
+static pst_status
+encode_binary_array(const psti_sink_column *column, const struct ArrowArray *array, int64_t i,
+					psti_buf *out, pst_error *err)
+{
+	size_t at = out->len;
+	pst_status status = encode_bytes(column, array, i, out, err);
+
+	if (status != PST_OK)
+		return status;
+	if (out->len - at - 4 < 12)
+		return fail_value(column, "22P03", "not the binary form of an array", err);
+	psti_buf_int32_at(out, at + 12, (int32_t) column->target->type.elem);
+	return PST_OK;
+}
+
 /* --- choosing ------------------------------------------------------------------------------ */
 
 /* Arrow kinds whose values have the target type's own binary form. */
@@ -692,6 +712,8 @@ find_binary(Oid oid, char typtype, const psti_arrow_type *arrow)
 {
 	bool utf8 = arrow->kind == PSTI_ARROW_UTF8 || arrow->kind == PSTI_ARROW_LARGE_UTF8;
 
+	if (arrow->pg_type != 0)
+		return arrow->pg_type == oid && !arrow->pg_array ? encode_bytes : NULL;
 	if (typtype == 'e' && utf8)
 		return encode_bytes; /* enum_recv reads the label */
 	if (arrow->kind == PSTI_ARROW_DECIMAL &&
@@ -776,7 +798,7 @@ psti_encode_choose(psti_sink_column *column, bool binary_arrays, pst_error *err)
 	const psti_type *type = &column->target->type;
 	bool list;
 
-	column->arrow = psti_arrow_parse(column->schema->format);
+	column->arrow = psti_pgbinary_field(column->schema);
 	list = column->arrow.kind == PSTI_ARROW_LIST || column->arrow.kind == PSTI_ARROW_LARGE_LIST;
 	if (!has_text(column->schema))
 	{
@@ -798,6 +820,8 @@ psti_encode_choose(psti_sink_column *column, bool binary_arrays, pst_error *err)
 	}
 	if (column->key)
 		column->encode = find_text_key(column);
+	if (column->arrow.pg_array && binary_arrays && column->arrow.pg_type == type->elem_base)
+		column->encode = encode_binary_array;
 	if (column->encode == NULL && !list)
 		column->encode = find_binary(type->base, type->typtype, &column->arrow);
 	if (column->encode == NULL)

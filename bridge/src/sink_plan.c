@@ -340,6 +340,9 @@ is_bytewise(const psti_sink_column *column)
 {
 	if (column->text || is_rounded(column))
 		return false;
+	/* 1.0 and 1.00 are equal, but only in a column without a scale are both. */
+	if (column->arrow.pg_type == OID_NUMERIC && column->arrow.precision == 0)
+		return false;
 	if (column->target->type.typtype == 'e')
 		return true;
 	for (size_t i = 0; i < sizeof(bytewise_types) / sizeof(bytewise_types[0]); i++)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pgbinary.h"
 #include "sql_texts.h"
 
 #define OID_RECORD 2249
@@ -17,42 +18,16 @@
 #define OID_JSON 114
 #define OID_JSONB 3802
 
-/* Binary forms that the decoder knows. arrow: the type has an Arrow form (wire/types.def). */
-static const struct known_type
-{
-	Oid oid;
-	psti_copy_type copy;
-	bool arrow;
-} known_types[] = {
-	{16, PSTI_COPY_BOOL, true},			 {17, PSTI_COPY_BYTEA, true},
-	{19, PSTI_COPY_TEXT, true},			 {20, PSTI_COPY_INT8, true},
-	{21, PSTI_COPY_INT2, true},			 {23, PSTI_COPY_INT4, true},
-	{25, PSTI_COPY_TEXT, true},			 {26, PSTI_COPY_OID, false},
-	{OID_JSON, PSTI_COPY_JSON, true},	 {700, PSTI_COPY_FLOAT4, true},
-	{701, PSTI_COPY_FLOAT8, true},		 {1042, PSTI_COPY_TEXT, true},
-	{1043, PSTI_COPY_TEXT, true},		 {1082, PSTI_COPY_DATE, true},
-	{1083, PSTI_COPY_TIME, true},		 {1114, PSTI_COPY_TIMESTAMP, true},
-	{1184, PSTI_COPY_TIMESTAMPTZ, true}, {1186, PSTI_COPY_INTERVAL, true},
-	{1266, PSTI_COPY_TIMETZ, false},	 {1700, PSTI_COPY_NUMERIC, true},
-	{2950, PSTI_COPY_UUID, true},		 {OID_JSONB, PSTI_COPY_JSONB, true},
-};
-
-static const struct known_type *
-known_type(Oid oid)
-{
-	for (size_t i = 0; i < sizeof(known_types) / sizeof(known_types[0]); i++)
-		if (known_types[i].oid == oid)
-			return &known_types[i];
-	return NULL;
-}
-
-/* A server of before 10 may count times in floating point. */
+/*
+ * Whether the decoder knows the binary form of the type, or of an array's elements, as this server
+ * has it: before 10 one may count times in floating point.
+ */
 static bool
-known_here(const pst_source *source, const struct known_type *known)
+known_here(const pst_source *source, const psti_type *type, psti_copy_type *known)
 {
-	if (known == NULL)
+	if (!psti_copy_known(type->elem != 0 ? type->elem_base : type->base, known))
 		return false;
-	switch (known->copy)
+	switch (*known)
 	{
 		case PSTI_COPY_TIME:
 		case PSTI_COPY_TIMETZ:
@@ -100,14 +75,14 @@ static bool
 choose_arrow(const pst_source *source, const psti_type *type, psti_copy_column *copy)
 {
 	bool list = type->elem != 0;
-	const struct known_type *known = known_type(list ? type->elem_base : type->base);
 	int32_t typmod = list ? type->elem_typmod : type->base_typmod;
+	psti_copy_type known;
 
-	if (!known_here(source, known) || !known->arrow)
+	if (!known_here(source, type, &known) || !psti_copy_has_arrow(known))
 		return false;
-	if (known->copy == PSTI_COPY_NUMERIC && !decimal_typmod(typmod, &copy->precision, &copy->scale))
+	if (known == PSTI_COPY_NUMERIC && !decimal_typmod(typmod, &copy->precision, &copy->scale))
 		return false;
-	copy->type = known->copy;
+	copy->type = known;
 	copy->form = PSTI_FORM_ARROW;
 	copy->list = list;
 	copy->elem = type->elem;
@@ -115,18 +90,9 @@ choose_arrow(const pst_source *source, const psti_type *type, psti_copy_column *
 }
 
 static bool
-is_float(const struct known_type *known)
+is_float(psti_copy_type type)
 {
-	return known != NULL && (known->copy == PSTI_COPY_FLOAT4 || known->copy == PSTI_COPY_FLOAT8);
-}
-
-/* How a known type is printed: 17 made infinities of interval's extremes. */
-static psti_copy_type
-printed_type(const pst_source *source, const struct known_type *known)
-{
-	if (known->copy == PSTI_COPY_INTERVAL && psti_conn_caps(source->conn)->server_version < 170000)
-		return PSTI_COPY_INTERVAL_FINITE;
-	return known->copy;
+	return type == PSTI_COPY_FLOAT4 || type == PSTI_COPY_FLOAT8;
 }
 
 /*
@@ -137,21 +103,54 @@ static void
 choose_text(const pst_source *source, const psti_type *type, psti_copy_form form,
 			psti_read_column *read, psti_copy_column *copy)
 {
+	int version = psti_conn_caps(source->conn)->server_version;
 	bool list = type->elem != 0;
-	const struct known_type *known = known_type(list ? type->elem_base : type->base);
+	psti_copy_type known = PSTI_COPY_TEXT;
 
 	copy->form = form;
 	/* Before 12 the shortest exact digits of floats are not what the server prints. */
-	if (known_here(source, known) &&
-		!(is_float(known) && psti_conn_caps(source->conn)->server_version < 120000))
+	if (known_here(source, type, &known) && !(is_float(known) && version < 120000))
 	{
-		copy->type = printed_type(source, known);
+		copy->type = known;
+		/* 17 made infinities of interval's extremes. */
+		if (known == PSTI_COPY_INTERVAL && version < 170000)
+			copy->type = PSTI_COPY_INTERVAL_FINITE;
 		copy->list = list;
 		copy->elem = type->elem;
 		return;
 	}
 	read->ask = PSTI_ASK_OUTPUT;
 	copy->type = is_float(known) && !list ? PSTI_COPY_NUMBER_TEXT : PSTI_COPY_TEXT;
+}
+
+/*
+ * The binary form as it is, where Arrow's type does not hold every value. Not of intervals, of which
+ * the same bytes are a finite one before 17 and an infinite one since.
+ */
+static bool
+choose_binary(const pst_source *source, const psti_type *type, psti_copy_column *copy)
+{
+	psti_copy_type known;
+
+	if (!known_here(source, type, &known) || !psti_copy_has_arrow(known) ||
+		known == PSTI_COPY_INTERVAL || (type->elem == 0 && !psti_copy_is_lossy(known)))
+		return false;
+	copy->type = known;
+	copy->form = PSTI_FORM_BINARY;
+	copy->list = type->elem != 0;
+	copy->elem = type->elem;
+	return true;
+}
+
+static bool
+choose_lossless(const pst_source *source, const psti_type *type, psti_copy_column *copy)
+{
+	psti_copy_type known;
+
+	if (choose_binary(source, type, copy))
+		return true;
+	return known_here(source, type, &known) && !psti_copy_is_lossy(known) &&
+		   choose_arrow(source, type, copy);
 }
 
 /* Arrays and composites, as row_to_json descends into them. */
@@ -166,6 +165,7 @@ static void
 choose(const pst_source *source, psti_read_column *read, psti_copy_column *copy)
 {
 	const psti_type *type = &read->column->type;
+	bool text = is_text_column(source, read->column->name);
 
 	read->ask = PSTI_ASK_VALUE;
 	copy->name = read->column->name;
@@ -182,8 +182,12 @@ choose(const pst_source *source, psti_read_column *read, psti_copy_column *copy)
 		case PSTI_VALUES_CSV:
 			choose_text(source, type, PSTI_FORM_TEXT, read, copy);
 			break;
+		case PSTI_VALUES_LOSSLESS:
+			if (text || !choose_lossless(source, type, copy))
+				choose_text(source, type, PSTI_FORM_TEXT, read, copy);
+			break;
 		default:
-			if (is_text_column(source, copy->name) || !choose_arrow(source, type, copy))
+			if (text || !choose_arrow(source, type, copy))
 				choose_text(source, type, PSTI_FORM_TEXT, read, copy);
 			break;
 	}
@@ -244,18 +248,14 @@ ask_json_forms(pst_source *source, pst_error *err)
 static bool
 may_be_nulled(const pst_source *source, const psti_copy_column *copy)
 {
-	bool numeric = copy->type == PSTI_COPY_NUMERIC;
-
 	if (copy->form != PSTI_FORM_ARROW)
 		return false;
 	switch ((psti_special) psti_opt_int(source->options, PSTI_OPT_SPECIAL_VALUES))
 	{
 		case PSTI_SPECIAL_NULL:
-			return copy->list || numeric || copy->type == PSTI_COPY_DATE ||
-				   copy->type == PSTI_COPY_TIME || copy->type == PSTI_COPY_TIMESTAMP ||
-				   copy->type == PSTI_COPY_TIMESTAMPTZ || copy->type == PSTI_COPY_INTERVAL;
+			return copy->list || psti_copy_is_lossy(copy->type);
 		case PSTI_SPECIAL_CLAMP:
-			return numeric && !copy->list;
+			return copy->type == PSTI_COPY_NUMERIC && !copy->list;
 		default:
 			return false;
 	}
@@ -416,35 +416,51 @@ extension_name(const psti_copy_column *copy)
 	}
 }
 
+/* Metadata of a field: pairs of key and value. */
+typedef struct field_facts
+{
+	const char *keys[5];
+	const char *values[5];
+	size_t n;
+} field_facts;
+
+static void
+add_fact(field_facts *facts, const char *key, const char *value)
+{
+	if (value == NULL)
+		return;
+	facts->keys[facts->n] = key;
+	facts->values[facts->n++] = value;
+}
+
+/* type: its name for `penstock.type`; base: that of the values, or of an array's elements. */
 static pst_status
 field(struct ArrowSchema *out, const psti_copy_column *copy, const char *name, const char *type,
-	  const char *values, pst_error *err)
+	  Oid base, const char *values, pst_error *err)
 {
-	const char *keys[4];
-	const char *texts[4];
-	size_t n = 0;
+	psti_buf binary = PSTI_BUF_INIT;
+	field_facts facts = {.n = 0};
 	char format[32];
 	pst_status status;
 
 	psti_copy_format(copy, format, sizeof(format));
 	status = psti_schema_init(out, format, name, !copy->not_null, 0, err);
-	if (status != PST_OK)
-		return status;
-	keys[n] = "penstock.type";
-	texts[n++] = type;
-	if (values != NULL)
+	if (status == PST_OK && copy->form == PSTI_FORM_BINARY)
 	{
-		keys[n] = "penstock.values";
-		texts[n++] = values;
+		psti_pgbinary_name(base, copy->list, &binary);
+		status = psti_buf_check(&binary, err);
 	}
-	if (extension_name(copy) != NULL)
+	if (status == PST_OK)
 	{
-		keys[n] = "ARROW:extension:name";
-		texts[n++] = extension_name(copy);
-		keys[n] = "ARROW:extension:metadata";
-		texts[n++] = "";
+		add_fact(&facts, "penstock.type", type);
+		add_fact(&facts, "penstock.values", values);
+		add_fact(&facts, "penstock.binary", binary.data);
+		add_fact(&facts, "ARROW:extension:name", extension_name(copy));
+		add_fact(&facts, "ARROW:extension:metadata", extension_name(copy) != NULL ? "" : NULL);
+		status = psti_schema_metadata(out, facts.n, facts.keys, facts.values, err);
 	}
-	return psti_schema_metadata(out, n, keys, texts, err);
+	psti_buf_free(&binary);
+	return status;
 }
 
 static pst_status
@@ -460,14 +476,15 @@ list_field(struct ArrowSchema *out, const psti_copy_column *copy, const psti_typ
 	if (status == PST_OK)
 		status = psti_schema_metadata(out, 1, keys, texts, err);
 	if (status == PST_OK)
-		status = field(out->children[0], &item, "item", type->elem_name, NULL, err);
+		status =
+			field(out->children[0], &item, "item", type->elem_name, type->elem_base, NULL, err);
 	return status;
 }
 
 static pst_status
 make_schema(pst_source *source, pst_error *err)
 {
-	static const char *const values[] = {NULL, "csv", "json"};
+	static const char *const values[] = {NULL, "csv", "json", NULL};
 	pst_status status =
 		psti_schema_init(&source->schema, "+s", "", false, (int64_t) source->ncolumns, err);
 
@@ -480,8 +497,9 @@ make_schema(pst_source *source, pst_error *err)
 		if (copy->list && copy->form == PSTI_FORM_ARROW)
 			status = list_field(child, copy, &column->type, column->name, err);
 		else
-			status =
-				field(child, copy, column->name, column->type.name, values[source->values], err);
+			status = field(child, copy, column->name, column->type.name,
+						   copy->list ? column->type.elem_base : column->type.base,
+						   values[source->values], err);
 	}
 	return status;
 }

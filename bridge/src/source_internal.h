@@ -20,7 +20,8 @@ typedef enum psti_values
 {
 	PSTI_VALUES_ARROW,
 	PSTI_VALUES_CSV,
-	PSTI_VALUES_JSON
+	PSTI_VALUES_JSON,
+	PSTI_VALUES_LOSSLESS
 } psti_values;
 
 /* How the server is asked for a column. */

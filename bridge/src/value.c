@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "jsonscan.h"
+#include "pgbinary.h"
 #include "pgnumeric.h"
 #include "pgtext.h"
 
@@ -360,6 +361,29 @@ fixed_binary_text(const psti_arrow_type *type, const struct ArrowArray *array, i
 		psti_text_bytea(bytes, (size_t) type->width, out);
 }
 
+/* PostgreSQL's own binary form; bytes that are none were not made by a source. */
+static pst_status
+binary_form_text(const struct ArrowSchema *schema, const psti_arrow_type *type,
+				 const struct ArrowArray *array, int64_t i, bool json, psti_buf *out,
+				 pst_error *err)
+{
+	const char *name = schema->name != NULL ? schema->name : "";
+	size_t n;
+	const char *bytes = variable_at(type, array, i, &n);
+	size_t named;
+	const char *binary;
+
+	if (psti_pgbinary_print(type, bytes, n, json, out))
+		return PST_OK;
+	if (out->failed)
+		return psti_fail_nomem(err);
+	binary = psti_schema_metadata_get(schema, "penstock.binary", &named);
+	psti_fail(err, PST_ERR_DATA, "column \"%s\": %zu bytes that are not the binary form of %.*s",
+			  name, n, (int) (named < 64 ? named : 64), binary);
+	PSTI_ERROR_SET(err, column, name);
+	return PST_ERR_DATA;
+}
+
 pst_status
 psti_value_text(const struct ArrowSchema *schema, const psti_arrow_type *type,
 				const struct ArrowArray *array, int64_t i, psti_buf *out, pst_error *err)
@@ -378,6 +402,8 @@ psti_value_text(const struct ArrowSchema *schema, const psti_arrow_type *type,
 			return PST_OK;
 		case PSTI_ARROW_BINARY:
 		case PSTI_ARROW_LARGE_BINARY:
+			if (type->pg_type != 0)
+				return binary_form_text(schema, type, array, i, false, out, err);
 			bytes = variable_at(type, array, i, &n);
 			psti_text_bytea((const uint8_t *) bytes, n, out);
 			return PST_OK;
@@ -536,11 +562,14 @@ psti_value_json(const struct ArrowSchema *schema, const psti_arrow_type *type,
 			else
 				psti_json_string(bytes, n, out);
 			return PST_OK;
+		case PSTI_ARROW_BINARY:
+		case PSTI_ARROW_LARGE_BINARY:
+			if (type->pg_type != 0)
+				return binary_form_text(schema, type, array, i, true, out, err);
+			return quoted_text(schema, type, array, i, out, err);
 		case PSTI_ARROW_TIME32:
 		case PSTI_ARROW_TIME64:
 		case PSTI_ARROW_INTERVAL:
-		case PSTI_ARROW_BINARY:
-		case PSTI_ARROW_LARGE_BINARY:
 		case PSTI_ARROW_FIXED_BINARY:
 			return quoted_text(schema, type, array, i, out, err);
 		case PSTI_ARROW_LIST:

@@ -13,8 +13,8 @@
 #include "buf.h"
 
 /*
- * Appends the text of row i (without the array's offset), which is not NULL. type is the parsed
- * format of schema. PST_ERR_DATA for a value that has no PostgreSQL text (a date beyond range).
+ * Appends the text of row i (without the array's offset), which is not NULL. type is what
+ * psti_pgbinary_field says of schema. PST_ERR_DATA for a value that has no PostgreSQL text (a date beyond range).
  */
 pst_status psti_value_text(const struct ArrowSchema *schema, const psti_arrow_type *type,
 						   const struct ArrowArray *array, int64_t i, psti_buf *out,

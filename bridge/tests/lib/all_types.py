@@ -1,4 +1,5 @@
 """Tables of every type and every kind of value, and csv as records, for the live tests."""
+import psycopg
 
 PINNED = ("-c DateStyle=ISO,YMD -c TimeZone=UTC -c IntervalStyle=postgres -c bytea_output=hex "
           "-c extra_float_digits=1 -c lc_monetary=C")
@@ -40,6 +41,147 @@ ODD = {
     "time": ["00:00:00", "23:59:59.999999"], "interval": ["1 mon -1 days +00:00:00.000001", "00:00:00"],
     "bytea": ["", r"\x"], "bpchar": [""], "varchar": ["", " a\n"], "name": [""], "bool": ["f"],
 }
+
+# The edges of types, as input texts.
+EDGES = {
+    "bool": ["t", "f"],
+    "int2": ["-32768", "32767", "0"],
+    "int4": ["-2147483648", "2147483647"],
+    "int8": ["-9223372036854775808", "9223372036854775807"],
+    "float4": ["NaN", "Infinity", "-Infinity", "-0", "1e-45", "3.4028235e38", "0.1", "16777216"],
+    "float8": ["NaN", "Infinity", "-Infinity", "-0", "5e-324", "1.7976931348623157e308", "0.1",
+               "123456789012345680", "9007199254740993"],
+    "numeric": ["NaN", "0", "-0.00", "1e400", "-1e-400", "12345678901234567890.1234567890", "1.50"],
+    "numeric(10,2)": ["NaN", "12.30", "-99999999.99"],
+    "money": ["$1.50", "-$92,233,720,368,547,758.08"],
+    "text": ["", "NULL", "null", "a,b", 'a"b', "a\nb", "a\r\nb", "\\.", "\\", "\\N", "é€😀", " ",
+             "\x01\x1f\x7f", "</script>", "'"],
+    "varchar(5)": ["", "é   "],
+    "char(4)": ["a", ""],
+    '"char"': ["a", "\\377"],
+    "name": ["x", 'Mi"xed'],
+    "bytea": ["\\x", "\\x00ff5c22"],
+    "date": ["infinity", "-infinity", "4713-11-24 BC", "5874897-12-31", "2000-02-29", "0001-01-01 BC"],
+    "time": ["00:00", "24:00:00", "12:34:56.000001"],
+    "timetz": ["24:00:00-15:59", "12:00:00.5+05:30", "00:00:00+01:02:03"],
+    "timestamp": ["infinity", "-infinity", "4713-11-24 00:00:00 BC", "294276-12-31 23:59:59.999999",
+                  "1969-12-31 23:59:59.9", "0044-03-15 12:00 BC"],
+    "timestamptz": ["infinity", "-infinity", "4713-11-25 00:00:00+00 BC",
+                    "294276-12-31 23:59:59.999999+00", "2024-03-31 01:30:00+00"],
+    "interval": ["0", "1 year -2 mons 3 days -04:05:06.789", "-178000000 years",
+                 "178956970 years 7 mons 2147483646 days", "-00:00:00.000001", "2562047788:00:54.775807"],
+    "uuid": ["00000000-0000-0000-0000-000000000000", "FFFFFFFF-ffff-ffff-ffff-ffffffffffff"],
+    "json": ["null", '"a"', '"null"', " 1.50 ", '{"b": [1, {"a": null}], "b": 2}', "[]", "true",
+             '{\n "a":\t"x\\ny"\n}', '"\\u0000"'],
+    "jsonb": ["null", '"a\\"b"', "1.50", '{"b": 1, "a": [1, 2, null]}', "[]", "false"],
+    "jsonpath": ['$."a"[*] ? (@ > 1)'],
+    "xml": ["<a b='c'>x</a>", "<a/>"],
+    "inet": ["1.2.3.4", "10.0.0.0/8", "::1"],
+    "cidr": ["10.0.0.0/8", "::/0"],
+    "macaddr": ["08:00:2b:01:02:03"],
+    "macaddr8": ["08:00:2b:01:02:03:04:05"],
+    "bit(3)": ["101"],
+    "varbit": ["", "1010"],
+    "point": ["(1.5,-2)", "(NaN,Infinity)"],
+    "line": ["{1,2,3}"],
+    "lseg": ["[(1,2),(3,4)]"],
+    "box": ["(3,4),(1,2)"],
+    "path": ["((1,2),(3,4))", "[(1,2)]"],
+    "polygon": ["((1,2),(3,4),(5,6))"],
+    "circle": ["<(1,2),3>"],
+    "tsvector": ["'a':1A 'b''c':2", ""],
+    "tsquery": ["'a' & !'b'", ""],
+    "oid": ["0", "4294967295"],
+    "xid": ["4294967295"],
+    "xid8": ["18446744073709551615"],
+    "cid": ["7"],
+    "tid": ["(0,1)"],
+    "pg_lsn": ["16/B374D848"],
+    "pg_snapshot": ["10:20:10,14,15"],
+    "txid_snapshot": ["10:20:10"],
+    "regclass": ["pg_class"],
+    "regtype": ["integer"],
+    "regproc": ["now"],
+    "regrole": ["postgres"],
+    "regnamespace": ["pg_catalog"],
+    "int2vector": ["1 2 3", ""],
+    "oidvector": ["1 2 3"],
+    "refcursor": ["c"],
+    "int4range": ["empty", "[1,5)", "(,)", "[,3)"],
+    "numrange": ["[1.5,2.50]"],
+    "tsrange": ['["2000-01-01 00:00:00","2001-01-01 00:00:00")', "[,infinity]"],
+    "tstzrange": ['["2000-01-01 00:00:00+00",)'],
+    "daterange": ["[2000-01-01,infinity)"],
+    "int4multirange": ["{}", "{[1,3),[5,6)}"],
+    "int4[]": ["{}", "{1,NULL,3}", "{{1,2},{3,4}}", "[0:1]={1,2}", "[2:2][-1:0]={{1,2}}"],
+    "text[]": ["{}", '{"",NULL,"NULL","null",a,"b c","d\\"e","f\\\\g","{h}","i,j","k\nl"}'],
+    "float8[]": ["{NaN,Infinity,0.1}"],
+    "numeric(9,2)[]": ["{NaN,1.50,NULL}"],
+    "timestamp[]": ['{infinity,"2000-01-01 00:00:00.5","0044-03-15 00:00:00 BC"}'],
+    "bytea[]": ['{"\\\\x","\\\\x00ff"}'],
+    "json[]": ['{"{\\"a\\": 1}","[1,2]",7}', '{null,NULL,"\\"x\\"","\\"null\\""}', '{{1,2},{3,null}}',
+               '[0:0]={"{}"}', '{"[]"}'],
+    "jsonb[]": ['{"{\\"a\\": 1}",true}', '{null,NULL,"\\"x\\"","\\"null\\""}', '{{1,2},{3,null}}',
+                '[0:0]={"{}"}', '{"[]"}', "{}"],
+    "box[]": ["{(3,4),(1,2);(7,8),(5,6)}"],
+    "point[]": ['{"(1,2)","(3,4)"}'],
+    "date[]": ['{-infinity,2000-01-01,"0044-03-15 BC",NULL}', "[0:0]={infinity}"],
+    "time[]": ["{24:00:00,00:00:00}"],
+    "interval[]": ['{"1 day",2562047788:00:54.775807}'],
+    "numeric[]": ["{NaN,1e400,-0.00}", "{{NaN}}"],
+    "uuid[]": ["{00000000-0000-0000-0000-000000000000}"],
+    "char(4)[]": ['{"a   ",""}'],
+    "int4range[]": ['{"[1,5)",empty}'],
+    "bool[]": ["{t,f,NULL}"],
+    "mood": ["sad", "so so"],
+    "mood[]": ['{sad,"so so"}'],
+    "shape": ['(1,"a b","{x,""y z"",NULL}")', "(,,)", '(2,"",{})', '(3,"q""\\\\,()",)'],
+    "shape[]": ['{"(1,\\"a b\\",{x})",NULL,"(,,)"}', "{}"],
+    "nested": ['("(1,x,)","{""(2,y,{z})"",""(3,,)""}",5)'],
+    "positive": ["1"],
+    "words": ["{a,b}", "{}"],
+    "words[]": ['{"{a,b}","{}"}', '{"[0:0]={a}","{{a},{b}}"}', '{{"{a}"},{"{b}"}}', '[2:2]={"{a}"}'],
+    "holder": ['("{""a"": 1}","[0:1]={1,2}",k)', '(null,"{1,2}",)', '("""x""",,"a ]={ b")', "(,,)", '("null",{},"")'],
+    "holder[]": ['{"(null,\\"[0:1]={1,2}\\",)","(\\"\\"\\"x\\"\\"\\",,k)","(,,)"}', '[5:5]={"(,,)"}'],
+    "bounded": ['("[0:1]={1,2}","[-1:-1]={sad}")', "({},{})", "(,)", '("{1,2}","{sad,""so so""}")'],
+    "bounded[]": ['{"(\\"[0:1]={1,2}\\",)"}', '[2:2]={"({1},{sad})"}', '{{"(,)"},{"(,)"}}'],
+    "dict": ["a=>1", "", "null", '"a"'],
+    "dict[]": ['{a,"b c",NULL}', "[0:0]={a}"],
+    "dicty": ['(a,"{b,c}")'],
+    "semi": ["a"],
+    "semi[]": ["{a;b}", '{"a;b";NULL}', "[0:1]={a;b}"],
+    "semis": ['("{a;b}")'],
+    "int2vector[]": ['{"1 2",""}', '{{"1"},{"2"}}', '{{""}}'],
+}
+
+# Further values, which only servers from a version on have.
+EDGES_SINCE = {
+    140000: {"numeric": ["Infinity", "-Infinity"], "numeric[]": ["{Infinity,-Infinity}"]},
+    170000: {"interval": ["infinity", "-infinity"], "interval[]": ["{infinity,-infinity}"]},
+}
+
+# Types that EDGES names and no server has.
+EDGE_TYPES = """
+CREATE TYPE mood AS ENUM ('sad', 'so so');
+CREATE TYPE shape AS (x int, "why not" text, l text[]);
+CREATE TYPE nested AS (s shape, ss shape[], n int);
+CREATE DOMAIN positive AS int CHECK (value > 0);
+CREATE DOMAIN words AS text[];
+CREATE TYPE holder AS (j jsonb, i int[], t text);
+CREATE TYPE bounded AS (i int[], m mood[]);
+CREATE TYPE dict;
+CREATE FUNCTION dict_in(cstring) RETURNS dict LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+CREATE FUNCTION dict_out(dict) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+CREATE TYPE dict (INPUT = dict_in, OUTPUT = dict_out);
+CREATE FUNCTION dict_json(dict) RETURNS json LANGUAGE sql AS 'SELECT json_build_object(''dict'', 1)';
+CREATE CAST (dict AS json) WITH FUNCTION dict_json(dict);
+CREATE TYPE dicty AS (d dict, ds dict[]);
+CREATE TYPE semi;
+CREATE FUNCTION semi_in(cstring) RETURNS semi LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+CREATE FUNCTION semi_out(semi) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+CREATE TYPE semi (INPUT = semi_in, OUTPUT = semi_out, DELIMITER = ';');
+CREATE TYPE semis AS (s semi[]);
+"""
 
 
 def quote(name):
@@ -86,6 +228,35 @@ def create_every_type(database, table="every_type"):
         for number, row in rows.items():
             names = ", ".join(["id", *map(quote, row)])
             conn.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join([str(number), *row.values()])})")
+
+def create_every_value(conn, table):
+    """Table (n, c0, c1, …): a column for each type of EDGES and every other of pg_type; its values down the
+    rows, and then NULL. {column: type}"""
+    if conn.execute("SELECT to_regtype('mood') IS NULL").fetchone()[0]:
+        conn.execute(EDGE_TYPES)
+    known = [row[0] for row in conn.execute(
+        "SELECT format_type(oid, NULL) FROM pg_type t WHERE typtype IN ('b','e','r','m')"
+        " AND NOT EXISTS (SELECT FROM pg_class c WHERE c.reltype = t.typelem AND relkind <> 'c')"
+        " AND typisdefined ORDER BY oid")]
+    columns = {}
+    conn.execute(f"CREATE TABLE {table} (n int PRIMARY KEY)")
+    for name in list(EDGES) + [n for n in known if n not in EDGES]:
+        try:
+            conn.execute(f"ALTER TABLE {table} ADD COLUMN c{len(columns)} {name}")
+        except psycopg.Error as error:  # a pseudo-type, or a type of a newer server
+            assert "does not exist" in str(error) or "pseudo-type" in str(error), error
+            continue
+        columns[f"c{len(columns)}"] = name
+    values = {name: list(EDGES.get(name, [])) for name in columns.values()}
+    for version, more in EDGES_SINCE.items():
+        for name in more if conn.info.server_version >= version else ():
+            values[name] += more[name]
+    for n in range(max(map(len, values.values())) + 1):
+        row = {c: values[t][n] for c, t in columns.items() if n < len(values[t])}
+        casts = [f"CAST(%s::text AS {columns[c]})" for c in row]
+        conn.execute(f"INSERT INTO {table} ({', '.join(['n', *row])})"
+                     f" VALUES ({', '.join([str(n), *casts])})", list(row.values()))
+    return columns
 
 
 def create_user_types(database, table="user_types"):

@@ -354,11 +354,12 @@ def test_copy_of_a_partitioned_table_into_one_just_made_appends(penstock, pair):
 def test_a_copy_that_fails_leaves_no_empty_table_behind(penstock, pair, jobs):
     source, target = pair
     source.execute("CREATE TABLE n (id int PRIMARY KEY, a numeric(12,2)); INSERT INTO n SELECT i, 'NaN' FROM generate_series(1, 9) i")
-    done = penstock("copy", source.url, "n", target.url, "n", "--create", "--jobs", jobs, code=1)
+    fails = ("--create", "--with", "read.values=arrow")  # which has no place for NaN
+    done = penstock("copy", source.url, "n", target.url, "n", *fails, "--jobs", jobs, code=1)
     assert "which this command had made, is dropped again" in done.errors and "committed" not in done.errors
     assert not made(target, "n")
     target.execute("CREATE TABLE n (id int PRIMARY KEY, a numeric(12,2))")
-    penstock("copy", source.url, "n", target.url, "n", "--create", code=1)
+    penstock("copy", source.url, "n", target.url, "n", *fails, code=1)
     assert made(target, "n")
 
 

@@ -968,7 +968,7 @@ commit_once(pst_sink *sink, int64_t number, bool singly, bool immediate, pst_err
 	char epoch[24];
 	char last[24];
 	char *position = NULL;
-	bool committed;
+	bool committed = false;
 	pst_status status;
 
 	snprintf(epoch, sizeof(epoch), "%" PRId64, number);

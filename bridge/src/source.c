@@ -302,6 +302,7 @@ pst_source_close(pst_source *source)
 	psti_source_columns_free(source);
 	psti_relation_free(source->relation);
 	psti_options_free(source->options);
+	PQclear(source->leaves);
 	free(source->snapshot);
 	free(source->alias);
 	free(source->query);

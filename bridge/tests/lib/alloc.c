@@ -221,6 +221,12 @@ test_alloc_fail_at(size_t n)
 }
 
 int
+test_alloc_refused(void)
+{
+	return state.watching && state.failed;
+}
+
+int
 test_alloc_failed(void)
 {
 	state.watching = false;

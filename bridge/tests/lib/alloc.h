@@ -31,7 +31,9 @@ size_t psti_test_alloc_sweep_any(test_alloc_fn fn, void *ctx);
 
 /* Single steps, for tests of their own: the n-th allocation from now on fails (0: none). */
 void test_alloc_fail_at(size_t n);
-/* Whether it has come to that. Also ends the watch. */
+/* Whether it has come to that so far. */
+int test_alloc_refused(void);
+/* The same. Also ends the watch. */
 int test_alloc_failed(void);
 /* Allocations since test_alloc_fail_at that are not freed yet. */
 size_t test_alloc_live(void);

@@ -198,11 +198,31 @@ answer(PGconn *conn, const char *call, int dflt, int failure)
 	return step->has_value ? step->value : dflt;
 }
 
+/* Out of memory the library leaves the script, with a ROLLBACK say: it finds the connection lost. */
+static bool
+left_script(PGconn *conn, const char *call, const char *text)
+{
+	const fake_pq_step *step = upcoming();
+
+	if (!test_alloc_refused() || conn == NULL)
+		return false;
+	if (step != NULL && strcmp(step->call, call) == 0 &&
+		text_matches(step->text, strlen(step->text ? step->text : ""), text ? text : "",
+					 strlen(text ? text : "")))
+		return false;
+	set_error(conn, "the script has nothing for what follows a failed allocation");
+	conn->status = CONNECTION_BAD;
+	return true;
+}
+
 static int
 sent(PGconn *conn, const char *call, const char *text, const char *params)
 {
-	const fake_pq_step *step = take(conn, call, text, text == NULL ? 0 : strlen(text), params);
+	const fake_pq_step *step;
 
+	if (left_script(conn, call, text))
+		return 0;
+	step = take(conn, call, text, text == NULL ? 0 : strlen(text), params);
 	if (step->has_value)
 		return step->value;
 	return step->fails == NULL;
@@ -744,8 +764,11 @@ PQfreemem(void *ptr)
 PGcancel *
 PQgetCancel(PGconn *conn)
 {
-	const fake_pq_step *step = take(conn, "PQgetCancel", NULL, 0, NULL);
+	const fake_pq_step *step;
 
+	if (left_script(conn, "PQgetCancel", NULL))
+		return NULL;
+	step = take(conn, "PQgetCancel", NULL, 0, NULL);
 	return step->fails != NULL ? NULL : test_alloc_tracked(sizeof(PGcancel));
 }
 

@@ -3,7 +3,8 @@
  *
  * A script is a table of calls in the order in which the library must make them, with the arguments
  * to compare and what each gives back. A call that differs, comes out of order or is not in the
- * script fails the test with both spelled out; fake_pq_end fails it when calls are left over, or
+ * script fails the test with both spelled out (unless an allocation was refused before: then a
+ * statement that differs finds the connection lost); fake_pq_end fails it when calls are left over, or
  * when a result or connection was not freed.
  *
  *	static const fake_pq_step script[] = {

@@ -150,7 +150,7 @@ void psti_source_end(pst_source *source);
  * locks and the plan survive when psti_source_back is called after it. A prefix, because a round trip
  * of its own would be one for each split.
  */
-void psti_source_mark(pst_source *source, psti_buf *sql);
+void psti_source_mark(pst_source *source, bool copy, psti_buf *sql);
 
 /* After a failure: back to the mark. Without one the transaction ends, and the moment with it. */
 void psti_source_back(pst_source *source);

@@ -811,7 +811,7 @@ mark_earlier_plan(pst_source *source, pst_error *err)
 
 	if (!source->planned)
 		return PST_OK;
-	psti_source_mark(source, &sql);
+	psti_source_mark(source, false, &sql);
 	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
 		status = psti_conn_exec(source->conn, "beginning to plan", sql.data, NULL, err);

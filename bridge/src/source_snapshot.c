@@ -61,19 +61,17 @@ psti_source_end(pst_source *source)
 }
 
 /*
- * Not for a read of everything on a standby: within a savepoint the server answers a recovery
- * conflict by ending the session, without one by an error, after which the read can begin anew.
+ * No COPY on a standby is marked: within a savepoint the server answers a recovery conflict by ending
+ * the session, in the middle of a COPY without a word; without one by an error that names it.
  */
 void
-psti_source_mark(pst_source *source, psti_buf *sql)
+psti_source_mark(pst_source *source, bool copy, psti_buf *sql)
 {
-	if (psti_conn_caps(source->conn)->in_recovery && source->moment == PSTI_MOMENT_OWN &&
-		!source->planned)
-		return;
 	if (source->savepoint)
 		psti_buf_puts(sql, "RELEASE SAVEPOINT penstock; ");
-	psti_buf_puts(sql, "SAVEPOINT penstock; ");
-	source->savepoint = true;
+	source->savepoint = !copy || !psti_conn_caps(source->conn)->in_recovery;
+	if (source->savepoint)
+		psti_buf_puts(sql, "SAVEPOINT penstock; ");
 }
 
 void
@@ -123,7 +121,7 @@ psti_source_explain(pst_source *source, const psti_select *what, bool marked, in
 	*rows = -1;
 	*width = -1;
 	if (marked)
-		psti_source_mark(source, &sql);
+		psti_source_mark(source, false, &sql);
 	psti_buf_puts(&sql, "EXPLAIN (FORMAT JSON) ");
 	psti_source_select(source, what, &sql);
 	status = psti_buf_check(&sql, err);

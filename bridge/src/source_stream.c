@@ -124,7 +124,7 @@ begin_copy(psti_stream_state *state, pst_error *err)
 	psti_buf sql = PSTI_BUF_INIT;
 	pst_status status;
 
-	psti_source_mark(source, &sql);
+	psti_source_mark(source, true, &sql);
 	psti_buf_puts(&sql, "COPY (");
 	psti_source_select(source, &what, &sql);
 	psti_buf_puts(&sql, ") TO STDOUT (FORMAT binary)");

@@ -247,7 +247,7 @@ read_split(pst_source *source, const char *split, lines *all)
 	return n;
 }
 
-static char *
+static inline char *
 rows(const char *key, ...)
 {
 	const char *keys[MAX_PAIRS + 2] = {"url", key};

@@ -1,0 +1,343 @@
+/* source_standby_test.c - reading on a standby: one moment, and what replay does to it. */
+#include "test.h"
+
+#include "live.h"
+#include "source_rows.h"
+
+static PGconn *admin;
+
+static int
+setup(void **state)
+{
+	if (live_make_database(state) != 0)
+		return -1;
+	admin = live_connect("");
+	live_exec(admin, "SET client_min_messages = warning");
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	PQfinish(admin);
+	return live_drop_database(state);
+}
+
+static char standby_conninfo[100];
+
+/* A connection to the standby, after it has replayed what the primary has done; skips without one. */
+static PGconn *
+connect_standby(void)
+{
+	const char *port = getenv("PENSTOCK_STANDBY_PORT");
+	PGconn *standby;
+	char *lsn;
+
+	if (port == NULL)
+		skip();
+	snprintf(standby_conninfo, sizeof(standby_conninfo), "host=127.0.0.1 port=%s", port);
+	lsn = live_value(admin, PQserverVersion(admin) >= 100000 ? "SELECT pg_current_wal_lsn()"
+															 : "SELECT pg_current_xlog_location()");
+	/* The database itself has to be there first. */
+	do
+	{
+		standby = PQconnectdb(standby_conninfo);
+		if (PQstatus(standby) == CONNECTION_OK)
+			break;
+		PQfinish(standby);
+	} while (true);
+	while (live_int(standby,
+					PQserverVersion(admin) >= 100000
+						? "SELECT (pg_last_wal_replay_lsn() >= '%s')::int"
+						: "SELECT (pg_last_xlog_replay_location() >= '%s')::int",
+					lsn) == 0)
+		;
+	free(lsn);
+	return standby;
+}
+
+static void
+a_standby_is_read_at_one_moment_by_several_workers(void **state)
+{
+	PGconn *standby;
+
+	(void) state;
+	live_exec(admin, "CREATE TABLE sb AS SELECT g AS a FROM generate_series(1, 20000) g; "
+					 "CREATE VIEW sbv AS SELECT a FROM sb");
+	standby = connect_standby();
+	if (PQserverVersion(admin) >= 100000)
+		assert_int_equal(count_planned(0, "url", standby_conninfo, "table-name", "sb",
+									   "read.split-bytes", "64kb", NULL),
+						 20000);
+	assert_int_equal(count_rows("url", standby_conninfo, "table-name", "sbv", NULL), 20000);
+	assert_int_equal(count_rows("url", standby_conninfo, "query", "SELECT a FROM sb", NULL), 20000);
+	PQfinish(standby);
+	live_exec(admin, "DROP TABLE sb CASCADE");
+}
+
+static void
+a_worker_on_a_standby_that_leaves_a_stream_reads_the_next_at_the_same_moment(void **state)
+{
+	PGconn *standby;
+	pst_source *planner;
+	pst_source *worker;
+	struct ArrowArrayStream stream;
+	struct ArrowArray array;
+	pst_error err = PST_ERROR_INIT;
+	char **splits;
+	size_t n;
+
+	(void) state;
+	if (PQserverVersion(admin) < 100000)
+		skip();
+	live_exec(admin, "CREATE TABLE sl AS SELECT g AS a FROM generate_series(1, 200000) g");
+	standby = connect_standby();
+	for (int i = 0; i < 2; i++)
+		assert_ok(open_source(i == 0 ? &planner : &worker, &err, "url", standby_conninfo,
+							  "table-name", "sl", "read.batch-rows", "10", NULL),
+				  &err);
+	assert_ok(pst_source_plan(planner, 0, &splits, &n, &err), &err);
+	assert_ok(pst_source_read(worker, splits[0], &stream, &err), &err);
+	assert_int_equal(stream.get_next(&stream, &array), 0);
+	array.release(&array);
+	stream.release(&stream);
+	live_exec(admin, "INSERT INTO sl VALUES (0)");
+	assert_int_equal(count_splits(worker, splits, n), 200000);
+	pst_free(splits);
+	pst_source_close(worker);
+	pst_source_close(planner);
+	PQfinish(standby);
+	live_exec(admin, "DROP TABLE sl");
+}
+
+static void
+note_log(void *ctx, pst_log_level level, const char *message)
+{
+	(void) level;
+	if (strstr(message, "beginning anew") != NULL)
+		(*(int *) ctx)++;
+}
+
+/*
+ * Until the standby has met our snapshot: it has gone past what the primary wrote, which it does only
+ * after cancelling us, or stands still before it because we have not noticed yet.
+ */
+static void
+wait_until_replay_met_us(PGconn *standby)
+{
+	char *target = live_value(admin, "SELECT pg_current_wal_lsn()");
+	char *before = NULL;
+	bool past = false;
+
+	for (int same = 0; same < 30 && !past;)
+	{
+		char *now = live_value(standby,
+							   "SELECT CASE WHEN pg_last_wal_receive_lsn() >= '%s' THEN "
+							   "pg_last_wal_replay_lsn() END",
+							   target);
+
+		past = live_int(standby, "SELECT (pg_last_wal_replay_lsn() >= '%s')::int", target) == 1;
+		same = now != NULL && before != NULL && strcmp(now, before) == 0 ? same + 1 : 0;
+		free(before);
+		before = now;
+	}
+	free(before);
+	free(target);
+}
+
+/* A read that the standby is about to cancel: the primary has removed the rows that it sees. */
+static pst_source *
+conflicted_read(PGconn *standby, const char *batch_rows, int *restarts,
+				struct ArrowArrayStream *stream, struct ArrowArray *first)
+{
+	pst_source *source;
+	pst_hooks hooks = PST_HOOKS_INIT;
+	pst_error err = PST_ERROR_INIT;
+
+	hooks.ctx = restarts;
+	hooks.log = note_log;
+	live_exec(standby, "ALTER SYSTEM SET max_standby_streaming_delay = 0");
+	live_exec(standby, "SELECT pg_reload_conf()");
+	assert_ok(open_source_hooks(&source, &hooks, &err, "url", standby_conninfo, "table-name", "co",
+								"read.batch-bytes", "1gb", "read.batch-rows", batch_rows, NULL),
+			  &err);
+	assert_ok(pst_source_read(source, NULL, stream, &err), &err);
+	if (first != NULL)
+		assert_int_equal(stream->get_next(stream, first), 0);
+	live_exec(admin, "DELETE FROM co WHERE g > 10");
+	live_exec(admin, "VACUUM co");
+	wait_until_replay_met_us(standby);
+	return source;
+}
+
+static void
+a_recovery_conflict_before_the_first_batch_begins_the_read_anew(void **state)
+{
+	PGconn *standby;
+	pst_source *source;
+	struct ArrowArrayStream stream;
+	struct ArrowArray array;
+	int restarts = 0;
+	int64_t n = 0;
+
+	(void) state;
+	if (PQserverVersion(admin) < 130000)
+		skip(); /* the wait cannot be seen there */
+	live_exec(admin,
+			  "CREATE TABLE co WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) "
+			  "FROM generate_series(1, 100000) g");
+	standby = connect_standby();
+	source = conflicted_read(standby, "16777216", &restarts, &stream, NULL);
+	for (;;)
+	{
+		int code = stream.get_next(&stream, &array);
+
+		if (code != 0)
+			fail_msg("%s", stream.get_last_error(&stream));
+		if (array.release == NULL)
+			break;
+		n += array.length;
+		array.release(&array);
+	}
+	assert_int_equal(n, 10);
+	assert_true(restarts >= 1);
+	stream.release(&stream);
+	pst_source_close(source);
+	PQfinish(standby);
+	live_exec(admin, "DROP TABLE co");
+}
+
+static void
+a_recovery_conflict_after_the_first_batch_is_named_and_retryable(void **state)
+{
+	PGconn *standby;
+	pst_source *source;
+	struct ArrowArrayStream stream;
+	struct ArrowArray array;
+	pst_error err = PST_ERROR_INIT;
+	int restarts = 0;
+	int code = 0;
+
+	(void) state;
+	if (PQserverVersion(admin) < 130000)
+		skip();
+	live_exec(admin,
+			  "CREATE TABLE co WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) "
+			  "FROM generate_series(1, 100000) g");
+	standby = connect_standby();
+	live_exec(standby, "SELECT pg_stat_reset()");
+	source = conflicted_read(standby, "10", &restarts, &stream, &array);
+	assert_int_equal(array.length, 10);
+	array.release(&array);
+	while (code == 0)
+	{
+		code = stream.get_next(&stream, &array);
+		if (code == 0 && array.release == NULL)
+			fail_msg("the read was not cancelled");
+		if (code == 0)
+			array.release(&array);
+	}
+	assert_int_equal(restarts, 0);
+	assert_int_equal(pst_source_error(source, &err), PST_ERR_CONFLICT);
+	assert_true(err.retryable);
+	assert_contains(err.hint, "hot_standby_feedback");
+	stream.release(&stream);
+	pst_source_close(source);
+	PQfinish(standby);
+	live_exec(admin, "DROP TABLE co");
+}
+
+/* What a recovery conflict does to a read of the plan of another handle, and to its planner. */
+static void
+assert_planned_conflict_is_named(bool idle)
+{
+	PGconn *standby;
+	pst_source *planner;
+	pst_source *worker;
+	struct ArrowArrayStream stream = {0};
+	struct ArrowArray array;
+	pst_error err = PST_ERROR_INIT;
+	char **splits;
+	size_t n;
+	pst_status status = PST_OK;
+
+	live_exec(admin,
+			  "CREATE TABLE pc WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) "
+			  "FROM generate_series(1, 100000) g");
+	standby = connect_standby();
+	live_exec(standby, "ALTER SYSTEM SET max_standby_streaming_delay = 0");
+	live_exec(standby, "SELECT pg_reload_conf()");
+	for (int i = 0; i < 2; i++)
+		assert_ok(open_source(i == 0 ? &planner : &worker, &err, "url", standby_conninfo,
+							  "table-name", "pc", "read.batch-rows", "10", NULL),
+				  &err);
+	assert_ok(pst_source_plan(planner, 2, &splits, &n, &err), &err);
+	assert_ok(pst_source_read(worker, splits[0], &stream, &err), &err);
+	assert_int_equal(stream.get_next(&stream, &array), 0);
+	array.release(&array);
+	live_exec(admin, "DELETE FROM pc WHERE g > 10");
+	live_exec(admin, "VACUUM pc");
+	wait_until_replay_met_us(standby);
+	if (idle)
+	{
+		/* The planner was ended while it waited. */
+		stream.release(&stream);
+		status = pst_source_read(planner, splits[n - 1], &stream, &err);
+		worker = (pst_source_close(worker), NULL);
+	}
+	for (int code = 0; status == PST_OK && code == 0;)
+	{
+		code = stream.get_next(&stream, &array);
+		if (code == 0 && array.release == NULL)
+			fail_msg("the read was not cancelled");
+		if (code == 0)
+			array.release(&array);
+		else
+			status = pst_source_error(idle ? planner : worker, &err);
+	}
+	if (status != PST_ERR_CONFLICT)
+		fail_msg("%s: %s", pst_status_name(status), err.message);
+	assert_true(err.retryable);
+	assert_contains(err.hint, "hot_standby_feedback");
+	if (stream.release != NULL)
+		stream.release(&stream);
+	pst_free(splits);
+	pst_source_close(worker);
+	pst_source_close(planner);
+	PQfinish(standby);
+	live_exec(admin, "DROP TABLE pc");
+}
+
+static void
+a_recovery_conflict_of_a_worker_is_named(void **state)
+{
+	(void) state;
+	if (PQserverVersion(admin) < 140000)
+		skip();
+	assert_planned_conflict_is_named(false);
+}
+
+static void
+a_recovery_conflict_of_a_planner_that_waits_is_named(void **state)
+{
+	(void) state;
+	if (PQserverVersion(admin) < 140000)
+		skip();
+	assert_planned_conflict_is_named(true);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_standby_is_read_at_one_moment_by_several_workers),
+		cmocka_unit_test(
+			a_worker_on_a_standby_that_leaves_a_stream_reads_the_next_at_the_same_moment),
+		cmocka_unit_test(a_recovery_conflict_before_the_first_batch_begins_the_read_anew),
+		cmocka_unit_test(a_recovery_conflict_after_the_first_batch_is_named_and_retryable),
+		cmocka_unit_test(a_recovery_conflict_of_a_worker_is_named),
+		cmocka_unit_test(a_recovery_conflict_of_a_planner_that_waits_is_named),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -175,15 +175,13 @@ FROM typed y
 GROUP BY y.top
 -- end
 
--- Tables whose name differs from $1 (a bare or schema-qualified name in any case) in case only.
--- embed: relation_other_case
-SELECT pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(c.relname))
+-- Tables and views that a name may have meant: as SQL writes them, and the bare name.
+-- embed: relation_names
+SELECT pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(c.relname)), c.relname
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f']::pg_catalog."char"[])
-AND pg_catalog.lower(pg_catalog.replace($1::pg_catalog.text, '"', '')) OPERATOR(pg_catalog.=) ANY (ARRAY[
-	pg_catalog.lower(c.relname::pg_catalog.text),
-	pg_catalog.lower(pg_catalog.concat(n.nspname, '.', c.relname))])
+AND n.nspname OPERATOR(pg_catalog.!~) '^(pg_|information_schema$)'
 ORDER BY pg_catalog.pg_table_is_visible(c.oid) DESC, 1
-LIMIT 1
+LIMIT 10000
 -- end

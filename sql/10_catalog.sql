@@ -175,6 +175,19 @@ WITH named AS (
 ), shown AS (
 	SELECT CASE WHEN pg_catalog.strpos($1::pg_catalog.text, '"') OPERATOR(pg_catalog.>) 0 THEN $1
 			   ELSE '"' OPERATOR(pg_catalog.||) $1 OPERATOR(pg_catalog.||) '"' END AS name
+), hints AS (
+	SELECT pg_catalog.concat(
+		(SELECT pg_catalog.concat('There is no schema ', pg_catalog.quote_ident(p.name[1]),
+				CASE WHEN EXISTS (SELECT FROM near) THEN '. ' ELSE '.' END)
+			FROM parts p
+			WHERE pg_catalog.array_upper(p.name, 1) OPERATOR(pg_catalog.=) 2
+				AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n
+					WHERE n.nspname OPERATOR(pg_catalog.=) p.name[1]::pg_catalog.name)),
+		(SELECT pg_catalog.concat('There is ', pg_catalog.string_agg(n.name, ', '),
+				CASE WHEN pg_catalog.bool_or(n.mixed)
+					THEN '; a name without double quotes is folded to lower case.'
+					ELSE '.' END)
+			FROM near n HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0::pg_catalog.int8)) AS hint
 )
 SELECT f.usable AS oid,
 	   CASE
@@ -195,15 +208,10 @@ SELECT f.usable AS oid,
 			   END)
 		   ELSE pg_catalog.format('relation %s does not exist', s.name)
 	   END AS message,
-	   (SELECT 'There is ' OPERATOR(pg_catalog.||) pg_catalog.string_agg(n.name, ', ')
-				   OPERATOR(pg_catalog.||)
-				   CASE WHEN pg_catalog.bool_or(n.mixed)
-					   THEN '; a name without double quotes is folded to lower case.'
-					   ELSE '.' END
-		FROM near n) AS hint,
+	   CASE WHEN h.hint OPERATOR(pg_catalog.<>) '' THEN h.hint END AS hint,
 	   pg_catalog.set_config('penstock_catalog.relation',
 							 COALESCE(f.usable::pg_catalog.text, ''), true) AS stored
-FROM found f, shown s
+FROM found f, shown s, hints h
 -- end
 
 -- The two halves of `describe` that depend on the version: partitioning as CTEs named

@@ -275,6 +275,12 @@ PST_EXPORT void pst_catalog_close(pst_catalog *catalog);
 /* "plain" or "assisted": what the handle uses. Static. */
 PST_EXPORT const char *pst_catalog_transport(const pst_catalog *catalog);
 
+/*
+ * Where the handle is connected: two handles have the same text when they are in the same database
+ * of the same running server. It is to be compared, not read. Borrowed until the handle's next call.
+ */
+PST_EXPORT const char *pst_catalog_place(const pst_catalog *catalog);
+
 /* ["a","b"]: databases that can be connected to, by database.whitelist and database.blacklist. */
 PST_EXPORT pst_status pst_catalog_databases(pst_catalog *catalog, char **json, pst_error *err);
 

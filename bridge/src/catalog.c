@@ -7,9 +7,11 @@
  */
 #include "catalog.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "relation.h"
 #include "sql_texts.h"
 
 #define CATALOG_STEPS 3
@@ -65,7 +67,7 @@ check_transport(const pst_catalog *catalog, pst_error *err)
 			  "transport=assisted is not possible on database \"%s\": it needs the extension "
 			  "penstock",
 			  psti_conn_caps(catalog->conn)->database);
-	psti_error_hint(err, "Use transport=auto or transport=plain.");
+	psti_error_hint(err, "Set option transport=auto, or leave it out.");
 	return err->status;
 }
 
@@ -113,11 +115,26 @@ pst_catalog_close(pst_catalog *catalog)
 pst_status
 psti_catalog_connect(pst_catalog *catalog, pst_error *err)
 {
+	const psti_caps *caps;
+	pst_status status;
+
 	if (catalog->conn != NULL && psti_conn_usable(catalog->conn))
 		return PST_OK;
 	psti_conn_close(catalog->conn);
 	catalog->conn = NULL;
-	return psti_conn_open(catalog->options, NULL, &catalog->hooks, &catalog->conn, err);
+	status = psti_conn_open(catalog->options, NULL, &catalog->hooks, &catalog->conn, err);
+	if (status != PST_OK)
+		return status;
+	caps = psti_conn_caps(catalog->conn);
+	snprintf(catalog->place, sizeof(catalog->place), "%s/%s/%s", caps->system_identifier,
+			 caps->postmaster_start, caps->database);
+	return PST_OK;
+}
+
+const char *
+pst_catalog_place(const pst_catalog *catalog)
+{
+	return catalog->place;
 }
 
 /* --- asking ------------------------------------------------------------------------------ */
@@ -147,24 +164,6 @@ psti_catalog_messages(const pst_catalog *catalog, const PGresult *result, int fi
 	return PST_OK;
 }
 
-/* The server could not read the name at all: that is the caller's mistake, not bad SQL. */
-static pst_status
-fail_resolve(const char *table, pst_error *err)
-{
-	static const char *const codes[] = {"42602", "22023", "42601"};
-
-	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
-	{
-		if (strcmp(err->sqlstate, codes[i]) != 0)
-			continue;
-		err->status = PST_ERR_INVALID;
-		psti_error_hint(err, "A name with other characters than letters, digits and _ stands in "
-							 "double quotes, each part by itself.");
-	}
-	PSTI_ERROR_SET(err, table, table);
-	return err->status;
-}
-
 static pst_status
 read_resolved(const pst_catalog *catalog, const PGresult *result, const char *table, bool *found,
 			  pst_error *err)
@@ -176,8 +175,8 @@ read_resolved(const pst_catalog *catalog, const PGresult *result, const char *ta
 	status = psti_catalog_messages(catalog, result, 1, err);
 	if (status != PST_OK)
 	{
-		if (err->hint[0] == '\0' && status == PST_ERR_NOT_FOUND)
-			psti_error_hint(err, "Name the schema, or check the search_path and the database.");
+		if (status == PST_ERR_NOT_FOUND)
+			psti_relation_hint_absent(catalog->conn, table, err);
 		PSTI_ERROR_SET(err, table, table);
 		return status;
 	}
@@ -205,7 +204,7 @@ ask_once(pst_catalog *catalog, const psti_question *q, bool *found, PGresult **o
 		(psti_step){.what = q->what, .sql = q->sql, .nparams = q->nparams, .params = q->values};
 	status = psti_conn_pipeline(catalog->conn, steps, n, results, &failed, err);
 	if (status != PST_OK && q->table != NULL && failed == 0)
-		status = fail_resolve(q->table, err);
+		status = psti_relation_bad_name(q->table, err);
 	if (status == PST_OK && q->table != NULL)
 		status = read_resolved(catalog, results[0], q->table, found, err);
 	if (status == PST_OK && PQnfields(results[n - 1]) < (q->nfields > 1 ? q->nfields : 1))

@@ -12,6 +12,7 @@ struct pst_catalog
 	psti_options *options; /* owned */
 	psti_conn *conn;	   /* owned; opened anew by a question when it was lost */
 	pst_hooks hooks;	   /* a copy */
+	char place[384];	   /* pst_catalog_place */
 };
 
 /* What a question is about, besides its parameters. */

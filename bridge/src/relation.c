@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "sql_texts.h"
 
@@ -220,35 +221,120 @@ ask(psti_conn *conn, const char *const params[4], psti_relation **out, pst_error
 	return status;
 }
 
-/* "relation "x" does not exist", with the name that differs in case only as the hint. */
+/* How far apart two names may be for one to be a slip of the other. */
+static size_t
+slip(const char *name)
+{
+	size_t third = strlen(name) / 3;
+
+	return third > 0 ? third : 1;
+}
+
+/* The table whose name is nearest, of those that are not the system's: on failure only. */
+static void
+suggest_table(psti_conn *conn, const char *table, pst_error *err)
+{
+	const char *dot = strrchr(table, '.');
+	const char *bare = dot == NULL ? table : dot + 1;
+	PGresult *result = NULL;
+	pst_error ignored;
+	size_t best = slip(bare);
+	int nearest = -1;
+
+	psti_enter(&ignored);
+	if (psti_conn_query(conn, "looking for the table", psti_sql_relation_names, 0, NULL, &result,
+						&ignored) != PST_OK)
+		return;
+	for (int row = 0; row < PQntuples(result); row++)
+	{
+		size_t distance = psti_name_distance(bare, PQgetvalue(result, row, 1));
+
+		if (distance <= best && (nearest < 0 || distance < best))
+		{
+			best = distance;
+			nearest = row;
+		}
+	}
+	if (nearest >= 0)
+		psti_error_hint(err, "Did you mean %s?", PQgetvalue(result, nearest, 0));
+	PQclear(result);
+}
+
+void
+psti_relation_hint_absent(psti_conn *conn, const char *table, pst_error *err)
+{
+	if (err->hint[0] == '\0' && err->status == PST_ERR_NOT_FOUND && psti_conn_usable(conn))
+		suggest_table(conn, table, err);
+	if (err->hint[0] == '\0')
+		psti_error_hint(err, "Name the schema, or check the search_path and the database.");
+	PSTI_ERROR_SET(err, table, table);
+}
+
+pst_status
+psti_relation_bad_name(const char *table, pst_error *err)
+{
+	static const struct
+	{
+		const char *sqlstate;
+		const char *hint;
+	} faults[] = {
+		{"42602", "A name with other characters than letters, digits and _ stands in double "
+				  "quotes, each part by itself: \"My Schema\".\"my-table\"."},
+		{"22023", "Quotes in a name close, and a quote inside of them is doubled."},
+		{"42601", "A name has a schema and a table, with a dot between; a part that has a dot in "
+				  "it stands in double quotes."},
+		{"0A000", "Give the database in the connection string, and schema and table only."},
+	};
+
+	PSTI_ERROR_SET(err, table, table);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+	{
+		if (strcmp(err->sqlstate, faults[i].sqlstate) != 0)
+			continue;
+		psti_fail(err, PST_ERR_INVALID, "\"%s\" is not a table's name", table);
+		psti_error_copy(err->sqlstate, sizeof(err->sqlstate), faults[i].sqlstate);
+		psti_error_hint(err, "%s", faults[i].hint);
+		PSTI_ERROR_SET(err, table, table);
+	}
+	return err->status;
+}
+
+/* "relation "x" does not exist", or what it is instead of a table, as the catalog says it. */
 static pst_status
 fail_not_found(psti_conn *conn, const char *schema, const char *table, pst_error *err)
 {
 	psti_buf name = PSTI_BUF_INIT;
+	const char *params[] = {NULL, ""};
 	PGresult *result = NULL;
-	pst_error ignored;
+	pst_status status;
 
 	if (schema != NULL)
-		psti_buf_printf(&name, "%s.", schema);
-	psti_buf_puts(&name, table);
-	if (!name.failed)
 	{
-		const char *params[] = {name.data};
-
-		(void) psti_conn_query(conn, "looking for the table", psti_sql_relation_other_case, 1,
-							   params, &result, &ignored);
+		psti_buf_ident(&name, schema);
+		psti_buf_putc(&name, '.');
+		psti_buf_ident(&name, table);
 	}
-	psti_fail_sqlstate(err, "42P01", "relation \"%s\" does not exist",
-					   name.failed ? table : name.data);
-	PSTI_ERROR_SET(err, table, table);
-	if (result != NULL && PQntuples(result) == 1)
-		psti_error_hint(err, "There is %s; names in other than lower case stand in double quotes.",
-						PQgetvalue(result, 0, 0));
 	else
-		psti_error_hint(err, "Name the schema, or check the search_path and the database.");
+		psti_buf_puts(&name, table);
+	status = psti_buf_check(&name, err);
+	params[0] = name.data;
+	if (status == PST_OK)
+		status = psti_conn_query(conn, "looking for the table", psti_sql_resolve, 2, params,
+								 &result, err);
+	if (status == PST_OK && PQntuples(result) == 1 && !PQgetisnull(result, 0, 1))
+	{
+		status = psti_fail_sqlstate(err, PQgetvalue(result, 0, 1), "%s", PQgetvalue(result, 0, 2));
+		if (!PQgetisnull(result, 0, 3))
+			psti_error_hint(err, "%s", PQgetvalue(result, 0, 3));
+	}
+	else if (status != PST_OK && psti_conn_usable(conn))
+		status = psti_relation_bad_name(table, err);
+	else if (status == PST_OK) /* made since it was looked for */
+		status = psti_fail_sqlstate(err, "42P01", "relation \"%s\" does not exist", table);
+	psti_relation_hint_absent(conn, table, err);
 	PQclear(result);
 	psti_buf_free(&name);
-	return err->status;
+	return status;
 }
 
 pst_status
@@ -260,7 +346,9 @@ psti_relation_find(psti_conn *conn, const char *schema, const char *table, psti_
 
 	*out = NULL;
 	status = ask(conn, params, out, err);
-	/* A schema that does not exist, or one that may not be looked into, is said by the server. */
+	/* A schema that may not be looked into is said by the server, so is what is no name at all. */
+	if (status != PST_OK && psti_conn_usable(conn))
+		status = psti_relation_bad_name(table, err);
 	if (status == PST_OK && (*out)->oid == 0)
 	{
 		psti_relation_free(*out);
@@ -371,4 +459,41 @@ psti_relation_free(psti_relation *relation)
 	free(relation->name);
 	free(relation->qualified);
 	free(relation);
+}
+
+void
+psti_relation_suggest(const psti_relation *relation, const char *column, pst_error *err)
+{
+	const char *nearest = NULL;
+	size_t best = slip(column);
+
+	for (size_t i = 0; i < relation->ncolumns; i++)
+	{
+		const char *name = relation->columns[i].name;
+		size_t distance = strcasecmp(name, column) == 0 ? 0 : psti_name_distance(name, column);
+
+		if (distance <= best && (nearest == NULL || distance < best))
+		{
+			best = distance;
+			nearest = name;
+		}
+	}
+	if (nearest == NULL)
+		return;
+	psti_error_hint(err, "Did you mean \"%s\"?%s", nearest,
+					strcasecmp(nearest, column) == 0
+						? " Names in other than lower case stand in double quotes."
+						: "");
+}
+
+void
+psti_relation_hint_grant(const psti_relation *relation, const char *privileges,
+						 const psti_conn *conn, pst_error *err)
+{
+	psti_buf role = PSTI_BUF_INIT;
+
+	psti_buf_ident(&role, psti_conn_caps(conn)->role);
+	psti_error_hint(err, "GRANT %s ON %s TO %s;", privileges, relation->qualified,
+					role.failed ? "the role" : role.data);
+	psti_buf_free(&role);
 }

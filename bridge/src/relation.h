@@ -74,6 +74,22 @@ typedef struct psti_relation
 pst_status psti_relation_find(psti_conn *conn, const char *schema, const char *table,
 							  psti_relation **out, pst_error *err);
 
+/*
+ * Completes the error "there is no such table" (its hint may be given): with the table that may have
+ * been meant, for which the server is asked.
+ */
+void psti_relation_hint_absent(psti_conn *conn, const char *table, pst_error *err);
+
+/* The server's error on a text that it cannot read as a name is the caller's, with the remedy. */
+pst_status psti_relation_bad_name(const char *table, pst_error *err);
+
+/* Adds the hint that names the nearest column, if there is a near one. */
+void psti_relation_suggest(const psti_relation *relation, const char *column, pst_error *err);
+
+/* Adds the hint "GRANT privileges ON the relation TO the role;". */
+void psti_relation_hint_grant(const psti_relation *relation, const char *privileges,
+							  const psti_conn *conn, pst_error *err);
+
 /* The columns of a query (oid 0), from the server's description of it. */
 pst_status psti_relation_query(psti_conn *conn, const char *query, psti_relation **out,
 							   pst_error *err);

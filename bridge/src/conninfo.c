@@ -122,7 +122,6 @@ add_setting(psti_conninfo *info, const char *name, const char *value, pst_error 
 
 /* --- libpq's own forms ------------------------------------------------------------------- */
 
-/* libpq's messages quote pieces of the string, which may be the password: none of it is repeated. */
 static pst_status
 fail_url(const psti_options *options, pst_error *err, const char *why)
 {
@@ -130,6 +129,102 @@ fail_url(const psti_options *options, pst_error *err, const char *why)
 	psti_error_hint(err, "It takes postgresql://user@host:port/database, a keyword string such as "
 						 "\"host=… dbname=…\", or jdbc:postgresql://host:port/database.");
 	return PST_ERR_INVALID;
+}
+
+/* A name as people give to databases and hosts: nothing in it looks like a connection string. */
+static bool
+is_bare_name(const char *url)
+{
+	return url[0] != '\0' && strpbrk(url, "=:/@?&' \t\r\n") == NULL;
+}
+
+/*
+ * Whether a piece of the text may belong to a password: of a keyword string that has one, or of a
+ * URI before its last @, since an unencoded one may stand in it.
+ */
+static bool
+may_be_secret(const char *url, const char *piece)
+{
+	static const char word[] = "pass";
+	const char *at = strstr(url, piece);
+
+	if (strstr(url, "://") != NULL)
+		return at == NULL || strchr(at, '@') != NULL;
+	for (const char *p = url; *p != '\0'; p++)
+	{
+		if (strncasecmp(p, word, sizeof(word) - 1) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What libpq says of a text that it cannot read, where there is no translation of it. */
+static const struct
+{
+	const char *begins; /* libpq's message */
+	const char *why;	/* ours */
+	bool piece;			/* libpq quotes what it stumbled over, and it is worth repeating */
+} url_faults[] = {
+	{"missing \"=\"", "lacks a \"=\" behind", true},
+	{"missing key/value separator", "lacks a \"=\" behind", true},
+	{"invalid connection option", "has an unknown parameter", true},
+	{"invalid URI query parameter", "has an unknown parameter", true},
+	{"unterminated quoted string", "has a quote that does not close", false},
+	{"invalid percent-encoded token", "has a malformed %XX", false},
+	{"end of string reached when looking for matching \"]\"",
+	 "has an IPv6 address without its closing bracket", false},
+};
+
+/* The piece that a message ends with, in quotes; false when it is not there, is no name or too long. */
+static bool
+last_quoted(const char *message, char *piece, size_t size)
+{
+	const char *begin = strchr(message, '"');
+	const char *end;
+
+	/* "missing "=" after "name" …": the piece is the second one. */
+	if (begin != NULL && begin[1] == '=')
+		begin = strchr(begin + 3, '"');
+	end = begin == NULL ? NULL : strchr(begin + 1, '"');
+	if (end == NULL || (size_t) (end - begin - 1) >= size)
+		return false;
+	memcpy(piece, begin + 1, (size_t) (end - begin - 1));
+	piece[end - begin - 1] = '\0';
+	return is_bare_name(piece);
+}
+
+/* The piece may be part of a password, so it is repeated only where it cannot be. */
+static pst_status
+fail_libpq(const psti_options *options, const char *url, const char *message, pst_error *err)
+{
+	char piece[64];
+
+	if (is_bare_name(url))
+	{
+		psti_opt_fail(options, PSTI_OPT_URL, err, "is a bare word, not a connection string");
+		psti_error_hint(err, "A database's name alone is given as \"dbname=NAME\".");
+		return PST_ERR_INVALID;
+	}
+	if (strncmp(url, "postgresql://", 13) != 0 && strncmp(url, "postgres://", 11) != 0 &&
+		(strchr(url, '=') == NULL || strcspn(url, ":") < strcspn(url, "=")))
+		return fail_url(options, err, "begins with neither postgresql:// nor jdbc:postgresql:");
+	for (size_t i = 0; i < sizeof(url_faults) / sizeof(url_faults[0]); i++)
+	{
+		if (strncmp(message, url_faults[i].begins, strlen(url_faults[i].begins)) != 0)
+			continue;
+		if (!url_faults[i].piece)
+			return fail_url(options, err, url_faults[i].why);
+		if (!last_quoted(message, piece, sizeof(piece)))
+			break;
+		if (may_be_secret(url, piece))
+			break;
+		psti_opt_fail(options, PSTI_OPT_URL, err, "%s \"%s\"", url_faults[i].why, piece);
+		psti_error_hint(err,
+						"Parameters are those of libpq: host, port, dbname, user, sslmode …; a "
+						"value with blanks stands in single quotes.");
+		return PST_ERR_INVALID;
+	}
+	return fail_url(options, err, "is not a connection URI or keyword string");
 }
 
 static pst_status
@@ -141,11 +236,9 @@ read_libpq(const psti_options *options, const char *url, psti_conninfo *info, ps
 
 	if (pairs == NULL)
 	{
-		bool nomem = message == NULL;
-
+		status = message == NULL ? psti_fail_nomem(err) : fail_libpq(options, url, message, err);
 		PQfreemem(message);
-		return nomem ? psti_fail_nomem(err)
-					 : fail_url(options, err, "is not a connection URI or keyword string");
+		return status;
 	}
 	for (PQconninfoOption *pair = pairs; status == PST_OK && pair->keyword != NULL; pair++)
 		status = set(info, pair->keyword, pair->val, err);

@@ -166,6 +166,42 @@ malformed_urls_are_errors_without_the_secret(void **state)
 }
 
 static void
+malformed_urls_are_told_what_is_wrong_where_that_is_no_secret(void **state)
+{
+	static const struct
+	{
+		const char *url;
+		const char *message;
+	} faults[] = {
+		{"mydb", "is a bare word"},
+		{"dbname=a bogus=1", "has an unknown parameter \"bogus\""},
+		{"postgresql://h/a?foo=bar", "has an unknown parameter \"foo\""},
+		{"host=a dbname", "lacks a \"=\" behind \"dbname\""},
+		{"postgresql://h/a?foo", "lacks a \"=\" behind \"foo\""},
+		{"mysql://h/a", "begins with neither postgresql:// nor jdbc:postgresql:"},
+		{"jdbc:mysql://h/a?x=1", "begins with neither postgresql:// nor jdbc:postgresql:"},
+		{"postgres//h/a", "begins with neither postgresql:// nor jdbc:postgresql:"},
+		{"host='a", "has a quote that does not close"},
+		{"postgresql://h/a%zz", "has a malformed %XX"},
+		{"postgresql://[::1/a", "without its closing bracket"},
+		{"host=a password=my hunter2=x", "is not a connection URI or keyword string"},
+		{"password=my hunter2", "is not a connection URI or keyword string"},
+		{"postgresql://u:pa/ss?hunter2=y@host/db", "is not a connection URI or keyword string"},
+	};
+	psti_conninfo info;
+	pst_error err;
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+	{
+		assert_fails(read_url(faults[i].url, &info, &err), PST_ERR_INVALID, &err);
+		assert_contains(err.message, faults[i].message);
+		assert_true(err.hint[0] != '\0');
+		assert_null(strstr(err.message, "hunter2"));
+	}
+}
+
+static void
 options_of_their_own_win_over_the_url(void **state)
 {
 	const char *keys[] = {"url",  "username",	   "password",		   "hostname",
@@ -222,6 +258,7 @@ main(void)
 		cmocka_unit_test(socket_timeout_is_kept_in_milliseconds),
 		cmocka_unit_test(jdbc_parameters_without_a_meaning_are_warned_of),
 		cmocka_unit_test(malformed_urls_are_errors_without_the_secret),
+		cmocka_unit_test(malformed_urls_are_told_what_is_wrong_where_that_is_no_secret),
 		cmocka_unit_test(options_of_their_own_win_over_the_url),
 		cmocka_unit_test(the_application_name_tells_version_and_command),
 		cmocka_unit_test(every_failing_allocation_is_reported),

@@ -486,7 +486,7 @@ need_header(csv_decoder *csv, pst_error *err)
 	{
 		psti_fail(err, PST_ERR_DATA,
 				  "the input is empty: it lacks the header that names its columns");
-		psti_error_hint(err, "With csv.header = false the columns are those of the target.");
+		psti_error_hint(err, "With csv.header=false the columns are those of the target.");
 		return PST_ERR_DATA;
 	}
 	if (status == PST_OK)

@@ -56,12 +56,12 @@ check_options(pst_sink *sink, pst_error *err)
 	if (sink->staging && (psti_opt_text(options, PSTI_OPT_PROGRESS_SCHEMA) == NULL ||
 						  psti_opt_text(options, PSTI_OPT_PROGRESS_JOB) == NULL))
 		return psti_opt_fail(options, PSTI_OPT_STAGING, err,
-							 "it needs sink.progress.schema and sink.progress.job");
+							 "needs sink.progress.schema and sink.progress.job");
 	if (sink->staging && sink->skip.enabled)
 		return psti_opt_fail(options, PSTI_OPT_ON_ERROR, err,
-							 "rows cannot be skipped where they wait in a staging table");
+							 "cannot be skip where rows wait in a staging table");
 	if (!sink->skip.enabled && psti_opt_given(options, PSTI_OPT_ON_ERROR_FILE))
-		return psti_opt_fail(options, PSTI_OPT_ON_ERROR_FILE, err, "it needs on-error = skip");
+		return psti_opt_fail(options, PSTI_OPT_ON_ERROR_FILE, err, "needs on-error=skip");
 	return PST_OK;
 }
 
@@ -74,8 +74,12 @@ open_skip_file(pst_sink *sink, pst_error *err)
 		return PST_OK;
 	sink->skip.file = fopen(path, "ae");
 	if (sink->skip.file == NULL)
-		return psti_fail(err, PST_ERR_IO, "cannot open \"%s\" for skipped rows (error %d)", path,
-						 errno);
+	{
+		char text[128];
+
+		return psti_fail(err, PST_ERR_IO, "cannot open \"%s\" for skipped rows: %s", path,
+						 strerror_r(errno, text, sizeof(text)));
+	}
 	return PST_OK;
 }
 
@@ -268,7 +272,7 @@ fail_kind(const pst_sink *sink, int kind, pst_error *err)
 		return psti_fail(err, PST_ERR_INVALID, "row kind %d is none of 0 to 3", kind);
 	psti_fail(err, PST_ERR_INVALID, "a row of kind %s cannot be appended to %s", names[kind],
 			  sink->plan->relation->qualified);
-	psti_error_hint(err, "Use sink.mode = changelog, which needs a key.");
+	psti_error_hint(err, "Use sink.mode=changelog, which needs a key.");
 	return err->status;
 }
 

@@ -106,12 +106,7 @@ fail_unknown(const psti_sink_plan *plan, const char *name, pst_error *err)
 	psti_fail_sqlstate(err, "42703", "table %s has no column \"%s\"", plan->relation->qualified,
 					   name);
 	name_target(plan, name, err);
-	for (size_t i = 0; i < plan->relation->ncolumns; i++)
-	{
-		if (strcasecmp(plan->relation->columns[i].name, name) == 0)
-			psti_error_hint(err, "There is \"%s\": names are matched letter by letter.",
-							plan->relation->columns[i].name);
-	}
+	psti_relation_suggest(plan->relation, name, err);
 	return err->status;
 }
 
@@ -190,8 +185,10 @@ match_columns(psti_sink_plan *plan, const char *const *names, size_t nnames, pst
 					  "key column \"%s\" of table %s is not among the "
 					  "columns given",
 					  names[k], plan->relation->qualified);
-			psti_error_hint(err,
-							"Give every column of the key, or choose another one by sink.key.");
+			psti_error_hint(err, "Give every column of the key, choose another one by sink.key, %s",
+							target->has_default || target->identity
+								? "or insert rows under new keys by sink.mode=append."
+								: "or give sink.mode=append.");
 			name_target(plan, names[k], err);
 			return err->status;
 		}
@@ -540,10 +537,10 @@ check_kind(const psti_sink_plan *plan, pst_error *err)
 						 "Write to the tables it is made of, then REFRESH it.", err);
 	if (plan->mode != PSTI_MODE_APPEND && kind != 'r' && kind != 'p')
 		return fail_kind(plan, "is no table, so rows can only be appended to it",
-						 "Use sink.mode = append, or write to the table behind it.", err);
+						 "Use sink.mode=append, or write to the table behind it.", err);
 	if (plan->mode != PSTI_MODE_APPEND && plan->relation->has_rules)
 		return fail_kind(plan, "has rules, which ON CONFLICT does not work with",
-						 "Use sink.mode = append, or replace the rules by triggers.", err);
+						 "Use sink.mode=append, or replace the rules by triggers.", err);
 	return PST_OK;
 }
 
@@ -562,7 +559,8 @@ choose_mode(const psti_options *options, psti_sink_plan *plan, size_t nkey, pst_
 	{
 		psti_fail(err, PST_ERR_INVALID, "table %s has no primary key and sink.key is not given",
 				  plan->relation->qualified);
-		psti_error_hint(err, "Name the columns of a unique index by sink.key, or append.");
+		psti_error_hint(
+			err, "Name the columns of a unique index by sink.key, or give sink.mode=append.");
 		name_target(plan, NULL, err);
 		return err->status;
 	}
@@ -572,20 +570,26 @@ choose_mode(const psti_options *options, psti_sink_plan *plan, size_t nkey, pst_
 /* --- privileges ------------------------------------------------------------------------------ */
 
 static pst_status
-fail_privilege(const psti_sink_plan *plan, const char *privilege, const char *column,
-			   pst_error *err)
+fail_privilege(const psti_sink_plan *plan, const psti_conn *conn, const char *privilege,
+			   const char *column, pst_error *err)
 {
+	/* All that the mode needs, in the order of psti_sink_mode: not one error after the other. */
+	static const char *const needed[] = {[PSTI_MODE_APPEND] = "INSERT",
+										 [PSTI_MODE_UPSERT] = "SELECT, INSERT, UPDATE",
+										 [PSTI_MODE_DELETE] = "SELECT, DELETE",
+										 [PSTI_MODE_CHANGELOG] = "SELECT, INSERT, UPDATE, DELETE"};
+
 	psti_fail_sqlstate(err, "42501", "the role may not %s %s%s%s%s", privilege,
 					   column == NULL ? "" : "column \"", column == NULL ? "" : column,
 					   column == NULL ? "" : "\" of ", plan->relation->qualified);
-	psti_error_hint(err, "GRANT %s ON %s TO the role.", privilege, plan->relation->qualified);
+	psti_relation_hint_grant(plan->relation, needed[plan->mode], conn, err);
 	name_target(plan, column, err);
 	return err->status;
 }
 
 /* The privileges that the statements of this mode need, column by column. */
 static pst_status
-check_columns(const psti_sink_plan *plan, pst_error *err)
+check_columns(const psti_sink_plan *plan, const psti_conn *conn, pst_error *err)
 {
 	bool inserts = plan->mode != PSTI_MODE_DELETE;
 
@@ -594,13 +598,13 @@ check_columns(const psti_sink_plan *plan, pst_error *err)
 		const psti_column *target = plan->columns[c].target;
 
 		if (inserts && !target->insertable)
-			return fail_privilege(plan, "INSERT", target->name, err);
+			return fail_privilege(plan, conn, "INSERT", target->name, err);
 		/* DO UPDATE reads EXCLUDED, which wants SELECT on the target's column too. */
 		if (plan->nkey > 0 && (plan->columns[c].key || (inserts && !plan->columns[c].frozen)) &&
 			!target->selectable)
-			return fail_privilege(plan, "SELECT", target->name, err);
+			return fail_privilege(plan, conn, "SELECT", target->name, err);
 		if (inserts && plan->nkey > 0 && !plan->columns[c].frozen && !target->updatable)
-			return fail_privilege(plan, "UPDATE", target->name, err);
+			return fail_privilege(plan, conn, "UPDATE", target->name, err);
 	}
 	return PST_OK;
 }
@@ -615,7 +619,7 @@ check_privileges(psti_sink_plan *plan, psti_conn *conn, pst_error *err)
 	PGresult *answer = NULL;
 	char oid[24];
 	const char *params[] = {oid};
-	pst_status status = check_columns(plan, err);
+	pst_status status = check_columns(plan, conn, err);
 
 	if (status != PST_OK)
 		return status;
@@ -637,7 +641,7 @@ check_privileges(psti_sink_plan *plan, psti_conn *conn, pst_error *err)
 	PQclear(answer);
 	if (status == PST_OK && !plan->may_delete &&
 		(plan->mode == PSTI_MODE_DELETE || plan->mode == PSTI_MODE_CHANGELOG))
-		status = fail_privilege(plan, "DELETE", NULL, err);
+		status = fail_privilege(plan, conn, "DELETE", NULL, err);
 	return status;
 }
 
@@ -671,11 +675,12 @@ check_method(const psti_options *options, const psti_conn *conn, const psti_sink
 
 	if (psti_opt_int(options, PSTI_OPT_METHOD) != 1 || !refused)
 		return PST_OK;
-	psti_opt_fail(options, PSTI_OPT_METHOD, err, "%s",
-				  plan->mode == PSTI_MODE_APPEND
-					  ? "COPY into this target is not possible (row security, rules, a view)"
-					  : "the role may not create temporary tables in this database");
-	psti_error_hint(err, "Leave sink.method at auto.");
+	psti_opt_fail(
+		options, PSTI_OPT_METHOD, err, "%s",
+		plan->mode == PSTI_MODE_APPEND
+			? "cannot be copy: COPY into this target is not possible (row security, rules, a view)"
+			: "cannot be copy: the role may not create temporary tables in this database");
+	psti_error_hint(err, "Leave sink.method out.");
 	return err->status;
 }
 

@@ -35,12 +35,12 @@ psti_sink_skip_row(pst_sink *sink, bool line, const char *tuple, size_t nbytes,
 		pst_error cause = *why;
 
 		*err = cause;
-		psti_error_prefix(
-			err, "more than %lld rows are refused (on-error.limit): ", (long long) skip->limit);
+		psti_error_prefix(err, "more than %lld rows are refused (on-error.limit)",
+						  (long long) skip->limit);
 		return err->status;
 	}
 	skip->nrows++;
-	psti_log(&sink->hooks, PST_LOG_WARNING, "row %lld skipped: %s", (long long) why->row,
+	psti_log(&sink->hooks, PST_LOG_WARNING, "record %lld skipped: %s", (long long) why->row + 1,
 			 why->message);
 	if (skip->file == NULL)
 		return PST_OK;
@@ -179,22 +179,28 @@ name_long_text(const psti_sink_plan *plan, const char *tuple, pst_error *err)
 	}
 }
 
-/* COPY says the column in its context: `COPY t, line 1, column c: "x"`. */
+/*
+ * COPY says the column and the value in its context: `COPY t, line 1, column c: "x"`. Its line is one
+ * of the piece that was sent, which nobody has seen.
+ */
 static void
 name_from_context(pst_error *err)
 {
 	const char *at = strstr(err->detail, ", column ");
-	const char *end;
+	const char *end = at == NULL ? NULL : strstr(at + strlen(", column "), ": ");
+	char value[sizeof(err->detail)];
 
-	if (at == NULL || strncmp(err->detail, "COPY ", 5) != 0)
+	if (strncmp(err->detail, "COPY ", 5) != 0)
 		return;
-	at += strlen(", column ");
-	end = strchr(at, ':');
-	if (end != NULL && (size_t) (end - at) < sizeof(err->column))
+	snprintf(value, sizeof(value), "%s", end == NULL ? "" : end + 2);
+	if (end != NULL && err->column[0] == '\0')
 	{
-		memcpy(err->column, at, (size_t) (end - at));
-		err->column[end - at] = '\0';
+		at += strlen(", column ");
+		snprintf(err->column, sizeof(err->column), "%.*s", (int) (end - at), at);
 	}
+	err->detail[0] = '\0';
+	if (value[0] != '\0')
+		psti_error_detail(err, "The value is %s.", value);
 }
 
 /* Rows that leave columns out are never lines. */
@@ -215,8 +221,7 @@ name_row(pst_sink *sink, size_t i, pst_error *err)
 	psti_buf fields = PSTI_BUF_INIT;
 
 	psti_row_name(sink->plan, line, tuple, nbytes, sink->rows.row[i].number, err);
-	if (err->column[0] == '\0')
-		name_from_context(err);
+	name_from_context(err);
 	if (err->column[0] != '\0' || err->constraint[0] != '\0' ||
 		strncmp(err->sqlstate, "22", 2) != 0)
 		return;

@@ -1085,7 +1085,7 @@ check_call(const pst_sink *sink, int64_t epoch, pst_error *err)
 	if (sink->staging)
 		return PST_OK;
 	psti_fail(err, PST_ERR_INVALID, "the sink was opened without staging");
-	psti_error_hint(err, "Set sink.staging = true.");
+	psti_error_hint(err, "Set sink.staging=true.");
 	return err->status;
 }
 

@@ -58,13 +58,13 @@ check_transport(const pst_source *source, pst_error *err)
 	{
 		psti_opt_fail(source->options, PSTI_OPT_TRANSPORT, err,
 					  "is assisted, but database \"%s\" has no extension penstock", caps->database);
-		psti_error_hint(err, "CREATE EXTENSION penstock there, or set transport to auto.");
+		psti_error_hint(err, "CREATE EXTENSION penstock there, or set option transport=auto.");
 	}
 	else
 	{
 		psti_opt_fail(source->options, PSTI_OPT_TRANSPORT, err,
 					  "is assisted, which this version of the library has no reads for");
-		psti_error_hint(err, "Set transport to auto.");
+		psti_error_hint(err, "Set option transport=auto.");
 	}
 	err->status = PST_ERR_UNSUPPORTED;
 	return err->status;
@@ -167,9 +167,10 @@ psti_source_check_filter(pst_source *source, bool patient, pst_error *err)
 	source->filter_checked = status == PST_OK;
 	if (!patient && strcmp(full.sqlstate, "55P03") == 0)
 		status = PST_OK;
-	if (status == PST_ERR_SQL && full.hint[0] == '\0')
+	if ((status == PST_ERR_SQL || status == PST_ERR_NOT_FOUND) && full.hint[0] == '\0')
 		psti_error_hint(&full,
-						"read.filter is one SQL condition, such as: id > 7 AND name LIKE 'a%%'");
+						"read.filter is one SQL condition, with texts in single quotes: id > 7 AND "
+						"name LIKE 'a%%'");
 	if (status != PST_OK)
 		*err = full;
 	psti_buf_free(&whole);

@@ -294,7 +294,10 @@ find_column(const pst_source *source, psti_opt opt, const char *name, size_t *po
 	if (found == 1)
 		return PST_OK;
 	psti_opt_fail(source->options, opt, err,
-				  found == 0 ? "there is no column \"%s\"" : "there are two columns \"%s\"", name);
+				  found == 0 ? "names no column of %s: \"%s\"" : "names two columns of %s: \"%s\"",
+				  source->relation->oid != 0 ? source->relation->qualified : "the query", name);
+	if (found == 0)
+		psti_relation_suggest(source->relation, name, err);
 	PSTI_ERROR_SET(err, column, name);
 	err->status = found == 0 ? PST_ERR_NOT_FOUND : PST_ERR_INVALID;
 	return err->status;
@@ -340,8 +343,9 @@ check_text_columns(const pst_source *source, pst_error *err)
 			found = strcmp(source->relation->columns[c].name, names[i]) == 0;
 		if (!found)
 		{
-			psti_opt_fail(source->options, PSTI_OPT_TEXT_COLUMNS, err, "there is no column \"%s\"",
+			psti_opt_fail(source->options, PSTI_OPT_TEXT_COLUMNS, err, "names no column: \"%s\"",
 						  names[i]);
+			psti_relation_suggest(source->relation, names[i], err);
 			err->status = PST_ERR_NOT_FOUND;
 			return err->status;
 		}
@@ -389,10 +393,10 @@ check_privileges(const pst_source *source, pst_error *err)
 	PSTI_ERROR_SET(err, table, source->relation->name);
 	PSTI_ERROR_SET(err, column, refused);
 	if (readable.len > 0 && !readable.failed)
-		psti_error_hint(err, "Name the columns that the role may read: read.columns = '%s'.",
+		psti_error_hint(err, "Name the columns that the role may read: read.columns='%s'.",
 						readable.data);
 	else
-		psti_error_hint(err, "GRANT SELECT ON %s TO the role.", source->relation->qualified);
+		psti_relation_hint_grant(source->relation, "SELECT", source->conn, err);
 	psti_buf_free(&readable);
 	return err->status;
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "json.h"
 #include "options.h"
@@ -286,7 +287,9 @@ psti_target_add(psti_target *target, const char *name, size_t nbytes, pst_error 
 static bool
 is_near(const char *name, size_t distance)
 {
-	return distance <= 2 + strlen(name) / 3;
+	size_t third = strlen(name) / 3;
+
+	return distance <= (third > 0 ? third : 1);
 }
 
 pst_status
@@ -297,7 +300,8 @@ psti_target_unknown(const psti_target *target, const char *name, pst_error *err)
 
 	for (size_t i = 0; i < target->ncolumns; i++)
 	{
-		size_t d = psti_name_distance(name, target->columns[i].type.name);
+		const char *column = target->columns[i].type.name;
+		size_t d = strcasecmp(name, column) == 0 ? 0 : psti_name_distance(name, column);
 
 		if (d < best)
 		{

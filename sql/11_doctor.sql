@@ -26,6 +26,11 @@ WITH me AS (
 		   has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'INSERT')
 			   AS insertable,
 		   row_security_active(c.oid) AS secured,
+		   -- A key that ON CONFLICT can use: unique, valid, immediate, whole, plain columns.
+		   EXISTS (
+			   SELECT 1 FROM pg_catalog.pg_index i
+			   WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indisready
+				   AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL) AS keyed,
 		   (to_jsonb(m) ->> 'amname') AS method
 	FROM pg_catalog.pg_class c
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -42,7 +47,6 @@ WITH me AS (
 		   count(*) FILTER (WHERE relkind = 'r' AND method <> 'heap') AS not_heap
 	FROM relations
 ), keyless AS (
-	-- Tables without a key that ON CONFLICT can use: unique, valid, immediate, whole, plain columns.
 	SELECT r.qualified, k.conname, k.names
 	FROM relations r
 	LEFT JOIN LATERAL (
@@ -52,11 +56,32 @@ WITH me AS (
 							   ON a.attrelid = c.conrelid AND a.attnum = u.attnum) AS names
 		FROM pg_catalog.pg_constraint c WHERE c.conrelid = r.oid AND c.contype = 'p'
 	) k ON true
-	WHERE r.relkind IN ('r', 'p') AND r.insertable
-		AND NOT EXISTS (
-			SELECT 1 FROM pg_catalog.pg_index i
-			WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid AND i.indisready
-				AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL)
+	WHERE r.relkind IN ('r', 'p') AND r.insertable AND NOT r.keyed
+), refused AS (
+	-- Tables that the role may not write, and what it needs for that: the rule is that of `grants`.
+	SELECT r.oid, r.qualified, CASE WHEN r.keyed THEN 'SELECT, INSERT, UPDATE, DELETE' ELSE 'INSERT' END
+			   AS rights,
+		   row_number() OVER (ORDER BY r.qualified COLLATE "C") AS place
+	FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.insertable
+), needed AS (
+	SELECT 1 AS step, '' AS sub, format('GRANT USAGE ON SCHEMA %I TO %s;', r.schema, me.role_sql) AS line
+	FROM me, (SELECT DISTINCT r.schema FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.usable) r
+	UNION ALL
+	SELECT 2, f.qualified, format('GRANT %s ON %s TO %s;', f.rights, f.qualified, me.role_sql)
+	FROM me, refused f WHERE f.place <= 10
+	UNION ALL
+	-- Sequences of serial columns and other defaults.
+	SELECT DISTINCT 3, f.qualified, format('GRANT USAGE ON SEQUENCE %I.%I TO %s;', n.nspname, s.relname, me.role_sql)
+	FROM me, refused f
+	JOIN pg_catalog.pg_attrdef v ON v.adrelid = f.oid
+	JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = v.oid
+		AND d.refclassid = 'pg_catalog.pg_class'::regclass
+	JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
+	JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+	WHERE f.place <= 10
+	UNION ALL
+	SELECT 4, '', '-- and so on; for all of them: penstock doctor --grants write'
+	FROM refused f WHERE f.place = 11
 ), timeouts AS (
 	SELECT string_agg(s.setting, ', ' ORDER BY s.setting) AS settings
 	FROM me
@@ -102,8 +127,8 @@ WITH me AS (
 		   CASE WHEN $2::text = '' AND $3::text = 'remote'
 			   THEN CASE WHEN current_setting('ssl') = 'on'
 					THEN 'Add sslmode=verify-full (and sslrootcert) to the URL.'
-					ELSE 'ALTER SYSTEM SET ssl = on; SELECT pg_reload_conf(); with a certificate in '
-						 'place, then sslmode=verify-full in the URL.' END
+					ELSE concat(E'ALTER SYSTEM SET ssl = on;\nSELECT pg_reload_conf();\n-- with a certificate in '
+						 'place; then sslmode=verify-full in the URL') END
 			   ELSE '' END
 	UNION ALL
 	SELECT 5, 'server', 'pooler',
@@ -185,13 +210,13 @@ WITH me AS (
 	FROM me, counts c, (
 		SELECT string_agg(l.qualified, ', ' ORDER BY l.place) ||
 				   CASE WHEN max(l.total) > 10 THEN ', …' ELSE '' END AS names,
-			   concat((SELECT string_agg(DISTINCT format('GRANT USAGE ON SCHEMA %I TO %s; ', r.schema,
+			   concat((SELECT string_agg(DISTINCT format(E'GRANT USAGE ON SCHEMA %I TO %s;\n', r.schema,
 														 m.role_sql), '')
 					   FROM relations r, me m WHERE NOT r.usable),
-					  string_agg(format('GRANT SELECT ON %s TO %s;', l.qualified, l.role_sql), ' '
+					  string_agg(format('GRANT SELECT ON %s TO %s;', l.qualified, l.role_sql), E'\n'
 								 ORDER BY l.place),
 					  CASE WHEN max(l.total) > 10
-						  THEN ' (all of them: penstock doctor --grants read)' END) AS fix
+						  THEN E'\n-- and so on; for all of them: penstock doctor --grants read' END) AS fix
 		FROM (SELECT r.qualified, m.role_sql, count(*) OVER () AS total,
 					 row_number() OVER (ORDER BY r.schema COLLATE "C", r.name COLLATE "C") AS place
 			  FROM relations r, me m WHERE NOT r.readable) l
@@ -243,8 +268,8 @@ WITH me AS (
 			   ELSE 'the server is a standby with hot_standby_feedback'
 		   END,
 		   CASE WHEN me.standby AND current_setting('hot_standby_feedback') = 'off'
-			   THEN 'ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf(); (in its '
-					'postgresql.conf)' ELSE '' END
+			   THEN concat(E'-- on the standby:\nALTER SYSTEM SET hot_standby_feedback = on;\n'
+					'SELECT pg_reload_conf();') ELSE '' END
 	FROM me
 	UNION ALL
 	SELECT 40, 'write', 'primary',
@@ -273,18 +298,7 @@ WITH me AS (
 								  WHERE r.relkind IN ('r', 'p') AND NOT r.insertable
 								  ORDER BY r.qualified LIMIT 10) s)
 						   || CASE WHEN c.unwritable > 10 THEN ', …' ELSE '' END) END,
-		   CASE WHEN c.unwritable = 0 THEN ''
-			   ELSE concat(
-				   (SELECT string_agg(DISTINCT format('GRANT USAGE ON SCHEMA %I TO %s; ', r.schema,
-													  me.role_sql), '')
-					FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.usable),
-				   (SELECT string_agg(format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s;',
-											 s.qualified, me.role_sql), ' ' ORDER BY s.qualified)
-					FROM (SELECT r.qualified FROM relations r
-						  WHERE r.relkind IN ('r', 'p') AND NOT r.insertable
-						  ORDER BY r.qualified LIMIT 10) s),
-				   CASE WHEN c.unwritable > 10
-					   THEN ' (all of them: penstock doctor --grants write)' END) END
+		   coalesce((SELECT string_agg(n.line, E'\n' ORDER BY n.step, n.sub COLLATE "C") FROM needed n), '')
 	FROM me, counts c
 	UNION ALL
 	SELECT 42, 'write', 'temporary tables',
@@ -309,10 +323,10 @@ WITH me AS (
 				   || CASE WHEN count(*) > 10 THEN ', …' ELSE '' END AS names,
 			   string_agg(CASE
 							  WHEN l.names IS NULL
-								  THEN format('ALTER TABLE %s ADD PRIMARY KEY (its key columns);',
+								  THEN format('-- ALTER TABLE %s ADD PRIMARY KEY (its key columns);',
 											  l.qualified)
 							  ELSE format('CREATE UNIQUE INDEX ON %s (%s);', l.qualified, l.names)
-						  END, ' ' ORDER BY l.place) FILTER (WHERE l.place <= 10) AS fix
+						  END, E'\n' ORDER BY l.place) FILTER (WHERE l.place <= 10) AS fix
 		FROM (SELECT k.*, row_number() OVER (ORDER BY k.qualified COLLATE "C") AS place
 			  FROM keyless k) l
 	) k

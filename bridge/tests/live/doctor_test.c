@@ -99,9 +99,11 @@ a_poor_role_is_told_the_statement_for_each_lack(void **state)
 
 	(void) state;
 	assert_check(report, "read", "privileges", "blocked", "may not read 5 of 5",
-				 "GRANT USAGE ON SCHEMA doc TO doc_poor; GRANT SELECT ON doc.");
+				 "GRANT USAGE ON SCHEMA doc TO doc_poor;\nGRANT SELECT ON doc.");
 	assert_check(report, "write", "privileges", "blocked", "may not insert",
 				 "GRANT SELECT, INSERT, UPDATE, DELETE ON doc.keyed TO doc_poor;");
+	assert_check(report, "write", "privileges", "blocked", "may not insert",
+				 "GRANT INSERT ON doc.keyless TO doc_poor;");
 	assert_check(report, "catalog", "creating databases", "reduced", "may not",
 				 "ALTER ROLE doc_poor CREATEDB;");
 	assert_check(report, "server", "timeouts", "ok", "statement_timeout=5s", "");

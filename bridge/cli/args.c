@@ -8,6 +8,7 @@
 
 #include "args.h"
 #include "memory.h"
+#include "names.h"
 #include "report.h"
 
 #define MAX_OPTIONS 64
@@ -29,7 +30,7 @@ const cli_option cli_format_options[] = {
 
 const cli_option cli_csv_options[] = {
 	{CLI_DELIMITER, 0, "delimiter", CLI_TEXT, "CHARACTER", NULL,
-	 "Between csv fields; a comma by default", "csv.delimiter"},
+	 "Between csv fields; a comma by default, \\t for a tab", "csv.delimiter"},
 	{CLI_NULL, 0, "null", CLI_TEXT, "TEXT", NULL,
 	 "The unquoted csv field that means NULL; empty by default", "csv.null"},
 	{CLI_NO_HEADER, 0, "no-header", CLI_FLAG, NULL, NULL,
@@ -42,7 +43,7 @@ const cli_option cli_run_options[] = {
 	 NULL},
 	{CLI_LOG, 0, "log", CLI_WORD, "FORM", "text|json",
 	 "Form of the lines on standard error; json is one object a line", NULL},
-	{CLI_HELP, 0, "help", CLI_FLAG, NULL, NULL, "Show this help and exit", NULL},
+	{CLI_HELP, 'h', "help", CLI_FLAG, NULL, NULL, "Show this help and exit", NULL},
 	CLI_OPTIONS_END,
 };
 
@@ -153,6 +154,7 @@ take(cli_args *args, const cli_option *option, const char *value)
 			value = "";
 			break;
 		case CLI_TEXT:
+		case CLI_NAMES:
 			break;
 		case CLI_WORD:
 			if (!is_word(option->words, value))
@@ -177,6 +179,37 @@ take(cli_args *args, const cli_option *option, const char *value)
 	return -1;
 }
 
+/* An option that is none: whether it is short for several, else what it may have been meant to be. */
+static int
+refuse_unknown(const cli_command *command, const char *word, int len)
+{
+	const cli_option *all[MAX_OPTIONS];
+	size_t n = collect(command, all);
+	const cli_option *nearest = NULL;
+	int best = 3;
+	int matches = 0;
+	char *name = cli_format("%.*s", len > 2 ? len - 2 : 0, len > 2 ? word + 2 : "");
+
+	for (size_t i = 0; i < n; i++)
+	{
+		int distance = names_distance(name, all[i]->name);
+
+		matches += name[0] != '\0' && strncmp(all[i]->name, name, strlen(name)) == 0;
+		if (distance < best && name[0] != '\0')
+		{
+			best = distance;
+			nearest = all[i];
+		}
+	}
+	free(name);
+	if (matches > 1)
+		return cli_usage(command, "option \"%.*s\" is short for several", len, word);
+	if (nearest != NULL)
+		return cli_usage(command, "there is no option \"%.*s\"; did you mean \"--%s\"?", len, word,
+						 nearest->name);
+	return cli_usage(command, "there is no option \"%.*s\"", len, word);
+}
+
 /* What getopt stumbled over, as the user wrote it but without a value. */
 static int
 refuse(const cli_command *command, int argc, char **argv, bool missing)
@@ -192,7 +225,18 @@ refuse(const cli_command *command, int argc, char **argv, bool missing)
 		return cli_usage(command, "option \"%.*s\" needs a value", len, word);
 	if (optopt >= 256)
 		return cli_usage(command, "option \"%.*s\" takes no value", len, word);
-	return cli_usage(command, "there is no option \"%.*s\", or it is short for several", len, word);
+	return refuse_unknown(command, word, len);
+}
+
+static int
+check_operands(const cli_command *command, const cli_args *args)
+{
+	if (args->noperands < command->min_operands)
+		return cli_usage(command, "%s is missing", command->operands[args->noperands]);
+	if (args->noperands > command->max_operands)
+		return cli_usage(command, "too many arguments: %d where %d are taken", args->noperands,
+						 command->max_operands);
+	return -1;
 }
 
 int
@@ -226,12 +270,22 @@ cli_args_parse(const cli_command *command, int argc, char **argv, cli_args *args
 	}
 	args->operands = argv + optind;
 	args->noperands = argc - optind;
-	if (args->noperands < command->min_operands)
-		return cli_usage(command, "%s",
-						 args->noperands == 0 ? "DB is missing" : "an argument is missing");
-	if (args->noperands > command->max_operands)
-		return cli_usage(command, "too many arguments: %d where %d are taken", args->noperands,
-						 command->max_operands);
+	return check_operands(command, args);
+}
+
+int
+cli_check_csv(const cli_args *args)
+{
+	const char *format = args->value[CLI_FORMAT];
+
+	if (format == NULL || strcmp(format, "csv") == 0)
+		return -1;
+	for (const cli_option *option = cli_csv_options; option->name != NULL; option++)
+	{
+		if (cli_given(args, option->id))
+			return cli_usage(args->command, "--%s is for csv, not for --format %s", option->name,
+							 format);
+	}
 	return -1;
 }
 

@@ -52,6 +52,7 @@ typedef enum cli_kind
 	CLI_WORD,	  /* one of option->words */
 	CLI_COUNT,	  /* an integer from 0 */
 	CLI_POSITIVE, /* an integer from 1 */
+	CLI_NAMES,	  /* columns, as SQL reads identifiers */
 	CLI_PAIR	  /* KEY=VALUE, repeatable */
 } cli_kind;
 
@@ -83,6 +84,7 @@ typedef struct cli_command
 	const char *description;	 /* paragraphs, an empty line between them */
 	int min_operands;
 	int max_operands;
+	const char *const *operands;			 /* what they are called, NULL-terminated */
 	const cli_option *const *groups;		 /* tables of options, NULL-terminated */
 	int (*run)(const struct cli_args *args); /* the exit code */
 } cli_command;
@@ -130,8 +132,14 @@ cli_given(const cli_args *args, cli_opt opt)
 /* The value of CLI_COUNT or CLI_POSITIVE, or dflt when it was not given. */
 int64_t cli_number(const cli_args *args, cli_opt opt, int64_t dflt);
 
+/* The entry of the table, or NULL. */
+const cli_command *cli_find_command(const char *name);
+
 void cli_help_command(const cli_command *command);
 void cli_help(void);
+
+/* Refuses options of csv beside another format: -1, or the exit code after a message. */
+int cli_check_csv(const cli_args *args);
 
 /* Says what is wrong with the arguments; returns CLI_EXIT_USAGE. */
 int cli_usage(const cli_command *command, const char *fmt, ...)

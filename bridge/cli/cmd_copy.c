@@ -1,9 +1,9 @@
 /* cmd_copy.c - penstock copy: a table from one database into another. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
+#include "answer.h"
 #include "create.h"
 #include "memory.h"
 #include "progress.h"
@@ -14,7 +14,13 @@
 typedef struct copying
 {
 	const cli_args *args;
+	cli_db *source;
 	cli_db *target;
+	char *from; /* names for the catalogs; owned */
+	char *to;
+	char *describe;		/* of the source; owned */
+	char *shown_source; /* as the server calls it; owned */
+	char *shown;		/* the target, likewise */
 	cli_pairs source_options;
 	cli_pairs target_options;
 	pthread_mutex_t lock;
@@ -36,7 +42,8 @@ announce(const scan *s, const copying *c, const char *mode)
 {
 	progress_plan plan = {.verb = "copying",
 						  .done_verb = "copied",
-						  .what = c->args->operands[1],
+						  .what = c->shown_source,
+						  .target = c->shown,
 						  .transport = pst_source_transport(s->source),
 						  .mode = mode,
 						  .jobs = s->jobs,
@@ -61,7 +68,9 @@ begin(scan_worker *worker, pst_error *err)
 	status = pst_sink_open((const char *const *) c->target_options.keys,
 						   (const char *const *) c->target_options.values, &worker->schema, &hooks,
 						   &end->sink, err);
-	if (status == PST_OK && worker->index == 0)
+	if (status < 0)
+		db_blame(c->target, err);
+	else if (worker->index == 0)
 	{
 		pst_sink_get_stats(end->sink, &stats);
 		announce(worker->scan, c, stats.mode);
@@ -75,7 +84,11 @@ batch(scan_worker *worker, struct ArrowArray *rows, pst_error *err)
 	pipe_end *end = worker->data;
 	pst_status status = pst_sink_write(end->sink, rows, NULL, err);
 
-	return status == PST_OK ? pst_sink_poll(end->sink, err) : status;
+	if (status == PST_OK)
+		status = pst_sink_poll(end->sink, err);
+	if (status < 0)
+		db_blame(((copying *) worker->scan->ctx)->target, err);
+	return status;
 }
 
 static pst_status
@@ -94,6 +107,8 @@ end(scan_worker *worker, bool ok, pst_error *err)
 	}
 	if (ok)
 		status = pst_sink_flush(end->sink, err);
+	if (status < 0)
+		db_blame(c->target, err);
 	pst_sink_get_stats(end->sink, &stats);
 	pst_sink_discard(end->sink, NULL);
 	pst_sink_close(end->sink, &ignored);
@@ -147,76 +162,150 @@ choose_mode(copying *c, bool unique)
 static pst_status
 create_target(const scan *s, copying *c, pst_error *err)
 {
-	pst_catalog *from = NULL;
 	pst_catalog *to = NULL;
-	cli_meter meters[2];
-	char *describe = NULL;
-	char **key = NULL;
+	cli_meter meter;
 	bool unique = false;
-	pst_status status = session_catalog(s->db, &meters[0], &from, err);
+	char **key = create_key_of(c->describe, &unique);
+	pst_status status = session_catalog(c->target, &meter, &to, err);
 
 	if (status == PST_OK)
-		status = pst_catalog_describe(from, c->args->operands[1], &describe, err);
-	if (status == PST_OK)
-		status = session_catalog(c->target, &meters[1], &to, err);
-	if (status == PST_OK)
-	{
-		key = create_key_of(describe, &unique);
-		status = pst_catalog_create_table(to, c->args->operands[3], &s->schema,
-										  (const char *const *) key, PST_CREATE_IF_NOT_EXISTS,
-										  &c->made, err);
-	}
+		status = create_table(to, c->to, &s->schema, key, &c->made, &c->shown, err);
 	if (status == PST_OK)
 		choose_mode(c, unique);
+	else
+		db_blame(c->target, err);
 	create_key_free(key);
+	pst_catalog_close(to);
+	return status;
+}
+
+static bool
+same_table(const char *describe, const char *other)
+{
+	answer *a = answer_parse(describe);
+	answer *b = answer_parse(other);
+	const char *oid = answer_text(a, "oid");
+	const char *other_oid = answer_text(b, "oid");
+	bool same = oid != NULL && other_oid != NULL && strcmp(oid, other_oid) == 0;
+
+	answer_free(a);
+	answer_free(b);
+	return same;
+}
+
+/* The target as it is now. With --create it may be absent; it is never the source itself. */
+static pst_status
+look_at_target(copying *c, const char *place, pst_error *err)
+{
+	pst_catalog *to = NULL;
+	cli_meter meter;
+	char *describe = NULL;
+	pst_status status = session_catalog(c->target, &meter, &to, err);
+
+	if (status == PST_OK)
+		status = pst_catalog_describe(to, c->to, &describe, err);
+	if (status == PST_ERR_NOT_FOUND && to != NULL && cli_given(c->args, CLI_CREATE))
+		status = PST_OK;
+	else if (status == PST_ERR_NOT_FOUND && to != NULL)
+		create_hint(err);
+	c->shown = create_shown_name(describe, c->args->operands[3]);
+	if (status < 0)
+		db_blame(c->target, err);
+	else if (describe != NULL && strcmp(place, pst_catalog_place(to)) == 0 &&
+			 same_table(c->describe, describe))
+		status = scan_fail(err, PST_ERR_INVALID, "source and target are one table, %s", c->shown);
+	pst_free(describe);
+	pst_catalog_close(to);
+	return status;
+}
+
+/* Both tables, before anything is read or made. */
+static pst_status
+look(copying *c, pst_error *err)
+{
+	pst_catalog *from = NULL;
+	cli_meter meter;
+	char *describe = NULL;
+	pst_status status = session_catalog(c->source, &meter, &from, err);
+
+	if (status == PST_OK)
+		status = pst_catalog_describe(from, c->from, &describe, err);
+	if (status < 0)
+		db_blame(c->source, err);
+	else
+	{
+		c->describe = cli_strdup(describe);
+		c->shown_source = create_shown_name(describe, c->args->operands[1]);
+		status = look_at_target(c, pst_catalog_place(from), err);
+	}
 	pst_free(describe);
 	pst_catalog_close(from);
-	pst_catalog_close(to);
 	return status;
 }
 
 static pst_status
 copy_all(scan *s, copying *c, pst_error *err)
 {
-	pst_status status = PST_OK;
+	pst_status status = scan_open(s, c->source, &c->source_options, c->args, err);
 
-	if (cli_given(c->args, CLI_CREATE))
+	if (status == PST_OK && cli_given(c->args, CLI_CREATE))
 		status = create_target(s, c, err);
-	return status == PST_OK ? scan_run(s, &ops, c, err) : status;
+	if (status == PST_OK)
+		status = scan_run(s, &ops, c, err);
+	progress_skipped(c->skipped);
+	progress_finish(status >= 0);
+	return status;
+}
+
+/* Copies, and says how it ended. */
+static int
+copy(copying *c)
+{
+	pst_error err = PST_ERROR_INIT;
+	scan s;
+	pst_status status = look(c, &err);
+	int exit_code;
+
+	if (status < 0)
+		return report_failed(status, &err);
+	status = copy_all(&s, c, &err);
+	exit_code = status < 0 ? report_failed(status, &err) : CLI_EXIT_OK;
+	if (status < 0)
+		create_report_rest(c->target, c->shown, c->made, c->taken, c->committed);
+	if (c->skipped > 0)
+		report_skipped(c->skipped);
+	scan_close(&s);
+	return exit_code;
 }
 
 static int
 run(const cli_args *args)
 {
-	pst_error err = PST_ERROR_INIT;
 	cli_session session;
 	copying c = {.args = args};
-	scan s;
-	pst_status status;
 	int exit_code = session_begin(&session, args, args->operands[0], args->operands[2]);
 
 	if (exit_code < 0)
 	{
 		throttle_set(cli_number(args, CLI_MAX_RATE, 0));
 		pthread_mutex_init(&c.lock, NULL);
+		c.source = &session.db[0];
 		c.target = &session.db[1];
+		c.from = db_table(c.source, args->operands[1]);
+		c.to = db_table(c.target, args->operands[3]);
 		pairs_copy(&c.source_options, &session.db[0].options);
 		pairs_add(&c.source_options, "table-name", args->operands[1]);
 		choose_values(&c.source_options);
 		pairs_copy(&c.target_options, &session.db[1].options);
 		pairs_add(&c.target_options, "table-name", args->operands[3]);
-		status = scan_open(&s, &session.db[0], &c.source_options, args, &err);
-		if (status == PST_OK)
-			status = copy_all(&s, &c, &err);
-		progress_finish(status >= 0);
-		exit_code = status < 0 ? report_failed(status, &err) : CLI_EXIT_OK;
-		if (status < 0)
-			create_report_rest(c.target, args->operands[3], c.made, c.taken, c.committed);
-		if (c.skipped > 0)
-			report_warning("%" PRId64 " rows were skipped by on-error = skip", c.skipped);
-		scan_close(&s);
+		exit_code = copy(&c);
 		pairs_free(&c.source_options);
 		pairs_free(&c.target_options);
+		free(c.from);
+		free(c.to);
+		free(c.describe);
+		free(c.shown_source);
+		free(c.shown);
 		pthread_mutex_destroy(&c.lock);
 	}
 	session_end(&session, exit_code == CLI_EXIT_OK);
@@ -246,6 +335,8 @@ static const char *const synopsis[] = {
 	"                     [--jobs N] [--create]",
 	NULL,
 };
+static const char *const operands[] = {"SRC", "the source's TABLE", "DST", "the target's TABLE",
+									   NULL};
 static const cli_option *const groups[] = {options, cli_db_options, cli_run_options, NULL};
 
 const cli_command cmd_copy = {
@@ -260,6 +351,7 @@ const cli_command cmd_copy = {
 		"--username, --password and --with count for both databases.",
 	.min_operands = 4,
 	.max_operands = 4,
+	.operands = operands,
 	.groups = groups,
 	.run = run,
 };

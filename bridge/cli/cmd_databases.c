@@ -42,6 +42,7 @@ static const cli_option options[] = {
 };
 
 static const char *const synopsis[] = {"DB [--allow 'a;b' | --deny 'a;b']", NULL};
+static const char *const operands[] = {"DB", NULL};
 static const cli_option *const groups[] = {options, cli_db_options, cli_run_options, NULL};
 
 const cli_command cmd_databases = {
@@ -54,6 +55,7 @@ const cli_command cmd_databases = {
 		"taken letter by letter.",
 	.min_operands = 1,
 	.max_operands = 1,
+	.operands = operands,
 	.groups = groups,
 	.run = run,
 };

@@ -91,27 +91,33 @@ modifiers(const answer *column)
 	return add_modifier(line, "collate ", answer_text(column, "collation"));
 }
 
+/* The first n cells of a row; no blanks at its end. */
 static void
-print_cell(const char *text, int column_width, bool last)
+print_row(char *const *cells, const int *widths, int n)
 {
-	if (last)
-		printf("%s\n", text);
-	else
-		printf("%s%*s | ", text, column_width - width(text), "");
-}
-
-static void
-print_rule(const int *widths)
-{
-	for (int i = 0; i < COLUMNS_SHOWN; i++)
+	while (n > 1 && cells[n - 1][0] == '\0')
+		n--;
+	for (int i = 0; i < n; i++)
 	{
-		for (int n = widths[i] + (i > 0 ? 1 : 0) + (i < COLUMNS_SHOWN - 1 ? 1 : 0); n > 0; n--)
-			putchar('-');
-		putchar(i < COLUMNS_SHOWN - 1 ? '+' : '\n');
+		if (i == n - 1)
+			printf("%s\n", cells[i]);
+		else
+			printf("%s%*s | ", cells[i], widths[i] - width(cells[i]), "");
 	}
 }
 
-/* The columns as a table of name, type, modifiers and comment. */
+static void
+print_rule(const int *widths, int shown)
+{
+	for (int i = 0; i < shown; i++)
+	{
+		for (int n = widths[i] + (i > 0 ? 1 : 0) + (i < shown - 1 ? 1 : 0); n > 0; n--)
+			putchar('-');
+		putchar(i < shown - 1 ? '+' : '\n');
+	}
+}
+
+/* The columns as a table of name, type, modifiers and comment; the last two where there are any. */
 static void
 print_columns(const answer *columns)
 {
@@ -119,6 +125,8 @@ print_columns(const answer *columns)
 	size_t n = answer_size(columns);
 	char **cells = cli_alloc((n + 1) * COLUMNS_SHOWN * sizeof(*cells));
 	int widths[COLUMNS_SHOWN] = {0};
+	bool used[COLUMNS_SHOWN] = {true, true};
+	int shown = COLUMNS_SHOWN;
 	size_t row = 1;
 
 	for (int i = 0; i < COLUMNS_SHOWN; i++)
@@ -138,14 +146,18 @@ print_columns(const answer *columns)
 
 		if (w > widths[i % COLUMNS_SHOWN])
 			widths[i % COLUMNS_SHOWN] = w;
+		used[i % COLUMNS_SHOWN] |= i >= COLUMNS_SHOWN && w > 0;
+	}
+	while (!used[shown - 1])
+		shown--;
+	for (size_t i = 0; i <= n; i++)
+	{
+		print_row(cells + i * COLUMNS_SHOWN, widths, shown);
+		if (i == 0)
+			print_rule(widths, shown);
 	}
 	for (size_t i = 0; i < (n + 1) * COLUMNS_SHOWN; i++)
-	{
-		print_cell(cells[i], widths[i % COLUMNS_SHOWN], i % COLUMNS_SHOWN == COLUMNS_SHOWN - 1);
 		free(cells[i]);
-		if (i == COLUMNS_SHOWN - 1)
-			print_rule(widths);
-	}
 	free(cells);
 }
 
@@ -196,6 +208,36 @@ print_partitioning(const answer *table)
 	print_list(partitioning, "partitions", "partitions", "qualified", "bounds");
 }
 
+/* The index of the primary key is told by the key, unless it holds more columns. */
+static void
+print_indexes(const answer *indexes)
+{
+	bool any = false;
+
+	for (const answer *one = indexes != NULL ? indexes->first : NULL; one != NULL; one = one->next)
+	{
+		if (answer_is(one, "primary") && answer_size(answer_get(one, "include")) == 0)
+			continue;
+		if (!any)
+			printf("\nindexes:\n");
+		any = true;
+		printf("    %s\n", or_empty(answer_text(one, "definition")));
+	}
+}
+
+/* What is said of most tables is left out: that their old rows are logged by the primary key. */
+static void
+print_replica_identity(const answer *table)
+{
+	const char *identity = or_empty(answer_text(table, "replica_identity"));
+	const char *index = answer_text(table, "replica_identity_index");
+	const char *kind = or_empty(answer_text(table, "kind"));
+
+	if (strcmp(identity, "default") != 0 && strstr(kind, "table") != NULL &&
+		strcmp(kind, "foreign table") != 0)
+		printf("\nreplica identity: %s%s%s\n", identity, index != NULL ? " " : "", or_empty(index));
+}
+
 static void
 print_text(const answer *table)
 {
@@ -209,7 +251,7 @@ print_text(const answer *table)
 		putchar('\n');
 		print_names("primary key", answer_get(key, "columns"));
 	}
-	print_list(table, "indexes", "indexes", "definition", NULL);
+	print_indexes(answer_get(table, "indexes"));
 	print_list(table, "checks", "checks", "name", "definition");
 	print_list(table, "foreign_keys", "foreign keys", "name", "definition");
 	print_partitioning(table);
@@ -220,9 +262,7 @@ print_text(const answer *table)
 	if (answer_is(security, "enabled"))
 		printf("\nrow security: enabled%s%s\n", answer_is(security, "forced") ? ", forced" : "",
 			   answer_is(security, "active") ? ", active for this role" : "");
-	printf("\nreplica identity: %s%s%s\n", or_empty(answer_text(table, "replica_identity")),
-		   answer_text(table, "replica_identity_index") != NULL ? " " : "",
-		   or_empty(answer_text(table, "replica_identity_index")));
+	print_replica_identity(table);
 }
 
 static int
@@ -260,6 +300,7 @@ static const cli_option options[] = {
 };
 
 static const char *const synopsis[] = {"DB TABLE [--format text|json|flink]", NULL};
+static const char *const operands[] = {"DB", "TABLE", NULL};
 static const cli_option *const groups[] = {options, cli_db_options, cli_run_options, NULL};
 
 const cli_command cmd_describe = {
@@ -272,6 +313,7 @@ const cli_command cmd_describe = {
 		"ready to paste, without the password.",
 	.min_operands = 2,
 	.max_operands = 2,
+	.operands = operands,
 	.groups = groups,
 	.run = run,
 };

@@ -22,6 +22,20 @@ has_status(const answer *check, const char *status)
 	return text != NULL && strcmp(text, status) == 0;
 }
 
+/* A statement a line, which can be pasted as it stands. */
+static void
+print_fix(const char *fix)
+{
+	printf("         fix:\n");
+	while (*fix != '\0')
+	{
+		int len = (int) strcspn(fix, "\n");
+
+		printf("         %.*s\n", len, fix);
+		fix += len + (fix[len] == '\n');
+	}
+}
+
 static void
 print_check(const answer *check)
 {
@@ -34,7 +48,7 @@ print_check(const answer *check)
 		printf(": %s", message);
 	putchar('\n');
 	if (fix != NULL && fix[0] != '\0' && !has_status(check, "ok"))
-		printf("         fix: %s\n", fix);
+		print_fix(fix);
 }
 
 /* The answer with the transport as its first member. */
@@ -103,6 +117,7 @@ static const cli_option options[] = {
 };
 
 static const char *const synopsis[] = {"DB [--json] [--grants FEATURE]", NULL};
+static const char *const operands[] = {"DB", NULL};
 static const cli_option *const groups[] = {options, cli_db_options, cli_run_options, NULL};
 
 const cli_command cmd_doctor = {
@@ -115,6 +130,7 @@ const cli_command cmd_doctor = {
 		"something is blocked.",
 	.min_operands = 1,
 	.max_operands = 1,
+	.operands = operands,
 	.groups = groups,
 	.run = run,
 };

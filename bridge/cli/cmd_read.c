@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "memory.h"
+#include "names.h"
 #include "output.h"
 #include "progress.h"
 #include "report.h"
@@ -16,6 +18,7 @@ typedef struct reading
 {
 	const cli_pairs *options; /* of source and encoder */
 	output out;
+	const char *path;	  /* of -o, NULL: standard output */
 	pthread_mutex_t lock; /* one buffer at a time goes out whole */
 } reading;
 
@@ -57,7 +60,9 @@ write_failed(reading *shared, int code, pst_error *err)
 	}
 	if (code == ECANCELED)
 		return scan_fail(err, PST_ERR_CANCELED, "stopped");
-	return scan_fail(err, PST_ERR_IO, "cannot write the output: %s", strerror(code));
+	if (shared->path == NULL)
+		return scan_fail(err, PST_ERR_IO, "cannot write to standard output: %s", strerror(code));
+	return scan_fail(err, PST_ERR_IO, "cannot write \"%s\": %s", shared->path, strerror(code));
 }
 
 /* The encoder's own words on a failed write are its callback's: say what that was. */
@@ -68,6 +73,8 @@ encoder_failed(reading *shared, pst_status status, pst_error *err)
 		return write_failed(shared, EPIPE, err);
 	if (status == PST_ERR_IO && signals_stopping())
 		return write_failed(shared, ECANCELED, err);
+	if (status == PST_ERR_IO && shared->out.error != 0)
+		return write_failed(shared, shared->out.error, err);
 	return status;
 }
 
@@ -129,21 +136,14 @@ static const scan_ops ops = {begin, batch, end};
 
 /* Header or schema first, end marker last: by an encoder that writes no rows. */
 static pst_status
-write_rows(scan *s, reading *shared, pst_error *err)
+write_rows(scan *s, reading *shared, pst_encoder *encoder, pst_error *err)
 {
-	pst_encoder *encoder = NULL;
-	pst_status status;
+	pst_status status = pst_encoder_begin(encoder, output_write, &shared->out, err);
 
-	status =
-		pst_encoder_new((const char *const *) shared->options->keys,
-						(const char *const *) shared->options->values, &s->schema, &encoder, err);
-	if (status == PST_OK)
-		status = pst_encoder_begin(encoder, output_write, &shared->out, err);
 	if (status == PST_OK)
 		status = scan_run(s, &ops, shared, err);
 	if (status == PST_OK)
 		status = pst_encoder_end(encoder, output_write, &shared->out, err);
-	pst_encoder_free(encoder);
 	return status < 0 ? encoder_failed(shared, status, err) : PST_OK;
 }
 
@@ -180,18 +180,22 @@ announce(const scan *s, const cli_args *args)
 static char *
 file_name(const cli_args *args, const cli_pairs *options)
 {
-	return cli_format("%s.%s", args->noperands > 1 ? args->operands[1] : "query",
-					  strcmp(pairs_get(options, "format"), "arrow") == 0
-						  ? "arrows"
-						  : pairs_get(options, "format"));
+	const char *format = pairs_get(options, "format");
+	char *table = args->noperands > 1 ? names_plain(args->operands[1]) : cli_strdup("query");
+	char *name = cli_format("%s.%s", table, strcasecmp(format, "arrow") == 0 ? "arrows" : format);
+
+	free(table);
+	return name;
 }
 
 static pst_status
-read_to(scan *s, const cli_pairs *options, const cli_args *args, pst_error *err)
+read_to(scan *s, const cli_pairs *options, const cli_args *args, pst_encoder *encoder,
+		pst_error *err)
 {
-	reading shared = {.options = options};
-	char *name = file_name(args, options);
 	const char *path = args->value[CLI_OUTPUT];
+	reading shared = {.options = options,
+					  .path = path != NULL && strcmp(path, "-") != 0 ? path : NULL};
+	char *name = file_name(args, options);
 	pst_status status;
 	int code = output_open(&shared.out, path, name);
 
@@ -207,12 +211,27 @@ read_to(scan *s, const cli_pairs *options, const cli_args *args, pst_error *err)
 	else
 	{
 		announce(s, args);
-		status = write_rows(s, &shared, err);
+		status = write_rows(s, &shared, encoder, err);
 		code = output_close(&shared.out, status == PST_OK);
 		if (status == PST_OK && code != 0)
 			status = write_failed(&shared, code, err);
 	}
 	pthread_mutex_destroy(&shared.lock);
+	return status;
+}
+
+/* What can be wrong with the options of the format is found before anything is opened. */
+static pst_status
+read_all(scan *s, const cli_pairs *options, const cli_args *args, pst_error *err)
+{
+	pst_encoder *encoder = NULL;
+	pst_status status =
+		pst_encoder_new((const char *const *) options->keys, (const char *const *) options->values,
+						&s->schema, &encoder, err);
+
+	if (status == PST_OK)
+		status = read_to(s, options, args, encoder, err);
+	pst_encoder_free(encoder);
 	return status;
 }
 
@@ -223,6 +242,10 @@ check(const cli_args *args)
 		return cli_usage(args->command, "name either a TABLE or a --query");
 	if (cli_given(args, CLI_QUERY) && cli_number(args, CLI_JOBS, 1) > 1)
 		return cli_usage(args->command, "a --query is read by one job");
+	if (args->value[CLI_OUTPUT] != NULL && args->value[CLI_OUTPUT][0] == '\0')
+		return cli_usage(args->command, "the name of the output FILE is empty");
+	if (cli_check_csv(args) >= 0)
+		return CLI_EXIT_USAGE;
 	if (args->value[CLI_FORMAT] != NULL && strcmp(args->value[CLI_FORMAT], "arrow") == 0 &&
 		output_is_terminal(args->value[CLI_OUTPUT]))
 		return cli_usage(args->command, "arrow is binary and the output a terminal; give -o FILE");
@@ -245,11 +268,12 @@ run(const cli_args *args)
 	if (exit_code < 0)
 	{
 		throttle_set(cli_number(args, CLI_MAX_RATE, 0));
+		session.db[0].own_bytes = true; /* output.c counts what goes out */
 		pairs_copy(&options, &session.db[0].options);
 		complete_options(&options, args);
 		status = scan_open(&s, &session.db[0], &options, args, &err);
 		if (status == PST_OK)
-			status = read_to(&s, &options, args, &err);
+			status = read_all(&s, &options, args, &err);
 		progress_finish(status == PST_OK);
 		exit_code = status < 0 ? report_failed(status, &err) : CLI_EXIT_OK;
 		scan_close(&s);
@@ -262,7 +286,7 @@ run(const cli_args *args)
 static const cli_option options[] = {
 	{CLI_QUERY, 0, "query", CLI_TEXT, "SQL", NULL, "Read the rows of this SELECT, by one job",
 	 "query"},
-	{CLI_COLUMNS, 0, "columns", CLI_TEXT, "A,B", NULL,
+	{CLI_COLUMNS, 0, "columns", CLI_NAMES, "A,B", NULL,
 	 "Only these columns, in this order; quoted as in SQL where needed", "read.columns"},
 	{CLI_WHERE, 0, "where", CLI_TEXT, "SQL", NULL, "Only rows that satisfy this condition",
 	 "read.filter"},
@@ -286,6 +310,7 @@ static const char *const synopsis[] = {
 	"                     [-o FILE]",
 	NULL,
 };
+static const char *const operands[] = {"DB", "TABLE", NULL};
 static const cli_option *const groups[] = {options,		   cli_format_options, cli_csv_options,
 										   cli_db_options, cli_run_options,	   NULL};
 
@@ -302,6 +327,7 @@ const cli_command cmd_read = {
 		"code is not 0.",
 	.min_operands = 1,
 	.max_operands = 2,
+	.operands = operands,
 	.groups = groups,
 	.run = run,
 };

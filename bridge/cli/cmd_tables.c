@@ -43,6 +43,7 @@ static const cli_option options[] = {
 };
 
 static const char *const synopsis[] = {"DB [SCHEMA] [--json]", NULL};
+static const char *const operands[] = {"DB", "SCHEMA", NULL};
 static const cli_option *const groups[] = {options, cli_db_options, cli_run_options, NULL};
 
 const cli_command cmd_tables = {
@@ -55,6 +56,7 @@ const cli_command cmd_tables = {
 		"SCHEMA those of all schemas but the system's.",
 	.min_operands = 1,
 	.max_operands = 2,
+	.operands = operands,
 	.groups = groups,
 	.run = run,
 };

@@ -1,9 +1,10 @@
 /* cmd_write.c - penstock write: csv, json or arrow into a table. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
 #include "answer.h"
 #include "create.h"
@@ -20,6 +21,8 @@ typedef struct writing
 	cli_db *db;
 	cli_pairs options; /* of decoder and sink */
 	const char *table;
+	char *name;	 /* of the target for the catalog; owned */
+	char *shown; /* the target, as the server calls it where that is known; owned */
 	bool arrow;
 	char *describe; /* of the target, where it is there before; NULL for arrow */
 	input in;
@@ -27,19 +30,25 @@ typedef struct writing
 	struct ArrowSchema schema;
 	pst_sink *sink;
 	cli_meter meter;
-	bool made; /* the target, by this command */
+	bool made;	   /* the target, by this command */
+	bool decoding; /* inside the decoder, whose errors say themselves where they are */
 } writing;
 
 /* The target as it is, for the decoder of csv and json. With --create it may be absent. */
 static pst_status
 describe_target(writing *w, pst_catalog *catalog, pst_error *err)
 {
-	pst_status status = pst_catalog_describe(catalog, w->table, &w->describe, err);
+	pst_status status = pst_catalog_describe(catalog, w->name, &w->describe, err);
 
 	if (status == PST_ERR_NOT_FOUND && cli_given(w->args, CLI_CREATE))
 		return PST_OK;
-	if (status == PST_ERR_NOT_FOUND && err->hint[0] == '\0')
-		snprintf(err->hint, sizeof(err->hint), "Give --create to make the table.");
+	if (status == PST_ERR_NOT_FOUND)
+		create_hint(err);
+	if (status == PST_OK)
+	{
+		free(w->shown);
+		w->shown = create_shown_name(w->describe, w->table);
+	}
 	return status;
 }
 
@@ -54,18 +63,31 @@ read_schema(writing *w, pst_error *err)
 	return status;
 }
 
+/* Of text formats the input's rows tell the columns: without any there is no table to make. */
+static pst_status
+check_columns(const writing *w, pst_error *err)
+{
+	if (w->arrow || w->schema.n_children > 0)
+		return PST_OK;
+	scan_fail(err, PST_ERR_DATA, "%s is not there, and the input tells no columns to make it with",
+			  w->shown);
+	snprintf(err->hint, sizeof(err->hint),
+			 "Make the table first; an empty input is then no error.");
+	return err->status;
+}
+
 static pst_status
 create_target(writing *w, pst_catalog *catalog, pst_error *err)
 {
 	char **key = create_key(pairs_get(&w->options, "sink.key"));
-	pst_status status =
-		pst_catalog_create_table(catalog, w->table, &w->schema, (const char *const *) key,
-								 PST_CREATE_IF_NOT_EXISTS, &w->made, err);
+	pst_status status = check_columns(w, err);
 
+	if (status == PST_OK)
+		status = create_table(catalog, w->name, &w->schema, key, &w->made, &w->shown, err);
 	create_key_free(key);
 	if (w->made && !w->arrow)
 		report_warning("%s was made with columns of type text, since %s does not tell types",
-					   w->table, pairs_get(&w->options, "format"));
+					   w->shown, pairs_get(&w->options, "format"));
 	return status;
 }
 
@@ -119,7 +141,7 @@ announce(const writing *w)
 {
 	progress_plan plan = {.verb = "writing",
 						  .done_verb = "wrote",
-						  .what = w->table,
+						  .what = w->shown,
 						  .transport = "plain", /* the sink has one transport for all servers */
 						  .mode = statistics(w->sink).mode,
 						  .jobs = 1,
@@ -212,7 +234,9 @@ write_rows(writing *w, pst_error *err)
 		struct ArrowArray batch = {0};
 		const int8_t *row_kind = NULL;
 
+		w->decoding = true;
 		status = pst_decoder_next(w->decoder, &batch, &row_kind, err);
+		w->decoding = status < 0;
 		if (status == PST_END)
 			return pst_sink_flush(w->sink, err);
 		if (status == PST_AGAIN)
@@ -247,7 +271,7 @@ complete_options(writing *w)
 	pairs_add(&w->options, "table-name", w->table);
 	if (pairs_get(&w->options, "format") == NULL)
 		pairs_add(&w->options, "format", "csv");
-	w->arrow = strcmp(pairs_get(&w->options, "format"), "arrow") == 0;
+	w->arrow = strcasecmp(pairs_get(&w->options, "format"), "arrow") == 0;
 	if (mode != NULL && strcmp(mode, "changelog") == 0 &&
 		pairs_get(&w->options, "row-kind-column") == NULL)
 		pairs_add(&w->options, "row-kind-column", "row_kind");
@@ -261,8 +285,14 @@ write_all(writing *w, pst_error *err)
 	pst_status status;
 
 	if (code != 0)
-		return scan_fail(err, PST_ERR_IO, "cannot read \"%s\": %s", path != NULL ? path : "-",
-						 strerror(code));
+	{
+		scan_fail(err, PST_ERR_IO, "cannot read \"%s\": %s", path != NULL ? path : "-",
+				  strerror(code));
+		if (access(w->table, R_OK) == 0)
+			snprintf(err->hint, sizeof(err->hint), "The file \"%s\" comes after the TABLE.",
+					 w->table);
+		return err->status;
+	}
 	status = open_decoder(w, err);
 	if (status == PST_OK)
 		status = open_sink(w, err);
@@ -283,15 +313,17 @@ finish(writing *w, pst_status status, pst_error *err)
 	int exit_code = CLI_EXIT_OK;
 
 	status = close_sink(w, status, err);
+	progress_skipped(stats.rows_skipped);
 	progress_finish(status >= 0);
 	if (status < 0)
 	{
-		exit_code = report_failed(status, err);
-		create_report_rest(w->db, w->table, w->made, stats.rows_in,
+		report_error(err, w->decoding || err->row < 0 ? 0 : err->row + 1);
+		exit_code = report_exit_code(status);
+		create_report_rest(w->db, w->shown, w->made, stats.rows_in,
 						   stats.rows_in - stats.rows_buffered - stats.rows_skipped);
 	}
 	if (stats.rows_skipped > 0)
-		report_warning("%" PRId64 " rows were skipped by on-error = skip", stats.rows_skipped);
+		report_skipped(stats.rows_skipped);
 	return exit_code;
 }
 
@@ -300,8 +332,12 @@ run(const cli_args *args)
 {
 	pst_error err = PST_ERROR_INIT;
 	cli_session session;
-	writing w = {.args = args, .table = args->operands[1]};
-	int exit_code = session_begin(&session, args, args->operands[0], NULL);
+	writing w = {.args = args, .table = args->operands[1], .decoding = true};
+	int exit_code = cli_check_csv(args);
+
+	if (exit_code >= 0)
+		return exit_code;
+	exit_code = session_begin(&session, args, args->operands[0], NULL);
 
 	if (exit_code < 0)
 	{
@@ -309,10 +345,14 @@ run(const cli_args *args)
 		w.db = &session.db[0];
 		pairs_copy(&w.options, &session.db[0].options);
 		complete_options(&w);
+		w.name = db_table(w.db, w.table);
+		w.shown = cli_strdup(w.table);
 		exit_code = finish(&w, write_all(&w, &err), &err);
 		pst_decoder_free(w.decoder);
 		scan_release_schema(&w.schema);
 		pst_free(w.describe);
+		free(w.name);
+		free(w.shown);
 		pairs_free(&w.options);
 		input_close(&w.in);
 	}
@@ -344,6 +384,7 @@ static const char *const synopsis[] = {
 	"                      [--mode upsert|append|delete|changelog] [--create]",
 	NULL,
 };
+static const char *const operands[] = {"DB", "TABLE", "FILE", NULL};
 static const cli_option *const groups[] = {options,		   cli_format_options, cli_csv_options,
 										   cli_db_options, cli_run_options,	   NULL};
 
@@ -358,6 +399,7 @@ const cli_command cmd_write = {
 		"is named, what was flushed before stays, and nothing is half applied.",
 	.min_operands = 2,
 	.max_operands = 3,
+	.operands = operands,
 	.groups = groups,
 	.run = run,
 };

@@ -1,5 +1,4 @@
 /* create.c - what write and copy need to make a target table. */
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include "answer.h"
 #include "create.h"
 #include "memory.h"
+#include "names.h"
 #include "report.h"
 
 static void
@@ -18,41 +18,17 @@ add(char ***key, size_t *n, char *name)
 	(*key)[*n] = NULL;
 }
 
-/* One identifier at *at: quoted, letter by letter; else folded to lower case up to a comma. */
-static char *
-take_name(const char **at)
-{
-	char *name = cli_alloc(strlen(*at) + 1);
-	char *out = name;
-
-	if (**at == '"')
-	{
-		for ((*at)++; **at != '\0'; (*at)++)
-		{
-			if (**at == '"' && *++(*at) != '"')
-				break;
-			*out++ = **at;
-		}
-		return name;
-	}
-	for (; **at != '\0' && **at != ','; (*at)++)
-		*out++ = (char) (isascii((unsigned char) **at) ? tolower((unsigned char) **at) : **at);
-	while (out > name && isspace((unsigned char) out[-1]))
-		*--out = '\0';
-	return name;
-}
-
 char **
 create_key(const char *list)
 {
 	char **key = NULL;
 	size_t n = 0;
+	char *name;
 
-	while (list != NULL && *list != '\0')
+	while (list != NULL && (name = names_take(&list, ',', false)) != NULL)
 	{
-		list += strspn(list, " \t\r\n,");
-		if (*list != '\0')
-			add(&key, &n, take_name(&list));
+		add(&key, &n, name);
+		list += *list == ',';
 	}
 	return key;
 }
@@ -78,6 +54,45 @@ create_key_free(char **key)
 	for (char **name = key; name != NULL && *name != NULL; name++)
 		free(*name);
 	free(key);
+}
+
+char *
+create_shown_name(const char *describe, const char *table)
+{
+	answer *parsed = describe != NULL ? answer_parse(describe) : NULL;
+	const char *name = answer_text(parsed, "qualified");
+	char *shown = cli_strdup(name != NULL ? name : table);
+
+	answer_free(parsed);
+	return shown;
+}
+
+void
+create_hint(pst_error *err)
+{
+	char *hint = cli_format("%s%sGive --create to make the table.", err->hint,
+							err->hint[0] != '\0' ? " " : "");
+
+	snprintf(err->hint, sizeof(err->hint), "%s", hint);
+	free(hint);
+}
+
+pst_status
+create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema, char **key,
+			 bool *made, char **shown, pst_error *err)
+{
+	pst_error ignored = PST_ERROR_INIT;
+	char *describe = NULL;
+	pst_status status = pst_catalog_create_table(catalog, table, schema, (const char *const *) key,
+												 PST_CREATE_IF_NOT_EXISTS, made, err);
+
+	if (status != PST_OK || !*made || shown == NULL)
+		return status;
+	pst_catalog_describe(catalog, table, &describe, &ignored);
+	free(*shown);
+	*shown = create_shown_name(describe, table);
+	pst_free(describe);
+	return status;
 }
 
 /* The session's canceller may be thrown by now; a second signal still ends the command at once. */
@@ -125,10 +140,12 @@ create_report_rest(cli_db *db, const char *table, bool made, int64_t taken, int6
 	if (taken > 0)
 	{
 		snprintf(fields, sizeof(fields), "\"rows_committed\":%" PRId64, committed);
-		report_event("kept", fields, "%" PRId64 " rows were committed to %s%s", committed, table,
-					 committed == 0 ? ""
-					 : made			? ", which this command has made, before that and stay"
-									: " before that and stay");
+		report_event("kept", fields, "%" PRId64 " %s committed to %s%s%s", committed,
+					 committed == 1 ? "row was" : "rows were", table,
+					 made && committed > 0 ? ", which this command has made," : "",
+					 committed == 0	  ? ""
+					 : committed == 1 ? " before that and stays"
+									  : " before that and stay");
 	}
 	if (made && committed == 0)
 		undo(db, table);

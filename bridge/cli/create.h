@@ -5,8 +5,8 @@
 #include "db.h"
 
 /*
- * The names in a list such as `a, "B c"`, as SQL reads identifiers: a NULL-terminated array, or
- * NULL for no list. create_key_free frees it.
+ * The names in the value of sink.key, such as `a,"B, c"`, letter by letter as the sink reads them: a
+ * NULL-terminated array, or NULL for no list. create_key_free frees it.
  */
 char **create_key(const char *list);
 
@@ -18,6 +18,19 @@ char **create_key(const char *list);
 char **create_key_of(const char *describe, bool *unique);
 
 void create_key_free(char **key);
+
+/* The qualified name in a table's description (JSON), or a copy of `table`. Moved to the caller. */
+char *create_shown_name(const char *describe, const char *table);
+
+/* Adds to the error on a target that is not there that --create makes it. */
+void create_hint(pst_error *err);
+
+/*
+ * Makes the target unless it is there. *made tells which; then *shown, if it is not NULL, becomes the
+ * name that the server gave it (moved).
+ */
+pst_status create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema,
+						char **key, bool *made, char **shown, pst_error *err);
 
 /*
  * After a failure of which `taken` rows had been given to the target: says how many are committed

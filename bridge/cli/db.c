@@ -1,11 +1,13 @@
 /* db.c - databases on the command line: options, hooks, and passwords out of sight. */
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "db.h"
 #include "memory.h"
+#include "names.h"
 #include "progress.h"
 #include "report.h"
 
@@ -55,6 +57,18 @@ pairs_free(cli_pairs *pairs)
 	*pairs = (cli_pairs){0};
 }
 
+static void
+add_value(cli_pairs *pairs, const cli_option *option, const char *value)
+{
+	char *names = option->kind == CLI_NAMES ? names_for_library(value) : NULL;
+
+	/* No shell's quotes make a tab of it, and two characters are no delimiter. */
+	if (option->id == CLI_DELIMITER && strcmp(value, "\\t") == 0)
+		value = "\t";
+	pairs_add(pairs, option->key, names != NULL ? names : value);
+	free(names);
+}
+
 /* --with first, so that an option of the command's own wins over the same one given by name. */
 static void
 add_args(cli_pairs *pairs, const cli_args *args)
@@ -73,7 +87,7 @@ add_args(cli_pairs *pairs, const cli_args *args)
 		for (const cli_option *option = *group; option->name != NULL; option++)
 		{
 			if (option->key != NULL && args->value[option->id] != NULL)
-				pairs_add(pairs, option->key, args->value[option->id]);
+				add_value(pairs, option, args->value[option->id]);
 		}
 	}
 	if (cli_given(args, CLI_NO_HEADER))
@@ -98,6 +112,32 @@ db_free(cli_db *db)
 	pthread_mutex_destroy(&db->lock);
 }
 
+void
+db_blame(const cli_db *db, pst_error *err)
+{
+	char *text;
+
+	if (db->role == NULL || err->message[0] == '\0' ||
+		strncmp(err->message, db->role, strlen(db->role)) == 0)
+		return;
+	text = cli_format("%s: %s", db->role, err->message);
+	snprintf(err->message, sizeof(err->message), "%s", text);
+	free(text);
+}
+
+char *
+db_table(const cli_db *db, const char *table)
+{
+	const char *schema = pairs_get(&db->options, "schema-name");
+	char *first = schema != NULL ? names_quote(schema) : NULL;
+	char *second = schema != NULL ? names_quote(table) : NULL;
+	char *name = schema != NULL ? cli_format("%s.%s", first, second) : cli_strdup(table);
+
+	free(first);
+	free(second);
+	return name;
+}
+
 static void
 on_log(void *ctx, pst_log_level level, const char *message)
 {
@@ -110,7 +150,7 @@ on_progress(void *ctx, const pst_progress *progress)
 {
 	cli_meter *meter = ctx;
 
-	progress_add(0, progress->bytes - meter->bytes);
+	progress_add(0, meter->db->own_bytes ? 0 : progress->bytes - meter->bytes);
 	meter->bytes = progress->bytes;
 }
 

@@ -30,7 +30,8 @@ typedef struct cli_db
 	pst_canceller *canceller; /* borrowed */
 	const char *application;  /* the command's name; borrowed */
 	pthread_mutex_t lock;
-	int *pids; /* server processes of the connections made so far; under lock */
+	bool own_bytes; /* the command counts the bytes of its own file or stream */
+	int *pids;		/* server processes of the connections made so far; under lock */
 	size_t npids;
 } cli_db;
 
@@ -38,6 +39,16 @@ typedef struct cli_db
 void db_init(cli_db *db, const char *url, const char *role, const cli_args *args,
 			 pst_canceller *canceller);
 void db_free(cli_db *db);
+
+/*
+ * Says in an error which of two databases it is about; a command with one needs no such word. Safe
+ * to call with an error that has it already.
+ */
+void db_blame(const cli_db *db, pst_error *err);
+
+/* What the catalog knows a table by: with schema-name among the options both are taken letter by
+ * letter. Moved to the caller. */
+char *db_table(const cli_db *db, const char *table);
 
 /* What a handle reports to: one for each, alive as long as the handle. */
 typedef struct cli_meter

@@ -10,6 +10,7 @@
 #include "args.h"
 #include "db.h"
 #include "memory.h"
+#include "names.h"
 #include "penstock.h"
 #include "report.h"
 
@@ -38,16 +39,18 @@ show_man(void)
 	return CLI_EXIT_OK;
 }
 
-/* What may stand in place of a command. */
+/* What may stand in place of a command; help may name one. */
 static const struct
 {
 	const char *name;
 	int (*run)(void);
 } shows[] = {
-	{"--help", show_help}, {"help", show_help}, {"--version", show_version}, {"--man", show_man}};
+	{"--help", show_help},		 {"help", show_help}, {"-h", show_help},
+	{"--version", show_version}, {"--man", show_man},
+};
 
-static const cli_command *
-find_command(const char *name)
+const cli_command *
+cli_find_command(const char *name)
 {
 	for (const cli_command *const *command = cli_commands; *command != NULL; command++)
 	{
@@ -58,18 +61,54 @@ find_command(const char *name)
 }
 
 static int
+refuse_command(const char *name)
+{
+	const cli_command *nearest = NULL;
+	int best = 3;
+
+	for (const cli_command *const *command = cli_commands; *command != NULL; command++)
+	{
+		int distance = names_distance(name, (*command)->name);
+
+		if (distance < best)
+		{
+			best = distance;
+			nearest = *command;
+		}
+	}
+	return cli_usage(NULL, "there is no command \"%s\"%s%s%s", name,
+					 nearest != NULL ? "; did you mean \"" : "",
+					 nearest != NULL ? nearest->name : "", nearest != NULL ? "\"?" : "");
+}
+
+/* Asked for in the arguments, before they are read: errors in them are told in that form too. */
+static bool
+wants_json(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+	{
+		if (strcmp(argv[i], "--") == 0)
+			return false;
+		if (strcmp(argv[i], "--log=json") == 0 ||
+			(strcmp(argv[i], "--log") == 0 && i + 1 < argc && strcmp(argv[i + 1], "json") == 0))
+			return true;
+	}
+	return false;
+}
+
+static int
 run_command(const cli_command *command, int argc, char **argv)
 {
 	cli_args args;
 	const char *form;
 	int exit_code;
 
-	report_init(command->name, false, false);
+	report_init(command, false, wants_json(argc, argv));
 	exit_code = cli_args_parse(command, argc, argv, &args);
 	if (exit_code < 0)
 	{
 		form = args.value[CLI_LOG];
-		report_init(command->name, cli_given(&args, CLI_QUIET),
+		report_init(command, cli_given(&args, CLI_QUIET),
 					form != NULL && strcmp(form, "json") == 0);
 		exit_code = command->run(&args);
 	}
@@ -87,14 +126,19 @@ run(int argc, char **argv)
 		fputs("Usage: penstock COMMAND DB [ARGUMENT]...\nTry \"penstock --help\".\n", stderr);
 		return CLI_EXIT_USAGE;
 	}
+	if (argc > 2 && strcmp(argv[1], "help") == 0 && cli_find_command(argv[2]) != NULL)
+	{
+		cli_help_command(cli_find_command(argv[2]));
+		return CLI_EXIT_OK;
+	}
 	for (size_t i = 0; i < sizeof(shows) / sizeof(shows[0]); i++)
 	{
 		if (strcmp(argv[1], shows[i].name) == 0)
 			return shows[i].run();
 	}
-	command = find_command(argv[1]);
+	command = cli_find_command(argv[1]);
 	if (command == NULL)
-		return cli_usage(NULL, "there is no command \"%s\"", argv[1]);
+		return refuse_command(argv[1]);
 	return run_command(command, argc - 1, argv + 1);
 }
 

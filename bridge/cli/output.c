@@ -121,6 +121,9 @@ output_open(output *out, const char *path, const char *name)
 		avoid_blocking(out);
 		return 0;
 	}
+	/* The name of a folder that is not there. */
+	if (!there && path[0] != '\0' && path[strlen(path) - 1] == '/')
+		return ENOENT;
 	/* A link keeps pointing to its file: the file it names is the one that is replaced. */
 	out->path = there ? realpath(path, NULL) : NULL;
 	if (out->path == NULL)
@@ -177,9 +180,11 @@ output_write(void *ctx, const void *data, size_t nbytes)
 		}
 		if (written < 0)
 		{
+			out->error = errno;
 			out->closed_pipe = errno == EPIPE;
-			return errno;
+			return out->error;
 		}
+		progress_add(0, written);
 		at += written;
 		nbytes -= (size_t) written;
 	}

@@ -19,6 +19,7 @@ typedef struct output
 	char *path;		  /* final name, NULL: standard output or a device; owned */
 	char *temporary;  /* name while writing; owned */
 	bool closed_pipe; /* the reader has gone */
+	int error;		  /* the errno value of a write that failed, else 0 */
 } output;
 
 /* path NULL or "-": standard output. name: the file's name in a folder. 0 or an errno value. */

@@ -34,6 +34,7 @@ static struct
 	size_t ndbs;
 	atomic_llong rows;
 	atomic_llong bytes;
+	atomic_llong skipped;
 	atomic_int splits;
 	atomic_int pauses;		/* how many threads wait for something else than the server */
 	atomic_llong movements; /* counts everything that is not standstill */
@@ -49,6 +50,12 @@ now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
+}
+
+static const char *
+row_word(int64_t count)
+{
+	return count == 1 ? "row" : "rows";
 }
 
 /* 1234567 as 1,234,567. */
@@ -110,6 +117,7 @@ typedef struct reading
 {
 	int64_t rows;
 	int64_t bytes;
+	int64_t skipped; /* of rows */
 	int splits;
 	double seconds;
 	double rate;
@@ -135,6 +143,7 @@ take_reading(void)
 {
 	reading r = {.rows = atomic_load(&self.rows),
 				 .bytes = atomic_load(&self.bytes),
+				 .skipped = atomic_load(&self.skipped),
 				 .splits = atomic_load(&self.splits),
 				 .seconds = now() - self.began,
 				 .left = -1};
@@ -161,7 +170,7 @@ put_reading(char *out, size_t size, const reading *r)
 	put_count(rows, sizeof(rows), r->rows);
 	put_bytes(bytes, sizeof(bytes), (double) r->bytes);
 	put_rate(rate, sizeof(rate), r->rate);
-	at = snprintf(out, size, "%s rows", rows);
+	at = snprintf(out, size, "%s %s", rows, row_word(r->rows));
 	if (self.plan.rows_total >= 0)
 	{
 		put_count(total, sizeof(total), self.plan.rows_total);
@@ -200,6 +209,8 @@ put_reading_json(char *out, size_t size, const reading *r)
 	if (self.plan.splits_total > 0)
 		at += snprintf(out + at, size - (size_t) at, ",\"splits\":%d,\"splits_total\":%d",
 					   r->splits, self.plan.splits_total);
+	if (r->skipped > 0)
+		at += snprintf(out + at, size - (size_t) at, ",\"rows_skipped\":%" PRId64, r->skipped);
 	if (r->left >= 0)
 		snprintf(out + at, size - (size_t) at, ",\"seconds_left\":%.0f", r->left);
 }
@@ -231,7 +242,8 @@ progress_announce(const progress_plan *plan)
 	self.plan = *plan;
 	self.announced = true;
 	pthread_mutex_unlock(&self.lock);
-	at = snprintf(text, sizeof(text), "%s %.300s: transport %s, ", plan->verb, plan->what,
+	at = snprintf(text, sizeof(text), "%s %.200s%s%.200s: transport %s, ", plan->verb, plan->what,
+				  plan->target != NULL ? " to " : "", plan->target != NULL ? plan->target : "",
 				  plan->transport);
 	if (plan->mode != NULL)
 		at += snprintf(text + at, sizeof(text) - (size_t) at, "mode %s, ", plan->mode);
@@ -259,6 +271,12 @@ progress_add(int64_t rows, int64_t bytes)
 	atomic_fetch_add(&self.rows, rows);
 	atomic_fetch_add(&self.bytes, bytes);
 	atomic_fetch_add(&self.movements, 1);
+}
+
+void
+progress_skipped(int64_t rows)
+{
+	atomic_fetch_add(&self.skipped, rows);
 }
 
 void
@@ -390,6 +408,7 @@ progress_finish(bool success)
 	char rows[40];
 	char bytes[32];
 	char rate[40];
+	char skipped[64] = "";
 	char fields[400];
 
 	stop_thread();
@@ -397,14 +416,20 @@ progress_finish(bool success)
 	if (!success || !self.announced)
 		return;
 	self.announced = false; /* said once */
+	r.rows -= r.skipped;
+	if (r.skipped > 0)
+	{
+		put_count(rows, sizeof(rows), r.skipped);
+		snprintf(skipped, sizeof(skipped), ", left out %s", rows);
+	}
 	put_count(rows, sizeof(rows), r.rows);
 	put_bytes(bytes, sizeof(bytes), (double) r.bytes);
 	put_rate(rate, sizeof(rate), r.rate);
 	self.plan.rows_total = -1;
 	r.left = -1;
 	put_reading_json(fields, sizeof(fields), &r);
-	report_event("done", fields, "%s %s rows, %s in %.1f s (%s)", self.plan.done_verb, rows, bytes,
-				 r.seconds, rate);
+	report_event("done", fields, "%s %s %s%s, %s in %.1f s (%s)", self.plan.done_verb, rows,
+				 row_word(r.rows), skipped, bytes, r.seconds, rate);
 }
 
 void

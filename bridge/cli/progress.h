@@ -18,7 +18,8 @@ typedef struct progress_plan
 {
 	const char *verb;	   /* "reading", "writing", "copying" */
 	const char *done_verb; /* "read", "wrote", "copied" */
-	const char *what;	   /* the table */
+	const char *what;	   /* the table, or where from */
+	const char *target;	   /* where to, NULL when there is but one table */
 	const char *transport; /* "plain" or "assisted" */
 	const char *mode;	   /* of the sink, NULL when there is none */
 	int jobs;
@@ -34,6 +35,7 @@ void progress_start(struct cli_db *dbs, size_t ndbs);
 void progress_announce(const progress_plan *plan);
 
 void progress_add(int64_t rows, int64_t bytes);
+void progress_skipped(int64_t rows); /* counted as rows before, but left out by on-error=skip */
 void progress_split_done(void);
 
 /*

@@ -11,6 +11,7 @@
 #include "memory.h"
 #include "report.h"
 #include "signals.h"
+#include "words.h"
 
 #define MAX_SECRETS 16
 #define LINE_BYTES 4096
@@ -19,7 +20,7 @@
 static struct
 {
 	pthread_mutex_t lock;
-	const char *command;
+	const cli_command *command;
 	bool quiet;
 	bool json;
 	bool terminal;
@@ -34,7 +35,7 @@ static const char *const level_names[] = {"debug", "info", "warning", "error"};
 #define LEVEL_ERROR 3
 
 void
-report_init(const char *command, bool quiet, bool json)
+report_init(const cli_command *command, bool quiet, bool json)
 {
 	const char *term = getenv("TERM");
 
@@ -162,7 +163,7 @@ print_json_head(int level)
 	fprintf(stderr, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\"", stamp, now.tv_nsec / 1000000,
 			level_names[level]);
 	if (self.command != NULL)
-		fprintf(stderr, ",\"command\":\"%s\"", self.command);
+		fprintf(stderr, ",\"command\":\"%s\"", self.command->name);
 }
 
 /* One line, already masked. fields: further members of the json form, or NULL. Lock held. */
@@ -229,6 +230,13 @@ report_warning(const char *fmt, ...)
 }
 
 void
+report_skipped(long long rows)
+{
+	report_warning("%lld %s left out, as on-error=skip says", rows,
+				   rows == 1 ? "row was" : "rows were");
+}
+
+void
 report_failure(const char *fmt, ...)
 {
 	va_list ap;
@@ -269,7 +277,7 @@ report_once(pst_log_level level, const char *message)
 
 	if (level < PST_LOG_INFO || (level == PST_LOG_INFO && self.quiet))
 		return;
-	snprintf(text, sizeof(text), "%s", message);
+	words_translate(self.command, message, text, sizeof(text));
 	pthread_mutex_lock(&self.lock);
 	mask(text);
 	if (!said_before(text))
@@ -316,7 +324,7 @@ print_error_json(const pst_error *err)
 }
 
 static void
-print_error_text(const pst_error *err)
+print_error_text(const pst_error *err, long long record)
 {
 	fprintf(stderr, "penstock: error: %s\n",
 			err->message[0] != '\0' ? err->message : pst_status_name(err->status));
@@ -326,7 +334,18 @@ print_error_text(const pst_error *err)
 
 		if (error_parts[i].text != NULL && value[0] != '\0')
 			fprintf(stderr, "  %s: %s\n", error_parts[i].text, value);
+		if (error_parts[i].offset == offsetof(pst_error, key) && record > 0)
+			fprintf(stderr, "  record: %lld\n", record);
 	}
+}
+
+/* In the command's words. */
+static void
+translate_error(const pst_error *err, pst_error *out)
+{
+	words_translate(self.command, err->message, out->message, sizeof(out->message));
+	words_translate(self.command, err->detail, out->detail, sizeof(out->detail));
+	words_translate(self.command, err->hint, out->hint, sizeof(out->hint));
 }
 
 static void
@@ -339,7 +358,7 @@ mask_error(pst_error *err)
 }
 
 void
-report_error(const pst_error *err)
+report_error(const pst_error *err, long long record)
 {
 	pst_error copy = *err;
 
@@ -348,13 +367,14 @@ report_error(const pst_error *err)
 		return;
 	if (signals_exit_code() == CLI_EXIT_PIPE)
 		return;
+	translate_error(err, &copy);
 	pthread_mutex_lock(&self.lock);
 	mask_error(&copy);
 	erase_live();
 	if (self.json)
 		print_error_json(&copy);
 	else
-		print_error_text(&copy);
+		print_error_text(&copy, record);
 	draw_live();
 	fflush(stderr);
 	pthread_mutex_unlock(&self.lock);
@@ -390,6 +410,6 @@ report_exit_code(pst_status status)
 int
 report_failed(pst_status status, const pst_error *err)
 {
-	report_error(err);
+	report_error(err, 0);
 	return report_exit_code(status);
 }

@@ -12,8 +12,10 @@
 
 #include "penstock.h"
 
-/* command may be NULL before it is known; borrowed. */
-void report_init(const char *command, bool quiet, bool json);
+struct cli_command;
+
+/* command may be NULL before it is known; borrowed. Its options give messages their words. */
+void report_init(const struct cli_command *command, bool quiet, bool json);
 
 /* A password that must not appear in any line; copied. */
 void report_secret(const char *secret, size_t len);
@@ -30,6 +32,9 @@ void report_live(const char *text);
 void report_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void report_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* A warning of rows that on-error=skip has left out. */
+void report_skipped(long long rows);
+
 /* The same for what may come several times, from several workers: said once. */
 void report_once(pst_log_level level, const char *message);
 
@@ -37,8 +42,11 @@ void report_once(pst_log_level level, const char *message);
 void report_event(const char *event, const char *fields, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* What failed, with everything that is known of it. Says nothing when the command was stopped. */
-void report_error(const pst_error *err);
+/*
+ * What failed, with everything that is known of it. Says nothing when the command was stopped. record
+ * is that of the input, from 1, or 0.
+ */
+void report_error(const pst_error *err, long long record);
 
 /* The same for errors that have nothing but a message. */
 void report_failure(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

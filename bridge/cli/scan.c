@@ -83,7 +83,11 @@ open_source(scan *s, cli_meter *meter, pst_source **source, struct ArrowSchema *
 		pst_source_open((const char *const *) s->options.keys,
 						(const char *const *) s->options.values, &hooks, source, err);
 
-	return status == PST_OK ? pst_source_schema(*source, schema, err) : status;
+	if (status == PST_OK)
+		status = pst_source_schema(*source, schema, err);
+	if (status < 0)
+		db_blame(s->db, err);
+	return status;
 }
 
 /* Whether the plan of splits matters: for several workers, or where the user has drawn it. */
@@ -111,7 +115,10 @@ scan_open(scan *s, cli_db *db, const cli_pairs *options, const cli_args *args, p
 	if (status == PST_OK && wants_plan(s))
 		status = pst_source_plan(s->source, 0, &s->splits, &s->nsplits, err);
 	if (status != PST_OK)
+	{
+		db_blame(s->db, err);
 		return status;
+	}
 	if (s->splits == NULL)
 		s->jobs = 1;
 	else if ((size_t) s->jobs > s->nsplits)
@@ -255,9 +262,10 @@ stream_error(scan_worker *w, struct ArrowArrayStream *stream, pst_error *err)
 	const char *text = stream->get_last_error(stream);
 	pst_status status = pst_source_error(w->source, err);
 
-	if (status != PST_OK)
-		return status;
-	return scan_fail(err, PST_ERR_STATE, "%s", text != NULL ? text : "the stream has failed");
+	if (status == PST_OK)
+		status = scan_fail(err, PST_ERR_STATE, "%s", text != NULL ? text : "the stream has failed");
+	db_blame(w->scan->db, err);
+	return status;
 }
 
 /* ---- which worker reads what ---- */
@@ -326,6 +334,8 @@ read_split(scan_worker *w, const char *split, pst_error *err)
 
 	if (status == PST_OK)
 		decide(w);
+	else
+		db_blame(w->scan->db, err);
 	while (status == PST_OK)
 	{
 		struct ArrowArray batch = {0};

@@ -1,4 +1,5 @@
 """The command's own words: usage, --help, the man page, exit code 2, and docs/command.md."""
+import json
 import os
 import re
 import subprocess
@@ -36,6 +37,18 @@ def test_commands_of_later_issues_are_unknown(penstock, command):
     assert "there is no command" in penstock(command, "x", code=2).errors
 
 
+@pytest.mark.parametrize("args", [["read", "", "t", "--limit", "x", "--log", "json"], ["read", "--log=json"],
+                                  ["read", "", "t", "--nonsense", "--log", "json"]])
+def test_usage_errors_are_json_where_the_log_is(penstock, args):
+    line = json.loads(penstock(*args, code=2).errors)
+    assert (line["level"], line["event"], line["command"]) == ("error", "usage", "read") and line["message"]
+
+
+def test_help_is_given_in_every_way_that_is_tried(penstock):
+    assert penstock("-h").text == penstock("help").text == penstock("--help").text
+    assert penstock("read", "-h").text == penstock("help", "read").text == penstock("read", "--help").text
+
+
 def test_version_is_one_line(penstock):
     assert re.fullmatch(r"penstock \d+\.\d+\.\d+\n", penstock("--version").text)
 
@@ -61,7 +74,14 @@ def test_version_is_one_line(penstock):
     (["read", "", "t", "--with", "no.such.option=1"], "no.such.option"),
     (["read", "", "t", "--log", "xml"], "text|json"),
     (["write", "", "t", "--mode", "replace"], "upsert|append|delete|changelog"),
-    (["copy", "", "t", ""], "argument is missing"),
+    (["copy", "", "t", ""], "the target's TABLE is missing"),
+    (["write", ""], "TABLE is missing"),
+    (["reed"], 'did you mean "read"'),
+    (["read", "", "t", "--coulmns", "a"], 'did you mean "--columns"'),
+    (["read", "", "t", "--l", "1"], '"--l" is short for several'),
+    (["read", "", "t", "-o", ""], "the output FILE is empty"),
+    (["read", "", "t", "--format", "json", "--delimiter", ";"], "--delimiter is for csv"),
+    (["write", "", "t", "--format", "arrow", "--no-header"], "--no-header is for csv"),
     (["databases", "", "--allow", "a", "--deny", "b"], "exclude each other"),
     (["doctor", "", "--grants", "everything"], "read|write|catalog"),
     (["doctor", "", "--grants", "read", "--json"], "does not go with"),

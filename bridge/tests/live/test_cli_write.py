@@ -197,7 +197,7 @@ def test_a_bad_value_and_a_bad_record_are_named(penstock, database):
 def test_on_error_skip_counts_what_it_leaves_out(penstock, database):
     database.execute("CREATE TABLE t (id int PRIMARY KEY, a int CHECK (a < 100))")
     done = penstock("write", database.url, "t", "--with", "on-error=skip", input="id,a\n1,1\n2,200\n3,3\n")
-    assert rows(database) == [(1, 1), (3, 3)] and "1 rows were skipped" in done.errors
+    assert rows(database) == [(1, 1), (3, 3)] and "1 row was left out" in done.errors
 
 
 def test_a_target_without_the_key_names_the_index_to_create(penstock, database):
@@ -374,7 +374,7 @@ def test_a_write_that_fails_leaves_no_empty_table_behind(penstock, database):
 def test_a_write_that_fails_keeps_the_table_it_made_for_rows(penstock, database):
     body = "a,b\n" + "".join(f"{i},x\n" for i in range(2000)) + "1,2,3\n"
     done = penstock("write", database.url, "t", "--create", "--with", "sink.buffer-flush.max-rows=1000", input=body, code=1)
-    assert "2000 rows were committed to t, which this command has made, before that and stay" in done.errors
+    assert "2000 rows were committed to public.t, which this command has made, before that and stay" in done.errors
     assert database.value("SELECT count(*) FROM t") == 2000
 
 
@@ -386,7 +386,7 @@ def test_a_failing_write_never_drops_the_rows_of_another(start_penstock, penstoc
     while not made(database, "t"):
         assert time.monotonic() < deadline
     penstock("write", database.url, "t", "--create", input="a,b\n3,4\n")
-    assert b"stays: table t is not empty" in child.communicate(b"1,2,3\n", timeout=60)[1]
+    assert b"stays: table public.t is not empty" in child.communicate(b"1,2,3\n", timeout=60)[1]
     assert child.returncode == 1 and rows(database) == [("3", "4")]
 
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "utf8.h"
+
 typedef struct status_entry
 {
 	pst_status status;
@@ -166,16 +168,23 @@ utf8_clip(const char *text, size_t max)
 	return n;
 }
 
+/*
+ * What is no UTF-8 becomes a question mark: libpq's own texts quote bytes of a broken protocol, and a
+ * SQL_ASCII database's errors those of its data.
+ */
 void
 psti_error_copy(char *field, size_t size, const char *text)
 {
 	size_t len = text == NULL ? 0 : strlen(text);
+	size_t valid = 0;
 
 	if (len >= size)
 		len = utf8_clip(text, size - 1);
 	if (len > 0)
 		memmove(field, text, len);
 	field[len] = '\0';
+	while ((valid += psti_utf8_valid(field + valid, len - valid)) < len)
+		field[valid++] = '?';
 }
 
 /* Formats into a field, cut at a UTF-8 boundary. */

@@ -131,6 +131,10 @@ long_texts_are_cut_at_a_character(void **state)
 	assert_string_equal(field, "abcdef");
 	psti_error_copy(field, sizeof(field), "abcde\xC3\xA9");
 	assert_string_equal(field, "abcde\xC3\xA9");
+	psti_error_copy(field, sizeof(field),
+					"a\x9B"
+					"b\xC3");
+	assert_string_equal(field, "a?b?");
 	psti_error_copy(field, sizeof(field), NULL);
 	assert_string_equal(field, "");
 }

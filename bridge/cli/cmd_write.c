@@ -52,6 +52,45 @@ describe_target(writing *w, pst_catalog *catalog, pst_error *err)
 	return status;
 }
 
+/* What a csv header that names no column of the target may be instead: the first that fits. */
+static const struct
+{
+	const char *begins; /* or NULL */
+	const char *has;	/* one of these, or NULL */
+	const char *hint;
+} mistaken[] = {
+	{"{", NULL, "It looks like json: give --format json."},
+	{"ARROW1", NULL, "It looks like an Arrow file; --format arrow takes the Arrow IPC stream."},
+	{"PAR1", NULL, "It looks like Parquet, which pyarrow turns into a stream for --format arrow."},
+	{NULL, ";", "If semicolons stand between the fields, give --delimiter ';'."},
+	{NULL, "\t", "If tabs stand between the fields, give --delimiter '\\t'."},
+	{NULL, "|", "If bars stand between the fields, give --delimiter '|'."},
+	{NULL, "0123456789", "If the first record is data already, give --no-header."},
+};
+
+static void
+hint_at_format(const writing *w, pst_error *err)
+{
+	const char *name = err->column;
+
+	if (strcasecmp(pairs_get(&w->options, "format"), "csv") != 0 || name[0] == '\0')
+		return;
+	for (size_t i = 0; i < sizeof(mistaken) / sizeof(mistaken[0]); i++)
+	{
+		const char *begins = mistaken[i].begins;
+		const char *has = mistaken[i].has;
+		/* A digit is one of many letters of a name; all of them are no name. */
+		bool fits = begins != NULL	 ? strncmp(name, begins, strlen(begins)) == 0
+					: has[1] != '\0' ? strspn(name, has) == strlen(name)
+									 : strchr(name, has[0]) != NULL;
+
+		if (!fits)
+			continue;
+		snprintf(err->hint, sizeof(err->hint), "%s", mistaken[i].hint);
+		return;
+	}
+}
+
 /* The schema of what comes in, waiting for it as long as it takes. */
 static pst_status
 read_schema(writing *w, pst_error *err)
@@ -60,6 +99,8 @@ read_schema(writing *w, pst_error *err)
 
 	while ((status = pst_decoder_schema(w->decoder, &w->schema, err)) == PST_AGAIN)
 		input_wait(&w->in, -1);
+	if (status == PST_ERR_NOT_FOUND)
+		hint_at_format(w, err);
 	return status;
 }
 

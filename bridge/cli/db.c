@@ -117,7 +117,11 @@ db_blame(const cli_db *db, pst_error *err)
 {
 	char *text;
 
-	if (db->role == NULL || err->message[0] == '\0' ||
+	/* Options count for both, but for the connection string. */
+	bool both = strstr(err->message, "option \"") != NULL &&
+				strstr(err->message, "option \"url\"") == NULL && err->status == PST_ERR_INVALID;
+
+	if (db->role == NULL || both || err->message[0] == '\0' ||
 		strncmp(err->message, db->role, strlen(db->role)) == 0)
 		return;
 	text = cli_format("%s: %s", db->role, err->message);

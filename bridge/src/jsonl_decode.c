@@ -264,7 +264,13 @@ take_line(json_decoder *json, size_t length, pst_error *err)
 	if (status != PST_OK)
 		return status;
 	if (!psti_jsonscan_take(&scan, '{'))
-		return fail_at(json, scan.at, "a line does not begin with a json object", err);
+	{
+		fail_at(json, scan.at, "a line does not begin with a json object", err);
+		if (psti_jsonscan_take(&scan, '['))
+			psti_error_hint(err,
+							"Each line holds one object; jq -c '.[]' makes lines of an array.");
+		return err->status;
+	}
 	while (!psti_jsonscan_take(&scan, '}'))
 	{
 		if (psti_jsonscan_done(&scan))

@@ -266,7 +266,9 @@ psti_relation_hint_absent(psti_conn *conn, const char *table, pst_error *err)
 	if (err->hint[0] == '\0' && err->status == PST_ERR_NOT_FOUND && psti_conn_usable(conn))
 		suggest_table(conn, table, err);
 	if (err->hint[0] == '\0')
-		psti_error_hint(err, "Name the schema, or check the search_path and the database.");
+		psti_error_hint(err,
+						"Name the schema, or check the search_path and the database, which is %s.",
+						psti_conn_caps(conn)->database);
 	PSTI_ERROR_SET(err, table, table);
 }
 

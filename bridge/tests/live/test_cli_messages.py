@@ -80,6 +80,7 @@ def test_a_bad_connection_string_is_told_why(penstock, db, words):
     ("ordres", 1, ["Did you mean public.orders?"]),
     ("deals", 1, ["There is sales.deals."]),
     ("sale.deals", 1, ["There is no schema sale. There is sales.deals."]),
+    ("zzzzzz", 1, ["check the search_path and the database, which is "]),
     ("nowhere.nothing", 1, ["There is no schema nowhere."]),
     ('"Orders"', 1, ["There is public.orders"]),
     ("a b", 2, ['"a b" is not a table\'s name', "stands in double quotes"]),
@@ -183,6 +184,25 @@ def test_bytes_are_those_of_the_file(penstock, shop, tmp_path):
         done = penstock("read", shop.url, "orders", "--jobs", jobs, "--log", "json", "-o", tmp_path / "o.csv")
         last = json.loads(done.errors.splitlines()[-1])
         assert last["event"] == "done" and last["bytes"] == (tmp_path / "o.csv").stat().st_size
+
+
+@pytest.mark.parametrize("args, body, words", [
+    ([], '{"id":1,"name":"x"}\n', "give --format json"), ([], "id;name\n1;x\n", "give --delimiter ';'"),
+    ([], "id\tname\n1\tx\n", "give --delimiter '\\t'"), ([], "1,x\n2,y\n", "give --no-header"),
+    ([], "PAR1xxxx", "looks like Parquet"), (["--format", "json"], '[{"id":1}]\n', "jq -c '.[]'"),
+])
+def test_an_input_of_another_form_is_hinted_at(penstock, shop, args, body, words):
+    assert words in penstock("write", shop.url, "orders", *args, input=body, code=1).errors
+
+
+def test_dates_are_hinted_to_be_iso(penstock, database):
+    database.execute("CREATE TABLE t (d date)")
+    assert "such as 2020-12-31" in penstock("write", database.url, "t", input="d\n31.12.2020\n", code=1).errors
+
+
+def test_an_option_of_both_databases_blames_neither(penstock, shop):
+    assert 'error: unknown option "sink.bogus"' in penstock("copy", shop.url, "orders", shop.url, "x", "--with", "sink.bogus=1", code=2).errors
+    assert "error: target: DB is a bare word" in penstock("copy", shop.url, "orders", "mydb", "x", code=2).errors
 
 
 def test_a_file_in_the_table_s_place_is_noticed(penstock, shop, tmp_path):

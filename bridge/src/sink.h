@@ -488,6 +488,9 @@ void psti_lot_free(psti_lot *lot);
  */
 pst_status psti_sink_replay(pst_sink *sink, bool immediate, psti_attempt *attempt, pst_error *err);
 
+/* Says in err which row, key and column it is about. The transaction is not open any more. */
+void psti_sink_name_row(pst_sink *sink, size_t i, pst_error *err);
+
 /* Notes a row as skipped (tuple NULL: its values are not known); fails when the limit is passed. */
 pst_status psti_sink_skip_row(pst_sink *sink, bool line, const char *tuple, size_t nbytes,
 							  const pst_error *why, pst_error *err);

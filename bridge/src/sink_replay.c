@@ -210,9 +210,8 @@ is_line(const pst_sink *sink, size_t i)
 	return sink->plan->copy_text && !sink->rows.row[i].partial;
 }
 
-/* Says in err which row, key and column it is about. The transaction is not open any more. */
-static void
-name_row(pst_sink *sink, size_t i, pst_error *err)
+void
+psti_sink_name_row(pst_sink *sink, size_t i, pst_error *err)
 {
 	const char *tuple = psti_rows_at(&sink->rows, i);
 
@@ -598,7 +597,7 @@ refuse_row(replay *r, size_t bad, pst_error *err)
 	if (!sink->skip.enabled && r->aside == NULL)
 	{
 		psti_sink_rollback(sink);
-		name_row(sink, bad, err);
+		psti_sink_name_row(sink, bad, err);
 		return err->status;
 	}
 	status = undo(r, err);

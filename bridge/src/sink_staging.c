@@ -287,8 +287,9 @@ pad_row(const psti_sink_plan *plan, const char *tuple, psti_buf *out, uint8_t *s
 	}
 }
 
+/* Rows [0, end) as arrays. */
 static pst_status
-fill_stage(const pst_sink *sink, psti_lot *lot, int64_t *nrows, pst_error *err)
+fill_stage(const pst_sink *sink, size_t end, psti_lot *lot, int64_t *nrows, pst_error *err)
 {
 	const psti_sink_plan *plan = sink->plan;
 	size_t skip_bytes = plan->ncolumns / 8 + 1;
@@ -308,7 +309,7 @@ fill_stage(const pst_sink *sink, psti_lot *lot, int64_t *nrows, pst_error *err)
 	}
 	ops = add_array(lot, 21, OID_INT2_ARRAY);
 	skips = add_array(lot, 17, OID_BYTEA_ARRAY);
-	for (size_t i = 0; i < sink->rows.nrows && !padded.failed; i++)
+	for (size_t i = 0; i < end && !padded.failed; i++)
 	{
 		const psti_sink_row *row = &sink->rows.row[i];
 		int16_t op = stage_op(plan, row);
@@ -440,28 +441,33 @@ stage_begin(pst_sink *sink, stage_trip *t, const char *epoch, pst_error *err)
 	return status;
 }
 
+/* The rows behind the number base. */
+static pst_status
+stage_rows(pst_sink *sink, stage_trip *t, pst_error *err)
+{
+	psti_step *step = &t->steps[t->nsteps++];
+	psti_lot *lot = &t->lot;
+
+	put_stage_insert(sink, &t->sql[STAGE_INSERT]);
+	lot->params[lot->ncolumns] = sink->progress.writer;
+	lot->params[lot->ncolumns + 1] = t->base;
+	*step = (psti_step){.what = "staging rows", .sql = t->sql[STAGE_INSERT].data};
+	step->nparams = lot->ncolumns + 2;
+	step->types = lot->types;
+	step->params = lot->params;
+	step->lengths = lot->lengths;
+	step->formats = lot->formats;
+	return psti_buf_check(&t->sql[STAGE_INSERT], err);
+}
+
 /* The rows, the marker, COMMIT. */
 static pst_status
 stage_end(pst_sink *sink, stage_trip *t, const char *epoch, const char *position, pst_error *err)
 {
-	psti_lot *lot = &t->lot;
 	pst_status status = PST_OK;
 
 	if (t->nrows > 0)
-	{
-		psti_step *step = &t->steps[t->nsteps++];
-
-		put_stage_insert(sink, &t->sql[STAGE_INSERT]);
-		status = psti_buf_check(&t->sql[STAGE_INSERT], err);
-		lot->params[lot->ncolumns] = sink->progress.writer;
-		lot->params[lot->ncolumns + 1] = t->base;
-		*step = (psti_step){.what = "staging rows", .sql = t->sql[STAGE_INSERT].data};
-		step->nparams = lot->ncolumns + 2;
-		step->types = lot->types;
-		step->params = lot->params;
-		step->lengths = lot->lengths;
-		step->formats = lot->formats;
-	}
+		status = stage_rows(sink, t, err);
 	memcpy(t->params[STAGE_CLOSE],
 		   (const char *[]){sink->progress.writer, t->last, epoch, position}, 4 * sizeof(char *));
 	if (status == PST_OK && epoch != NULL)
@@ -471,10 +477,68 @@ stage_end(pst_sink *sink, stage_trip *t, const char *epoch, const char *position
 	return status;
 }
 
+/* Whether rows [0, end) are refused: they are staged by a transaction that is rolled back. */
+static pst_status
+try_stage(pst_sink *sink, size_t end, bool *refused, pst_error *err)
+{
+	stage_trip t = {.nrows = 0};
+	pst_error why = *err;
+	int failed;
+	pst_status status = fill_stage(sink, end, &t.lot, &t.nrows, &why);
+
+	*refused = false;
+	/* Far behind whatever may be there. */
+	snprintf(t.base, sizeof(t.base), "%" PRId64, sink->staged_ordinal + (INT64_C(1) << 40));
+	t.steps[t.nsteps++] = (psti_step){.what = "beginning", .sql = "BEGIN"};
+	if (status == PST_OK)
+		status = stage_rows(sink, &t, &why);
+	t.steps[t.nsteps++] = (psti_step){.what = "rolling back", .sql = "ROLLBACK"};
+	if (status == PST_OK)
+		status = psti_sink_run(sink, t.steps, t.nsteps, &failed, &why);
+	if (status != PST_OK && psti_sink_row_error(&why))
+	{
+		*refused = true;
+		*err = why;
+		psti_sink_rollback(sink);
+		status = sink->conn == NULL ? PST_ERR_CONNECTION : PST_OK;
+	}
+	stage_trip_free(&t);
+	return status;
+}
+
+/* Says in err which row the staging table refuses: the last of the shortest run that is refused. */
+static void
+name_refused(pst_sink *sink, pst_error *err)
+{
+	size_t good = 0;
+	size_t bad = sink->rows.nrows;
+
+	psti_sink_rollback(sink);
+	while (bad - good > 1 && sink->conn != NULL)
+	{
+		size_t half = good + (bad - good) / 2;
+		bool refused;
+
+		if (try_stage(sink, half, &refused, err) != PST_OK)
+			return;
+		if (refused)
+			bad = half;
+		else
+			good = half;
+	}
+	PSTI_ERROR_SET(err, schema, sink->plan->relation->schema);
+	PSTI_ERROR_SET(err, table, sink->plan->relation->name);
+	if (sink->conn != NULL)
+		psti_sink_name_row(sink, bad - 1, err);
+}
+
 /* A check of the token or the epoch that failed, by what it means. */
 static pst_status
 stage_failure(pst_sink *sink, const stage_trip *t, int failed, const char *epoch, pst_error *err)
 {
+	if (t->nrows > 0 && failed >= 0 && t->steps[failed].sql == t->sql[STAGE_INSERT].data &&
+		psti_sink_row_error(err) && psti_conn_usable(sink->conn))
+		name_refused(sink, err);
 	if (strcmp(err->sqlstate, "22012") != 0 || (failed != 1 && failed != t->epoch_at))
 		return err->status;
 	if (failed == 1)
@@ -498,7 +562,7 @@ stage(pst_sink *sink, const char *epoch, const char *position, psti_attempt *att
 
 	attempt->method = "staging";
 	if (status == PST_OK)
-		status = fill_stage(sink, &t.lot, &t.nrows, err);
+		status = fill_stage(sink, sink->rows.nrows, &t.lot, &t.nrows, err);
 	if (status == PST_OK)
 		status = stage_begin(sink, &t, epoch, err);
 	if (status == PST_OK)

@@ -509,6 +509,50 @@ a_row_that_the_target_would_refuse_is_refused_by_prepare(void **state)
 }
 
 static void
+a_row_that_cannot_be_staged_is_named(void **state)
+{
+	static const struct
+	{
+		const char *row;
+		const char *column; /* as far as the server tells of it */
+		const char *sqlstate;
+	} cases[] = {
+		{"7|-1|ab|{}", "", "23514"},
+		{"7|~|ab|{}", "", "23514"}, /* NOT NULL, which deletes need not heed */
+		{"7|1|abcd|{}", "s", "22001"},
+		{"7|1|ab|{", "j", "22P02"},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		pst_error err = PST_ERROR_INIT;
+		pst_sink *sink;
+
+		drop_staging();
+		live_exec(admin, "CREATE TABLE t (id int PRIMARY KEY, v int NOT NULL CHECK (v > 0), s "
+						 "varchar(3), j json)");
+		sink = opened(STAGING "changelog", "id:i,v:i,s:u,j:u");
+		add_rows(sink, "id:i,v:i,s:u,j:u", "1|1|a|1", "2|2|b|2");
+		assert_ok(pst_sink_flush(sink, &err), &err);
+		add_rows(sink, "id:i,v:i,s:u,j:u", "3|3|c|3", "-D 5|~|~|~", "4|4|d|4", cases[i].row,
+				 "5|5|e|5", "6|-6|f|6", "8|8|g|8");
+		assert_fails(pst_sink_prepare(sink, 1, NULL, &err),
+					 psti_sqlstate_status(cases[i].sqlstate, &(bool){0}), &err);
+		assert_string_equal(err.sqlstate, cases[i].sqlstate);
+		assert_string_equal(err.key, "(id)=(7)");
+		assert_int_equal(err.row, 5);
+		assert_string_equal(err.table, "t");
+		assert_string_equal(err.column, cases[i].column);
+		pst_sink_discard(sink, NULL);
+		assert_ok(pst_sink_prepare(sink, 1, NULL, &err), &err);
+		assert_ok(pst_sink_commit(sink, 1, &err), &err);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		table_is("t", "(1,1,a,1) (2,2,b,2)");
+	}
+}
+
+static void
 a_new_writer_replaces_what_an_old_one_prepared_and_nobody_committed(void **state)
 {
 	pst_error err = PST_ERROR_INIT;
@@ -726,6 +770,7 @@ main(void)
 		cmocka_unit_test(closing_does_not_write_what_no_position_covers),
 		cmocka_unit_test(prepared_rows_wait_for_commit_by_any_process),
 		cmocka_unit_test(a_row_that_the_target_would_refuse_is_refused_by_prepare),
+		cmocka_unit_test(a_row_that_cannot_be_staged_is_named),
 		cmocka_unit_test(a_new_writer_replaces_what_an_old_one_prepared_and_nobody_committed),
 		cmocka_unit_test(a_failed_write_is_told_by_prepare_until_it_is_discarded),
 		cmocka_unit_test(staged_changes_that_need_their_order_keep_it),

@@ -274,9 +274,13 @@ check_schema(const struct ArrowSchema *schema, const arrow_type *type, const fla
 		return arrow_flat_fail(err, ARROW_IPC_UNSUPPORTED, place,
 							   "dictionary-encoded columns are not supported");
 	if (type->kind == ARROW_KIND_UNKNOWN)
+	{
+		char name[ARROW_TYPE_NAME];
+
 		return arrow_flat_fail_text(
 			err, ARROW_IPC_UNSUPPORTED, place,
-			"not a supported Arrow format: ", schema->format != NULL ? schema->format : "none");
+			"not a supported Arrow type: ", arrow_type_name(schema->format, name));
+	}
 	if (schema->n_children < 0 || (schema->n_children > 0 && schema->children == NULL) ||
 		(type->layout == ARROW_LAYOUT_LIST && schema->n_children != 1) ||
 		(type->layout != ARROW_LAYOUT_LIST && type->layout != ARROW_LAYOUT_STRUCT &&

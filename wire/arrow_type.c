@@ -1,7 +1,7 @@
 /* arrow_type.c - format strings and bitmaps. */
 #include "arrow_type.h"
 
-#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Formats without parameters, and those whose parameter follows as text (a zone). */
@@ -132,6 +132,103 @@ arrow_type_parse(const char *format)
 		return type;
 	}
 	return unknown;
+}
+
+/* Formats and what they are called; of those that end in a colon the rest is a parameter. */
+static const char *const type_names[][2] = {
+	{"n", "null"},
+	{"b", "bool"},
+	{"c", "int8"},
+	{"C", "uint8"},
+	{"s", "int16"},
+	{"S", "uint16"},
+	{"i", "int32"},
+	{"I", "uint32"},
+	{"l", "int64"},
+	{"L", "uint64"},
+	{"e", "float16"},
+	{"f", "float"},
+	{"g", "double"},
+	{"u", "utf8"},
+	{"U", "large_utf8"},
+	{"vu", "utf8_view"},
+	{"z", "binary"},
+	{"Z", "large_binary"},
+	{"vz", "binary_view"},
+	{"w:", "fixed_size_binary[%s]"},
+	{"tdD", "date32"},
+	{"tdm", "date64"},
+	{"tts", "time32[s]"},
+	{"ttm", "time32[ms]"},
+	{"ttu", "time64[us]"},
+	{"ttn", "time64[ns]"},
+	{"tss:", "timestamp[s%s]"},
+	{"tsm:", "timestamp[ms%s]"},
+	{"tsu:", "timestamp[us%s]"},
+	{"tsn:", "timestamp[ns%s]"},
+	{"tDs", "duration[s]"},
+	{"tDm", "duration[ms]"},
+	{"tDu", "duration[us]"},
+	{"tDn", "duration[ns]"},
+	{"tiM", "month_interval"},
+	{"tiD", "day_time_interval"},
+	{"tin", "month_day_nano_interval"},
+	{"+l", "list"},
+	{"+L", "large_list"},
+	{"+vl", "list_view"},
+	{"+vL", "large_list_view"},
+	{"+w:", "fixed_size_list[%s]"},
+	{"+s", "struct"},
+	{"+m", "map"},
+	{"+ud:", "dense_union"},
+	{"+us:", "sparse_union"},
+	{"+r", "run_end_encoded"},
+};
+
+/* d:PRECISION,SCALE or d:PRECISION,SCALE,BITS */
+static bool
+name_decimal(const char *at, char out[ARROW_TYPE_NAME])
+{
+	int32_t precision;
+	int32_t scale;
+	int32_t bits = 128;
+
+	if (!parse_int(&at, false, &precision) || *at++ != ',' || !parse_int(&at, true, &scale))
+		return false;
+	if (*at == ',' && (at++, !parse_int(&at, false, &bits)))
+		return false;
+	snprintf(out, ARROW_TYPE_NAME, "decimal%d(%d, %d)", bits, precision, scale);
+	return *at == '\0';
+}
+
+const char *
+arrow_type_name(const char *format, char out[ARROW_TYPE_NAME])
+{
+	if (format == NULL)
+		format = "";
+	if (strncmp(format, "d:", 2) == 0 && name_decimal(format + 2, out))
+		return out;
+	for (size_t i = 0; i < sizeof(type_names) / sizeof(type_names[0]); i++)
+	{
+		const char *name = type_names[i][1];
+		const char *place = strstr(name, "%s");
+		size_t len = strlen(type_names[i][0]);
+		bool open = type_names[i][0][len - 1] == ':';
+		const char *rest;
+
+		if (open ? strncmp(format, type_names[i][0], len) != 0
+				 : strcmp(format, type_names[i][0]) != 0)
+			continue;
+		rest = format + len;
+		if (place == NULL)
+			snprintf(out, ARROW_TYPE_NAME, "%s", name);
+		else
+			snprintf(out, ARROW_TYPE_NAME, "%.*s%s%.40s%s", (int) (place - name), name,
+					 format[0] == 't' && *rest != '\0' ? ", " : "", rest, place + 2);
+		return out;
+	}
+	snprintf(out, ARROW_TYPE_NAME, "\"%.40s\"", format);
+	return out;
 }
 
 int

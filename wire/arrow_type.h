@@ -69,6 +69,13 @@ typedef struct arrow_type
 /* Reads a format; NULL and what is not understood give ARROW_KIND_UNKNOWN. */
 arrow_type arrow_type_parse(const char *format);
 
+/*
+ * Writes a format's type as people call it, for messages: "decimal128(10, 2)", "timestamp[us, UTC]";
+ * what is not known at all stands there as it is, in quotes. Gives out.
+ */
+#define ARROW_TYPE_NAME 80
+const char *arrow_type_name(const char *format, char out[ARROW_TYPE_NAME]);
+
 /* Buffers that an array of this layout has: 0 to 3. */
 int arrow_layout_buffers(arrow_layout layout);
 

@@ -39,6 +39,14 @@ psti_arrow_parse(const char *format)
 	return type;
 }
 
+static_assert(PSTI_ARROW_NAME == ARROW_TYPE_NAME, "a name has room");
+
+const char *
+psti_arrow_name(const char *format, char out[PSTI_ARROW_NAME])
+{
+	return arrow_type_name(format, out);
+}
+
 /* Where in the schema the check is: names from the outermost to the present field. */
 typedef struct place
 {
@@ -94,6 +102,7 @@ check_counts(const place *at, const arrow_type *type, const struct ArrowArray *a
 {
 	const struct ArrowSchema *schema = at->schema;
 	int nbuffers = arrow_layout_buffers(type->layout);
+	char name[PSTI_ARROW_NAME];
 	/* Bytes of the widest buffer, and the one more offset, stay within int64. */
 	int64_t max = INT64_MAX / (type->width > 8 ? type->width : 8) - 1;
 
@@ -107,8 +116,9 @@ check_counts(const place *at, const arrow_type *type, const struct ArrowArray *a
 	if (array->dictionary != NULL)
 		return fail_at(at, err, "has a dictionary that its schema does not have");
 	if (array->n_buffers != nbuffers)
-		return fail_at(at, err, "has %lld buffers, its format \"%s\" has %d",
-					   (long long) array->n_buffers, schema->format, nbuffers);
+		return fail_at(at, err, "has %lld buffers, its type %s has %d",
+					   (long long) array->n_buffers, psti_arrow_name(schema->format, name),
+					   nbuffers);
 	if (nbuffers > 0 && array->buffers == NULL)
 		return fail_at(at, err, "has no buffers");
 	if (array->n_children != schema->n_children)
@@ -124,6 +134,7 @@ static pst_status
 check_schema(const place *at, const arrow_type *type, pst_error *err)
 {
 	const struct ArrowSchema *schema = at->schema;
+	char name[PSTI_ARROW_NAME];
 	pst_status status = PST_OK;
 
 	if (at->depth > MAX_DEPTH)
@@ -135,16 +146,16 @@ check_schema(const place *at, const arrow_type *type, pst_error *err)
 	}
 	else if (type->kind == ARROW_KIND_UNKNOWN)
 	{
-		status = fail_at(at, err, "has format \"%s\", which is not supported",
-						 schema->format != NULL ? schema->format : "(null)");
+		status = fail_at(at, err, "has the Arrow type %s, which is not supported",
+						 psti_arrow_name(schema->format, name));
 		psti_error_hint(err, "Cast the column to a type of docs/types.md.");
 	}
 	else if (schema->n_children < 0 || (schema->n_children > 0 && schema->children == NULL) ||
 			 (type->layout == ARROW_LAYOUT_LIST && schema->n_children != 1) ||
 			 (type->layout != ARROW_LAYOUT_LIST && type->layout != ARROW_LAYOUT_STRUCT &&
 			  schema->n_children != 0))
-		status = fail_at(at, err, "has format \"%s\" and %lld children", schema->format,
-						 (long long) schema->n_children);
+		status = fail_at(at, err, "has the Arrow type %s and %lld children",
+						 psti_arrow_name(schema->format, name), (long long) schema->n_children);
 	return status;
 }
 

@@ -54,6 +54,10 @@ typedef struct psti_arrow_type
 	bool pg_array;		/* … of an array of it */
 } psti_arrow_type;
 
+/* What people call the type of a format, for messages: "decimal128(10, 2)". Gives out. */
+#define PSTI_ARROW_NAME 80
+const char *psti_arrow_name(const char *format, char out[PSTI_ARROW_NAME]);
+
 /* Reads a format string; kind is PSTI_ARROW_UNKNOWN for what the library does not handle. */
 psti_arrow_type psti_arrow_parse(const char *format);
 

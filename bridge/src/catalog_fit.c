@@ -33,11 +33,13 @@ static pst_status
 fail_type(const struct ArrowSchema *field, pst_error *err)
 {
 	const char *name = field->name == NULL ? "" : field->name;
+	char arrow[PSTI_ARROW_NAME];
 
 	psti_fail(err, PST_ERR_UNSUPPORTED,
-			  "column \"%s\" has the Arrow type \"%s\"%s, for which there "
+			  "column \"%s\" has the Arrow type %s%s, for which there "
 			  "is no column type",
-			  name, field->format, field->dictionary != NULL ? " with a dictionary" : "");
+			  name, psti_arrow_name(field->format, arrow),
+			  field->dictionary != NULL ? " with a dictionary" : "");
 	psti_error_hint(err, field->dictionary != NULL
 							 ? "Decode the dictionary before writing."
 							 : "Give the field the metadata penstock.type, or cast it to text.");
@@ -347,6 +349,7 @@ check_field(const psti_json *describe, const struct ArrowSchema *field, pst_erro
 {
 	const psti_json *column = psti_json_first(psti_json_get(describe, "columns"));
 	const char *name = field->name == NULL ? "" : field->name;
+	char arrow[PSTI_ARROW_NAME];
 	char why[512];
 
 	while (column != NULL && (psti_json_text(column, "name") == NULL ||
@@ -358,8 +361,8 @@ check_field(const psti_json *describe, const struct ArrowSchema *field, pst_erro
 		snprintf(why, sizeof(why), "its column \"%s\" is generated and cannot be written", name);
 	else if (!same_type(column, field) && !holds(column, field, 0))
 		snprintf(why, sizeof(why),
-				 "its column \"%s\" is %s, which cannot hold every value of the Arrow type \"%s\"",
-				 name, psti_json_text(column, "type"), field->format);
+				 "its column \"%s\" is %s, which cannot hold every value of the Arrow type %s",
+				 name, psti_json_text(column, "type"), psti_arrow_name(field->format, arrow));
 	else
 		return PST_OK;
 	return fail_fit(describe, name, err, why);

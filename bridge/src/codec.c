@@ -64,6 +64,41 @@ psti_input_read(psti_input *input, void *data, size_t nbytes, size_t *nread, pst
 	return PST_OK;
 }
 
+/* None of these can begin a csv or json text: they are not UTF-8, or hold control characters. */
+static const struct
+{
+	const char *bytes;
+	size_t nbytes;
+	const char *what;
+	const char *hint;
+} signatures[] = {
+	{"\xff\xff\xff", 3, "an Arrow stream", "Give --format arrow (the option format)."},
+	{"ARROW1\0\0", 8, "an Arrow file",
+	 "Write the rows as an Arrow IPC stream instead, and give --format arrow (the option format)."},
+	{"PAR1\x15", 5, "a Parquet file",
+	 "Make an Arrow IPC stream of it, for example with pyarrow, and give --format arrow (the "
+	 "option "
+	 "format)."},
+	{"\x1f\x8b", 2, "compressed by gzip", "Decompress it first, for example with gzip -dc."},
+	{"\x28\xb5\x2f\xfd", 4, "compressed by zstd",
+	 "Decompress it first, for example with zstd -dc."},
+};
+
+pst_status
+psti_input_recognise(const void *data, size_t nbytes, pst_error *err)
+{
+	for (size_t i = 0; i < sizeof(signatures) / sizeof(signatures[0]); i++)
+	{
+		if (nbytes < signatures[i].nbytes ||
+			memcmp(data, signatures[i].bytes, signatures[i].nbytes) != 0)
+			continue;
+		psti_fail(err, PST_ERR_DATA, "the input is %s", signatures[i].what);
+		psti_error_hint(err, "%s", signatures[i].hint);
+		return PST_ERR_DATA;
+	}
+	return PST_OK;
+}
+
 static pst_status
 make_encoder(const char *const *keys, const char *const *values, const struct ArrowSchema *schema,
 			 pst_encoder *encoder, pst_error *err)

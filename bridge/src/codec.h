@@ -45,6 +45,12 @@ typedef struct psti_input
 pst_status psti_input_read(psti_input *input, void *data, size_t nbytes, size_t *nread,
 						   pst_error *err);
 
+/*
+ * Fails, naming what an input is and the remedy, when its first bytes are the signature of something
+ * that is no text; PST_OK when they are none, or too few to tell.
+ */
+pst_status psti_input_recognise(const void *data, size_t nbytes, pst_error *err);
+
 /* options and schema are borrowed for the call; *self is moved out. */
 pst_status psti_csv_encoder(const psti_options *options, const struct ArrowSchema *schema,
 							void **self, const psti_encoder_ops **ops, pst_error *err);

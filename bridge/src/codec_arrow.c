@@ -236,9 +236,43 @@ part_grow(part *p, size_t cap, pst_error *err)
 	return PST_OK;
 }
 
+/* Whether the first n bytes of the input may be those of a text. */
+static bool
+looks_like_text(const uint8_t *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (bytes[i] == 0xff || (bytes[i] < ' ' && strchr("\t\n\r", bytes[i]) == NULL) ||
+			bytes[i] == '\0')
+			return false;
+	return n > 0;
+}
+
+/* The input does not begin as a stream does: says what it is, if that can be seen. */
+static pst_status
+fail_start(const decoder *d, pst_error *err)
+{
+	if (d->prefix[0] != 0xff && psti_input_recognise(d->prefix, d->prefix_filled, err) != PST_OK)
+		return PST_ERR_DATA;
+	psti_fail(err, PST_ERR_DATA,
+			  "the input is not an Arrow stream: it does not begin with a message of one");
+	if (looks_like_text(d->prefix, d->prefix_filled))
+		psti_error_hint(err, "It begins like text: give --format csv or json (the option format).");
+	return PST_ERR_DATA;
+}
+
 static pst_status
 fail_incomplete(const decoder *d, pst_error *err)
 {
+	if (d->at == AT_PREFIX && d->schema.release == NULL && d->prefix_filled == 0)
+	{
+		psti_fail(err, PST_ERR_DATA, "the Arrow stream is incomplete: the input is empty");
+		psti_error_hint(err, "A stream without rows has a schema too; see whether the program that "
+							 "writes it has run.");
+		return PST_ERR_DATA;
+	}
+	if (d->at == AT_PREFIX && d->schema.release == NULL &&
+		memcmp(d->prefix, "\xff\xff\xff\xff", d->prefix_filled < 4 ? d->prefix_filled : 4) != 0)
+		return fail_start(d, err);
 	if (d->schema.release == NULL)
 		psti_fail(err, PST_ERR_DATA, "the Arrow stream is incomplete: it ends before its schema");
 	else
@@ -300,12 +334,14 @@ read_prefix(decoder *d, pst_error *err)
 	if (status != PST_OK)
 		return status;
 	prefix = arrow_ipc_read_prefix(d->prefix, &d->metadata_nbytes, &wire);
+	if (prefix == ARROW_IPC_INVALID && d->schema.release == NULL && d->metadata_nbytes == 0)
+		return fail_start(d, err);
 	if (prefix < 0)
 		return fail_wire(err, prefix, &wire, PST_ERR_DATA);
-	d->prefix_filled = 0;
-	d->metadata.filled = 0;
 	if (prefix == ARROW_IPC_END && d->schema.release == NULL)
 		return fail_incomplete(d, err);
+	d->prefix_filled = 0;
+	d->metadata.filled = 0;
 	d->at = prefix == ARROW_IPC_END ? AT_TRAIL : AT_METADATA;
 	return PST_OK;
 }
@@ -390,6 +426,7 @@ end_message(decoder *d, bool moved)
 static pst_status
 find_kind_column(decoder *d, pst_error *err)
 {
+	char name[PSTI_ARROW_NAME];
 	psti_arrow_kind kind;
 
 	d->kind_column = -1;
@@ -401,8 +438,8 @@ find_kind_column(decoder *d, pst_error *err)
 	kind = psti_arrow_parse(d->schema.children[d->kind_column]->format).kind;
 	if (kind == PSTI_ARROW_UTF8 || kind == PSTI_ARROW_LARGE_UTF8 || kind == PSTI_ARROW_INT8)
 		return PST_OK;
-	psti_fail(err, PST_ERR_DATA, "the row kind column \"%s\" has Arrow format \"%s\"", d->kind_name,
-			  d->schema.children[d->kind_column]->format);
+	psti_fail(err, PST_ERR_DATA, "the row kind column \"%s\" has Arrow type %s", d->kind_name,
+			  psti_arrow_name(d->schema.children[d->kind_column]->format, name));
 	PSTI_ERROR_SET(err, column, d->kind_name);
 	psti_error_hint(err, "Row kinds are the texts +I, -U, +U and -D, or int8 from 0 to 3.");
 	return PST_ERR_DATA;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrow_check.h"
 #include "bytes.h"
 
 #define SIGNATURE "PGCOPY\n\377\r\n" /* its terminating zero is part of it */
@@ -207,6 +208,7 @@ value_error(const psti_copy_decoder *decoder, size_t c, psti_outcome outcome, co
 			pst_error *err)
 {
 	const char *name = decoder->columns[c].name;
+	char arrow[PSTI_ARROW_NAME];
 	char format[32];
 
 	switch (outcome)
@@ -218,7 +220,8 @@ value_error(const psti_copy_decoder *decoder, size_t c, psti_outcome outcome, co
 			psti_fail_sqlstate(err, "22003",
 							   "column \"%s\" holds a value that Arrow type %s%s "
 							   "cannot",
-							   name, decoder->columns[c].list ? "list of " : "", format);
+							   name, decoder->columns[c].list ? "list of " : "",
+							   psti_arrow_name(format, arrow));
 			psti_error_hint(err, "Name the column in read.text-columns to get its text, or set "
 								 "special-values to null or clamp.");
 			return name_row(decoder, c, row, err);

@@ -35,17 +35,19 @@ compact(psti_record_input *in)
 	in->begin = 0;
 }
 
-static void
-skip_byte_order_mark(psti_record_input *in)
+/* What stands at the very beginning: a byte order mark is skipped, another format named. */
+static pst_status
+look_at_start(psti_record_input *in, pst_error *err)
 {
 	if (in->started || psti_record_have(in) < 3)
-		return;
+		return PST_OK;
 	in->started = true;
 	if (memcmp(psti_record_begin(in), "\xEF\xBB\xBF", 3) == 0)
 	{
 		in->begin += 3;
 		in->scanned = 0;
 	}
+	return psti_input_recognise(psti_record_begin(in), psti_record_have(in), err);
 }
 
 pst_status
@@ -73,7 +75,9 @@ psti_record_more(psti_record_input *in, pst_error *err)
 		in->window.data[in->window.len] = '\0';
 		/* A mark that comes byte by byte must not be taken for data. */
 	} while (nread > 0 && !in->started && psti_record_have(in) < 3);
-	skip_byte_order_mark(in);
+	status = look_at_start(in, err);
+	if (status != PST_OK)
+		return status;
 	return nread > 0 ? PST_OK : PST_END;
 }
 

@@ -40,7 +40,8 @@ psti_record_have(const psti_record_input *in)
 
 /*
  * Reads more: PST_OK when bytes were added, PST_END at the end of the input, PST_AGAIN when none
- * have come; PST_ERR_DATA when the record has reached PSTI_RECORD_MAX.
+ * have come; PST_ERR_DATA when the record has reached PSTI_RECORD_MAX, or the input is
+ * something else than text.
  */
 pst_status psti_record_more(psti_record_input *in, pst_error *err);
 

@@ -796,6 +796,7 @@ pst_status
 psti_encode_choose(psti_sink_column *column, bool binary_arrays, pst_error *err)
 {
 	const psti_type *type = &column->target->type;
+	char arrow[PSTI_ARROW_NAME];
 	bool list;
 
 	column->arrow = psti_pgbinary_field(column->schema);
@@ -803,9 +804,9 @@ psti_encode_choose(psti_sink_column *column, bool binary_arrays, pst_error *err)
 	if (!has_text(column->schema))
 	{
 		psti_fail(err, PST_ERR_UNSUPPORTED,
-				  "column \"%s\": values of Arrow format \"%s\"%s "
+				  "column \"%s\": values of Arrow type %s%s "
 				  "cannot be written to type %s",
-				  column->target->name, column->schema->format,
+				  column->target->name, psti_arrow_name(column->schema->format, arrow),
 				  column->schema->dictionary != NULL ? " with a dictionary" : "", type->name);
 		psti_error_hint(err, "Cast the column before, for example to utf8.");
 		PSTI_ERROR_SET(err, column, column->target->name);

@@ -25,9 +25,10 @@ static pst_status
 out_of_range(const struct ArrowSchema *schema, const char *type, int64_t value, pst_error *err)
 {
 	const char *name = schema->name != NULL ? schema->name : "";
+	char arrow[PSTI_ARROW_NAME];
 
-	psti_fail(err, PST_ERR_DATA, "column \"%s\": type %s cannot hold %lld of Arrow format %s", name,
-			  type, (long long) value, schema->format);
+	psti_fail(err, PST_ERR_DATA, "column \"%s\": type %s cannot hold %lld of Arrow type %s", name,
+			  type, (long long) value, psti_arrow_name(schema->format, arrow));
 	PSTI_ERROR_SET(err, column, name);
 	return PST_ERR_DATA;
 }
@@ -219,9 +220,10 @@ static pst_status
 not_supported(const struct ArrowSchema *schema, pst_error *err)
 {
 	const char *name = schema->name != NULL ? schema->name : "";
+	char arrow[PSTI_ARROW_NAME];
 
-	psti_fail(err, PST_ERR_UNSUPPORTED, "column \"%s\": Arrow format \"%s\" has no text", name,
-			  schema->format);
+	psti_fail(err, PST_ERR_UNSUPPORTED, "column \"%s\": Arrow type %s has no text", name,
+			  psti_arrow_name(schema->format, arrow));
 	PSTI_ERROR_SET(err, column, name);
 	return PST_ERR_UNSUPPORTED;
 }

@@ -223,7 +223,7 @@ def test_what_we_write_is_aligned_and_leaves_validity_out():
     ({"compression": "lz4"}, "compressed record batches are not supported"),
     ({"compression": "zstd"}, "compressed record batches are not supported"),
     ({"metadata_version": pa.ipc.MetadataVersion.V4}, "metadata versions other than V5"),
-    ({"use_legacy_format": True}, "not a message of an Arrow IPC stream"),
+    ({"use_legacy_format": True}, "the input is not an Arrow stream"),
 ])
 def test_other_variants_are_refused_by_name(options, what):
     assert what in tool(to_bytes(pa.table({"a": list(range(1000))}), **options), ok=False)
@@ -256,7 +256,7 @@ def test_an_arrow_file_is_refused_by_name():
 def test_a_stream_without_its_end_is_incomplete():
     data = to_bytes(pa.table({"a": [1, 2, 3]}))
     assert "ends after 3 rows without an end marker" in tool(data[:-8], ok=False)
-    assert "ends before its schema" in tool(b"", ok=False)
+    assert "the input is empty" in tool(b"", ok=False)
     assert "ends before its schema" in tool(data[-8:], ok=False)
     for cut in range(1, len(data), 7):
         assert "the Arrow stream is incomplete" in tool(data[:cut], ok=False)
@@ -284,7 +284,7 @@ def test_row_kinds_leave_the_batch():
     (pa.array(["+I", "insert"]), "row 1: column \"k\" holds no row kind"),
     (pa.array(["+I", ""]), "row 1: column \"k\" holds no row kind"),
     (pa.array([0, 4], pa.int8()), "row 1: column \"k\" holds no row kind"),
-    (pa.array([0.5]), "has Arrow format \"g\""),
+    (pa.array([0.5]), "has Arrow type double"),
 ])
 def test_what_is_no_row_kind_is_refused(array, what):
     assert what in tool(to_bytes(pa.table({"k": array})), "kinds", "k", ok=False)

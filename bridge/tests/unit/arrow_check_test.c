@@ -233,6 +233,36 @@ expect_bad(const rows *r, const char *message, const char *column)
 }
 
 static void
+types_are_called_by_their_names(void **state)
+{
+	static const char *const names[][2] = {
+		{"d:10,2", "decimal128(10, 2)"},
+		{"d:50,-1,256", "decimal256(50, -1)"},
+		{"d:10", "\"d:10\""},
+		{"tsu:", "timestamp[us]"},
+		{"tsu:UTC", "timestamp[us, UTC]"},
+		{"ttn", "time64[ns]"},
+		{"w:16", "fixed_size_binary[16]"},
+		{"+w:3", "fixed_size_list[3]"},
+		{"u", "utf8"},
+		{"ux", "\"ux\""},
+		{"+us:0,1", "sparse_union"},
+		{"", "\"\""},
+		{NULL, "\"\""},
+		{"w:00000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+		 "fixed_size_binary[0000000000000000000000000000000000000000]"},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	{
+		char name[PSTI_ARROW_NAME];
+
+		assert_string_equal(psti_arrow_name(names[i][0], name), names[i][1]);
+	}
+}
+
+static void
 good_batches_pass(void **state)
 {
 	rows r;
@@ -297,7 +327,7 @@ static const spoiler spoilers[] = {
 	{TOP, FIELD(offset), INT64_MAX, "offset", ""},
 	{TOP, FIELD(n_children), 3, "has 3 children, its schema has 4", ""},
 	{TOP, FIELD(children), 0, "has no children", ""},
-	{TOP, FIELD(n_buffers), 0, "has 0 buffers, its format \"+s\" has 1", ""},
+	{TOP, FIELD(n_buffers), 0, "has 0 buffers, its type struct has 1", ""},
 	{TOP, FIELD(null_count), 1, "has NULLs but no validity buffer", ""},
 	{ID, FIELD(length), INT64_MAX, "length", "id"},
 	{ID, FIELD(offset), INT64_MAX / 8, "offset", "id"},
@@ -305,12 +335,12 @@ static const spoiler spoilers[] = {
 	{ID, FIELD(null_count), -2, "claims -2 NULLs", "id"},
 	{ID, FIELD(null_count), 5, "of 4 rows claims 5 NULLs", "id"},
 	{ID, FIELD(null_count), 1, "has NULLs but no validity buffer", "id"},
-	{ID, FIELD(n_buffers), 3, "has 3 buffers, its format \"l\" has 2", "id"},
+	{ID, FIELD(n_buffers), 3, "has 3 buffers, its type int64 has 2", "id"},
 	{ID, FIELD(buffers), 0, "has no buffers", "id"},
 	{ID, FIELD(release), 0, "number 0, that was already released", ""},
 	{ID, FIELD(dictionary), 1, "has a dictionary", "id"},
 	{ID, FIELD(n_children), 1, "has 1 children, its schema has 0", "id"},
-	{TEXT, FIELD(n_buffers), 2, "has 2 buffers, its format \"u\" has 3", "t"},
+	{TEXT, FIELD(n_buffers), 2, "has 2 buffers, its type utf8 has 3", "t"},
 	{LIST, FIELD(n_children), 0, "has 0 children, its schema has 1", "l"},
 	{ITEM, FIELD(length), 5, "has offsets up to 6, its values are only 5", "l"},
 	{ITEM, FIELD(release), 0, "number 0, that was already released", "l"},
@@ -418,18 +448,18 @@ schemas_that_we_do_not_speak_are_named(void **state)
 	(void) state;
 	make_rows(&r);
 	r.schemas[ITEM].format = "e";
-	expect_bad(&r, "has format \"e\", which is not supported", "l.item");
+	expect_bad(&r, "has the Arrow type float16, which is not supported", "l.item");
 	r.schemas[ITEM].format = NULL;
-	expect_bad(&r, "has format \"(null)\", which is not supported", "l.item");
+	expect_bad(&r, "has the Arrow type \"\", which is not supported", "l.item");
 	make_rows(&r);
 	r.schemas[ID].dictionary = &words;
 	expect_bad(&r, "dictionary-encoded", "id");
 	make_rows(&r);
 	r.schemas[TEXT].format = "+l";
-	expect_bad(&r, "has format \"+l\" and 0 children", "t");
+	expect_bad(&r, "has the Arrow type list and 0 children", "t");
 	make_rows(&r);
 	r.schemas[STRUCT].format = "i";
-	expect_bad(&r, "has format \"i\" and 1 children", "s");
+	expect_bad(&r, "has the Arrow type int32 and 1 children", "s");
 	make_rows(&r);
 	r.schemas[LIST].release = NULL;
 	expect_bad(&r, "number 2, that was already released", "");
@@ -453,6 +483,7 @@ main(void)
 		cmocka_unit_test(what_is_no_format_of_ours_is_unknown),
 		cmocka_unit_test(the_two_lists_of_kinds_are_one),
 		cmocka_unit_test(set_bits_are_counted_from_any_bit),
+		cmocka_unit_test(types_are_called_by_their_names),
 		cmocka_unit_test(good_batches_pass),
 		cmocka_unit_test(an_empty_batch_needs_no_buffers),
 		cmocka_unit_test(each_wrong_count_is_named_with_its_column),

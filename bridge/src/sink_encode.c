@@ -67,31 +67,14 @@ put_fixed(psti_buf *out, const void *bytes, uint32_t n, pst_error *err)
 	return PST_OK;
 }
 
-static pst_status
-put16(psti_buf *out, int16_t value, pst_error *err)
-{
-	uint8_t bytes[2];
-
-	psti_put16(bytes, (uint16_t) value);
-	return put_fixed(out, bytes, 2, err);
-}
-
-static pst_status
-put32(psti_buf *out, int32_t value, pst_error *err)
-{
-	uint8_t bytes[4];
-
-	psti_put32(bytes, (uint32_t) value);
-	return put_fixed(out, bytes, 4, err);
-}
-
-static pst_status
-put64(psti_buf *out, int64_t value, pst_error *err)
+/* The low `width` bytes of a number. */
+static inline pst_status
+put_number(psti_buf *out, int64_t value, uint32_t width, pst_error *err)
 {
 	uint8_t bytes[8];
 
 	psti_put64(bytes, (uint64_t) value);
-	return put_fixed(out, bytes, 8, err);
+	return put_fixed(out, bytes + 8 - width, width, err);
 }
 
 /* A failure of this column's value. */
@@ -163,7 +146,7 @@ encode_int2(const psti_sink_column *column, const struct ArrowArray *array, int6
 	if (!get_integer(column->arrow.kind, array, i, &value) || value < INT16_MIN ||
 		value > INT16_MAX)
 		return fail_range(column, err);
-	return put16(out, (int16_t) value, err);
+	return put_number(out, value, 2, err);
 }
 
 static pst_status
@@ -175,7 +158,7 @@ encode_int4(const psti_sink_column *column, const struct ArrowArray *array, int6
 	if (!get_integer(column->arrow.kind, array, i, &value) || value < INT32_MIN ||
 		value > INT32_MAX)
 		return fail_range(column, err);
-	return put32(out, (int32_t) value, err);
+	return put_number(out, value, 4, err);
 }
 
 static pst_status
@@ -186,7 +169,7 @@ encode_int8(const psti_sink_column *column, const struct ArrowArray *array, int6
 
 	if (!get_integer(column->arrow.kind, array, i, &value))
 		return fail_range(column, err);
-	return put64(out, value, err);
+	return put_number(out, value, 8, err);
 }
 
 static pst_status
@@ -209,7 +192,7 @@ encode_float4(const psti_sink_column *column, const struct ArrowArray *array, in
 
 	(void) column;
 	memcpy(&bits, (const float *) array->buffers[1] + i + array->offset, 4);
-	return put32(out, bits, err);
+	return put_number(out, bits, 4, err);
 }
 
 static pst_status
@@ -224,7 +207,7 @@ encode_float8(const psti_sink_column *column, const struct ArrowArray *array, in
 	else
 		value = ((const double *) array->buffers[1])[i + array->offset];
 	memcpy(&bits, &value, 8);
-	return put64(out, bits, err);
+	return put_number(out, bits, 8, err);
 }
 
 static pst_status
@@ -263,7 +246,7 @@ encode_date(const psti_sink_column *column, const struct ArrowArray *array, int6
 	days -= EPOCH_DAYS;
 	if (days < DATE_MIN_DAYS || days >= DATE_END_DAYS)
 		return fail_value(column, "22008", "date out of range", err);
-	return put32(out, (int32_t) days, err);
+	return put_number(out, days, 4, err);
 }
 
 /* value / per_second in microseconds; a fraction of one is refused, not rounded. */
@@ -303,7 +286,7 @@ encode_time(const psti_sink_column *column, const struct ArrowArray *array, int6
 		return status;
 	if (usecs < 0 || usecs > DAY_USECS)
 		return fail_value(column, "22008", "time out of range", err);
-	return put64(out, usecs, err);
+	return put_number(out, usecs, 8, err);
 }
 
 static pst_status
@@ -324,7 +307,7 @@ encode_timestamp(const psti_sink_column *column, const struct ArrowArray *array,
 		return status;
 	if (usecs < TIMESTAMP_MIN_USECS || usecs >= TIMESTAMP_END_USECS)
 		return fail_value(column, "22008", "timestamp out of range", err);
-	return put64(out, usecs, err);
+	return put_number(out, usecs, 8, err);
 }
 
 static pst_status
@@ -506,13 +489,13 @@ encode_text_integer(const psti_sink_column *column, const struct ArrowArray *arr
 		case OID_INT2:
 			if (value < INT16_MIN || value > INT16_MAX)
 				return fail_range(column, err);
-			return put16(out, (int16_t) value, err);
+			return put_number(out, value, 2, err);
 		case OID_INT4:
 			if (value < INT32_MIN || value > INT32_MAX)
 				return fail_range(column, err);
-			return put32(out, (int32_t) value, err);
+			return put_number(out, value, 4, err);
 		default:
-			return put64(out, value, err);
+			return put_number(out, value, 8, err);
 	}
 }
 

@@ -1,8 +1,7 @@
 /* csv_test.c - csv written and read, by tables and by round trips. */
 #include <errno.h>
 
-#include "alloc.h"
-#include "codec_io.h"
+#include "codec_check.h"
 
 static const char describe_ab[] =
 	"{\"qualified\":\"public.t\",\"columns\":["
@@ -11,16 +10,7 @@ static const char describe_ab[] =
 	"\"generated\":\"stored\"},"
 	"{\"name\":\"bravo\",\"type\":\"text\",\"kind\":\"base\",\"base_type\":\"text\"}]}";
 
-typedef struct sample
-{
-	const char *csv;
-	const char *rows;	 /* of show_batch; of the rows before the error if there is one */
-	const char *problem; /* part of the message, or NULL */
-	const char *key;	 /* an option, or NULL */
-	const char *value;
-} sample;
-
-static const sample samples[] = {
+static const codec_sample samples[] = {
 	{"a,bravo\n1,x\n", "[1][x];", NULL, NULL, NULL},
 	{"a,bravo\n1,x", "[1][x];", NULL, NULL, NULL},
 	{"a,bravo\r\n1,x\r\n2,\r\n", "[1][x];[2]~;", NULL, NULL, NULL},
@@ -71,28 +61,9 @@ static const sample samples[] = {
 };
 
 static void
-check_sample(const sample *s, size_t piece, bool pausing)
+check_sample(const codec_sample *s, size_t piece, bool pausing)
 {
-	const char *keys[] = {"format", s->key, NULL};
-	const char *values[] = {"csv", s->value, NULL};
-	text_input in = input_of(s->csv);
-	psti_buf rows = PSTI_BUF_INIT;
-	pst_error err = PST_ERROR_INIT;
-	pst_status status;
-
-	in.piece = piece;
-	in.pausing = pausing;
-	psti_buf_puts(&rows, "");
-	status = decode_with(keys, values, describe_ab, &in, NULL, &rows, &err);
-	assert_string_equal(rows.data, s->rows);
-	if (s->problem != NULL)
-	{
-		assert_true(status < 0);
-		assert_contains(err.message, s->problem);
-	}
-	else if (status != PST_END)
-		fail_msg("%s: %s", s->csv, err.message);
-	psti_buf_free(&rows);
+	check_codec_sample("csv", describe_ab, s, piece, pausing, true);
 }
 
 static void
@@ -320,58 +291,18 @@ batches_are_bounded(void **state)
 	psti_buf_free(&csv);
 }
 
-static pst_status
-decode_some(void *ctx, pst_error *err)
-{
-	const char *keys[] = {"row-kind-column", NULL};
-	const char *values[] = {"op", NULL};
-	text_input in = input_of("op,a,bravo\n+I,1,\"x\"\"y\"\n-D,,\n");
-	psti_buf rows = PSTI_BUF_INIT;
-	pst_status status;
-
-	psti_buf_reserve(&rows, 4096);
-	status =
-		rows.failed ? psti_fail_nomem(err) : decode_with(keys, values, ctx, &in, NULL, &rows, err);
-	psti_buf_free(&rows);
-	return status;
-}
-
 static void
 decoder_survives_failing_allocations(void **state)
 {
 	(void) state;
-	assert_true(psti_test_alloc_sweep(decode_some, NULL) > 5);
-	assert_true(psti_test_alloc_sweep(decode_some, (void *) (uintptr_t) describe_ab) > 5);
-}
-
-static pst_status
-encode_some(void *ctx, pst_error *err)
-{
-	psti_buf out = PSTI_BUF_INIT;
-	struct ArrowSchema *schema = ((void **) ctx)[0];
-	struct ArrowArray *array = ((void **) ctx)[1];
-	pst_status status;
-
-	psti_buf_reserve(&out, 4096);
-	status = out.failed ? psti_fail_nomem(err) : encode_with(NULL, NULL, schema, array, &out, err);
-	psti_buf_free(&out);
-	return status;
+	check_decoder_allocations("csv", describe_ab, "op,a,bravo\n+I,1,\"x\"\"y\"\n-D,,\n");
 }
 
 static void
 encoder_survives_failing_allocations(void **state)
 {
-	static const char *const names[] = {"a", "b"};
-	static const char *const cells[] = {"x", "a\"b", NULL, ""};
-	struct ArrowSchema schema;
-	struct ArrowArray array;
-	void *both[] = {&schema, &array};
-
 	(void) state;
-	make_batch(names, 2, cells, 2, &schema, &array);
-	assert_true(psti_test_alloc_sweep(encode_some, both) > 3);
-	array.release(&array);
-	schema.release(&schema);
+	check_encoder_allocations("csv");
 }
 
 int

@@ -1,6 +1,5 @@
 /* jsonl_test.c - json lines written and read, by tables and by round trips. */
-#include "alloc.h"
-#include "codec_io.h"
+#include "codec_check.h"
 
 #define FIELD(name, type)                                                                          \
 	"{\"name\":\"" name "\",\"type\":\"" type "\",\"kind\":\"base\","                              \
@@ -31,112 +30,92 @@ static const char describe_ag[] =
 	COLUMN("g", "text", "\"base\",\"generated\":\"stored\"") "]}";
 /* clang-format on */
 
-typedef struct sample
-{
-	const char *json;
-	const char *rows;	 /* of show_batch; of the rows before the error if there is one */
-	const char *problem; /* part of the message, or NULL */
-} sample;
-
-static const sample samples[] = {
-	{"{\"i\":1}\n{\"i\":2}", "[1];[2];", NULL},
-	{"", "", NULL},
-	{"\n  \r\n{\"i\":1}\r\n\t\n", "[1];", NULL},
-	{"\xEF\xBB\xBF{\"i\":1}\n", "[1];", NULL},
-	{" { \"i\" : 1 , \"t\" : \"x\" } \n", "[1][x];", NULL},
-	{"{\"t\":\"x\",\"i\":1}\n{\"i\":null}\n{\"t\":\"\"}\n{}\n", "[1][x];~-;-[];--;", NULL},
+static const codec_sample samples[] = {
+	{"{\"i\":1}\n{\"i\":2}", "[1];[2];", NULL, NULL, NULL},
+	{"", "", NULL, NULL, NULL},
+	{"\n  \r\n{\"i\":1}\r\n\t\n", "[1];", NULL, NULL, NULL},
+	{"\xEF\xBB\xBF{\"i\":1}\n", "[1];", NULL, NULL, NULL},
+	{" { \"i\" : 1 , \"t\" : \"x\" } \n", "[1][x];", NULL, NULL, NULL},
+	{"{\"t\":\"x\",\"i\":1}\n{\"i\":null}\n{\"t\":\"\"}\n{}\n", "[1][x];~-;-[];--;", NULL, NULL,
+	 NULL},
 	{"{\"i\":12345678901234567890.12345678901234567890e-999}\n",
-	 "[12345678901234567890.12345678901234567890e-999];", NULL},
-	{"{\"i\":-0,\"t\":true}\n{\"i\":1E5,\"t\":false}\n", "[-0][true];[1E5][false];", NULL},
+	 "[12345678901234567890.12345678901234567890e-999];", NULL, NULL, NULL},
+	{"{\"i\":-0,\"t\":true}\n{\"i\":1E5,\"t\":false}\n", "[-0][true];[1E5][false];", NULL, NULL,
+	 NULL},
 	{"{\"t\":\"a\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\uD83D\\ude00z\"}\n",
-	 "[a\"\\/\b\f\n\r\t\xc3\xa9\xf0\x9f\x98\x80z];", NULL},
-	{"{\"\\u0069\":1}\n", "[1];", NULL},
-	{"{\"t\":{\"a\": [1]}}\n", "[{\"a\": [1]}];", NULL},
+	 "[a\"\\/\b\f\n\r\t\xc3\xa9\xf0\x9f\x98\x80z];", NULL, NULL, NULL},
+	{"{\"\\u0069\":1}\n", "[1];", NULL, NULL, NULL},
+	{"{\"t\":{\"a\": [1]}}\n", "[{\"a\": [1]}];", NULL, NULL, NULL},
 	/* json */
-	{"{\"j\":{\"a\":[1, \"x\\u0000\"]}}\n", "[{\"a\":[1, \"x\\u0000\"]}];", NULL},
+	{"{\"j\":{\"a\":[1, \"x\\u0000\"]}}\n", "[{\"a\":[1, \"x\\u0000\"]}];", NULL, NULL, NULL},
 	{"{\"j\":\"null\"}\n{\"j\":null}\n{\"j\":\"\\\"s\\\"\"}\n{\"j\":1.50}\n",
-	 "[null];~;[\"s\"];[1.50];", NULL},
+	 "[null];~;[\"s\"];[1.50];", NULL, NULL, NULL},
 	/* arrays */
-	{"{\"ia\":[1,2,null]}\n{\"ia\":[]}\n{\"ia\":\"{1,2}\"}\n", "[{1,2,NULL}];[{}];[{1,2}];", NULL},
-	{"{\"ia\":[[1,2],[3,4]]}\n{\"ia\":[[],[]]}\n", "[{{1,2},{3,4}}];[{}];", NULL},
+	{"{\"ia\":[1,2,null]}\n{\"ia\":[]}\n{\"ia\":\"{1,2}\"}\n", "[{1,2,NULL}];[{}];[{1,2}];", NULL,
+	 NULL, NULL},
+	{"{\"ia\":[[1,2],[3,4]]}\n{\"ia\":[[],[]]}\n", "[{{1,2},{3,4}}];[{}];", NULL, NULL, NULL},
 	{"{\"ta\":[\"a\",\"\",\"NULL\",\"null\",\"a,b\",\"a\\\"b\",\"a\\\\b\",\"{\",\" \",null]}\n",
-	 "[{a,\"\",\"NULL\",\"null\",\"a,b\",\"a\\\"b\",\"a\\\\b\",\"{\",\" \",NULL}];", NULL},
-	{"{\"ta\":[true,1.5,{\"a\":1}]}\n", "[{true,1.5,\"{\\\"a\\\":1}\"}];", NULL},
+	 "[{a,\"\",\"NULL\",\"null\",\"a,b\",\"a\\\"b\",\"a\\\\b\",\"{\",\" \",NULL}];", NULL, NULL,
+	 NULL},
+	{"{\"ta\":[true,1.5,{\"a\":1}]}\n", "[{true,1.5,\"{\\\"a\\\":1}\"}];", NULL, NULL, NULL},
 	{"{\"ja\":[{\"a\":1},[1,2],\"\\\"x\\\"\",\"null\",null,3]}\n",
-	 "[{\"{\\\"a\\\":1}\",\"[1,2]\",\"\\\"x\\\"\",\"null\",NULL,3}];", NULL},
-	{"{\"b\":[\"(1,1),(0,0)\",\"(3,3),(2,2)\"]}\n", "[{\"(1,1),(0,0)\";\"(3,3),(2,2)\"}];", NULL},
-	{"{\"ia\":[[[[[[1]]]]]]}\n", "[{{{{{{1}}}}}}];", NULL},
-	{"{\"ia\":[[[[[[[1]]]]]]]}\n", "", "line 1, column 13: an array has more than 6 dimensions"},
+	 "[{\"{\\\"a\\\":1}\",\"[1,2]\",\"\\\"x\\\"\",\"null\",NULL,3}];", NULL, NULL, NULL},
+	{"{\"b\":[\"(1,1),(0,0)\",\"(3,3),(2,2)\"]}\n", "[{\"(1,1),(0,0)\";\"(3,3),(2,2)\"}];", NULL,
+	 NULL, NULL},
+	{"{\"ia\":[[[[[[1]]]]]]}\n", "[{{{{{{1}}}}}}];", NULL, NULL, NULL},
+	{"{\"ia\":[[[[[[[1]]]]]]]}\n", "", "line 1, column 13: an array has more than 6 dimensions",
+	 NULL, NULL},
 	/* composites */
 	{"{\"c\":{\"x\":1,\"why\":\"a b\"}}\n{\"c\":{\"why\":\"\"}}\n{\"c\":{\"x\":null}}\n",
-	 "[(1,\"a b\")];[(,\"\")];[(,)];", NULL},
+	 "[(1,\"a b\")];[(,\"\")];[(,)];", NULL, NULL, NULL},
 	{"{\"c\":{\"why\":\"a\\\"b\\\\c\",\"x\":2}}\n{\"c\":\"(1,x)\"}\n",
-	 "[(2,\"a\"\"b\\\\c\")];[(1,x)];", NULL},
+	 "[(2,\"a\"\"b\\\\c\")];[(1,x)];", NULL, NULL, NULL},
 	{"{\"ca\":[{\"x\":1,\"why\":\"a,b\"},null,\"(2,c)\"]}\n",
-	 "[{\"(1,\\\"a,b\\\")\",NULL,\"(2,c)\"}];", NULL},
-	{"{\"c\":{\"x\":1,\"wy\":2}}\n", "", "line 1, column 13: type point has no field \"wy\""},
-	{"{\"c\":{\"x\":1,\"x\":2}}\n", "", "line 1, column 13: a key stands twice"},
+	 "[{\"(1,\\\"a,b\\\")\",NULL,\"(2,c)\"}];", NULL, NULL, NULL},
+	{"{\"c\":{\"x\":1,\"wy\":2}}\n", "", "line 1, column 13: type point has no field \"wy\"", NULL,
+	 NULL},
+	{"{\"c\":{\"x\":1,\"x\":2}}\n", "", "line 1, column 13: a key stands twice", NULL, NULL},
 	/* what is refused */
-	{"{\"i\":1}\n{\"x\":1}\n", "[1];", "line 2, column 2: public.t has no column \"x\""},
-	{"{\"i\":1,\"i\":2}\n", "", "line 1, column 8: a key stands twice in an object"},
-	{"[1]\n", "", "line 1, column 1: a line does not begin with a json object"},
-	{"{\"i\":1}\n1\n", "[1];", "line 2, column 1: a line does not"},
-	{"{\"i\":1}{\"i\":2}\n", "", "line 1, column 8: something follows the object"},
-	{"{\n\"i\":1}\n", "", "line 1, column 2: the object does not end on its line"},
-	{"{\"i\":1,}\n", "", "line 1, column 8: a key in double quotes is missing"},
-	{"{\"i\" 1}\n", "", "line 1, column 6: a colon is missing"},
-	{"{\"i\":}\n", "", "line 1, column 6: no json value begins"},
-	{"{\"i\":01}\n", "", "leading zero"},
-	{"{\"i\":+1}\n", "", "no json value begins"},
-	{"{\"i\":.5}\n", "", "no json value begins"},
-	{"{\"i\":5.}\n", "", "no digit after its point"},
-	{"{\"i\":1e}\n", "", "no digit in its exponent"},
-	{"{\"i\":NaN}\n", "", "no json value begins"},
-	{"{\"i\":nul}\n", "", "none of true, false and null"},
-	{"{\"i\":tru", "", "none of true, false and null"},
-	{"{\"i\":[1,]}\n", "", "no json value begins"},
-	{"{\"i\":[1 2]}\n", "", "a comma or the closing bracket"},
-	{"{\"i\":{\"a\"}}\n", "", "a colon is missing"},
-	{"{\"t\":\"x}\n", "", "line 1, column 6: a string is not closed"},
-	{"{\"t\":\"\tx\"}\n", "", "line 1, column 7: a control character"},
-	{"{\"t\":\"\\x\"}\n", "", "line 1, column 7: a backslash is followed by"},
-	{"{\"t\":\"\\u12g4\"}\n", "", "four hexadecimal digits"},
-	{"{\"t\":\"\\u0000\"}\n", "", "\\u0000 cannot be stored"},
-	{"{\"t\":\"\\ud800\"}\n", "", "a high surrogate is not followed"},
-	{"{\"t\":\"\\ud800\\u0041\"}\n", "", "a high surrogate is not followed"},
-	{"{\"t\":\"\\udc00\"}\n", "", "a low surrogate does not follow"},
-	{"{\"t\":'x'}\n", "", "no json value begins"},
-	{"{\"t\":\"\xff\"}\n", "", "is not valid UTF-8"},
-	{"{t:1}\n", "", "a key in double quotes is missing"},
-	{"{", "", "the object does not end"},
+	{"{\"i\":1}\n{\"x\":1}\n", "[1];", "line 2, column 2: public.t has no column \"x\"", NULL,
+	 NULL},
+	{"{\"i\":1,\"i\":2}\n", "", "line 1, column 8: a key stands twice in an object", NULL, NULL},
+	{"[1]\n", "", "line 1, column 1: a line does not begin with a json object", NULL, NULL},
+	{"{\"i\":1}\n1\n", "[1];", "line 2, column 1: a line does not", NULL, NULL},
+	{"{\"i\":1}{\"i\":2}\n", "", "line 1, column 8: something follows the object", NULL, NULL},
+	{"{\n\"i\":1}\n", "", "line 1, column 2: the object does not end on its line", NULL, NULL},
+	{"{\"i\":1,}\n", "", "line 1, column 8: a key in double quotes is missing", NULL, NULL},
+	{"{\"i\" 1}\n", "", "line 1, column 6: a colon is missing", NULL, NULL},
+	{"{\"i\":}\n", "", "line 1, column 6: no json value begins", NULL, NULL},
+	{"{\"i\":01}\n", "", "leading zero", NULL, NULL},
+	{"{\"i\":+1}\n", "", "no json value begins", NULL, NULL},
+	{"{\"i\":.5}\n", "", "no json value begins", NULL, NULL},
+	{"{\"i\":5.}\n", "", "no digit after its point", NULL, NULL},
+	{"{\"i\":1e}\n", "", "no digit in its exponent", NULL, NULL},
+	{"{\"i\":NaN}\n", "", "no json value begins", NULL, NULL},
+	{"{\"i\":nul}\n", "", "none of true, false and null", NULL, NULL},
+	{"{\"i\":tru", "", "none of true, false and null", NULL, NULL},
+	{"{\"i\":[1,]}\n", "", "no json value begins", NULL, NULL},
+	{"{\"i\":[1 2]}\n", "", "a comma or the closing bracket", NULL, NULL},
+	{"{\"i\":{\"a\"}}\n", "", "a colon is missing", NULL, NULL},
+	{"{\"t\":\"x}\n", "", "line 1, column 6: a string is not closed", NULL, NULL},
+	{"{\"t\":\"\tx\"}\n", "", "line 1, column 7: a control character", NULL, NULL},
+	{"{\"t\":\"\\x\"}\n", "", "line 1, column 7: a backslash is followed by", NULL, NULL},
+	{"{\"t\":\"\\u12g4\"}\n", "", "four hexadecimal digits", NULL, NULL},
+	{"{\"t\":\"\\u0000\"}\n", "", "\\u0000 cannot be stored", NULL, NULL},
+	{"{\"t\":\"\\ud800\"}\n", "", "a high surrogate is not followed", NULL, NULL},
+	{"{\"t\":\"\\ud800\\u0041\"}\n", "", "a high surrogate is not followed", NULL, NULL},
+	{"{\"t\":\"\\udc00\"}\n", "", "a low surrogate does not follow", NULL, NULL},
+	{"{\"t\":'x'}\n", "", "no json value begins", NULL, NULL},
+	{"{\"t\":\"\xff\"}\n", "", "is not valid UTF-8", NULL, NULL},
+	{"{t:1}\n", "", "a key in double quotes is missing", NULL, NULL},
+	{"{", "", "the object does not end", NULL, NULL},
 };
 
+/* Rows before an error are cut off where the schema was not known yet, and then keep more. */
 static void
-check_sample(const sample *s, size_t piece, bool pausing)
+check_sample(const codec_sample *s, size_t piece, bool pausing)
 {
-	const char *keys[] = {"format", NULL};
-	const char *values[] = {"json", NULL};
-	text_input in = input_of(s->json);
-	psti_buf rows = PSTI_BUF_INIT;
-	pst_error err = PST_ERROR_INIT;
-	pst_status status;
-
-	in.piece = piece;
-	in.pausing = pausing;
-	psti_buf_puts(&rows, "");
-	status = decode_with(keys, values, describe, &in, NULL, &rows, &err);
-	if (s->problem != NULL)
-	{
-		if (status >= 0)
-			fail_msg("%s is taken", s->json);
-		assert_contains(err.message, s->problem);
-	}
-	else if (status != PST_END)
-		fail_msg("%s: %s", s->json, err.message);
-	/* Rows before an error are cut off where the schema was not known yet, and then keep more. */
-	if (!pausing && s->problem == NULL)
-		assert_string_equal(rows.data, s->rows);
-	psti_buf_free(&rows);
+	check_codec_sample("json", describe, s, piece, pausing, !pausing && s->problem == NULL);
 }
 
 static void
@@ -317,62 +296,20 @@ strings_survive_a_round_trip(void **state)
 	schema.release(&schema);
 }
 
-static pst_status
-decode_some(void *ctx, pst_error *err)
-{
-	const char *keys[] = {"format", "row-kind-column", NULL};
-	const char *values[] = {"json", "op", NULL};
-	text_input in = input_of("{\"i\":1,\"op\":\"+I\",\"\\u0074\":\"x\"}\n"
-							 "{\"ta\":[\"a b\",[]],\"c\":{\"x\":1,\"why\":\"a b\"},\"j\":[1]}\n");
-	psti_buf rows = PSTI_BUF_INIT;
-	pst_status status;
-
-	psti_buf_reserve(&rows, 4096);
-	status =
-		rows.failed ? psti_fail_nomem(err) : decode_with(keys, values, ctx, &in, NULL, &rows, err);
-	psti_buf_free(&rows);
-	return status;
-}
-
 static void
 decoder_survives_failing_allocations(void **state)
 {
 	(void) state;
-	assert_true(psti_test_alloc_sweep(decode_some, NULL) > 5);
-	assert_true(psti_test_alloc_sweep(decode_some, (void *) (uintptr_t) describe) > 5);
-}
-
-static pst_status
-encode_some(void *ctx, pst_error *err)
-{
-	const char *keys[] = {"format", NULL};
-	const char *values[] = {"json", NULL};
-	struct ArrowSchema *schema = ((void **) ctx)[0];
-	struct ArrowArray *array = ((void **) ctx)[1];
-	psti_buf out = PSTI_BUF_INIT;
-	pst_status status;
-
-	psti_buf_reserve(&out, 4096);
-	status =
-		out.failed ? psti_fail_nomem(err) : encode_with(keys, values, schema, array, &out, err);
-	psti_buf_free(&out);
-	return status;
+	check_decoder_allocations("json", describe,
+							  "{\"i\":1,\"op\":\"+I\",\"\\u0074\":\"x\"}\n"
+							  "{\"ta\":[\"a b\",[]],\"c\":{\"x\":1,\"why\":\"a b\"},\"j\":[1]}\n");
 }
 
 static void
 encoder_survives_failing_allocations(void **state)
 {
-	static const char *const names[] = {"a", "b"};
-	static const char *const cells[] = {"x", "a\"b", NULL, ""};
-	struct ArrowSchema schema;
-	struct ArrowArray array;
-	void *both[] = {&schema, &array};
-
 	(void) state;
-	make_batch(names, 2, cells, 2, &schema, &array);
-	assert_true(psti_test_alloc_sweep(encode_some, both) > 3);
-	array.release(&array);
-	schema.release(&schema);
+	check_encoder_allocations("json");
 }
 
 static void

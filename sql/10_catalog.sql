@@ -312,7 +312,12 @@ target AS (
 	-- composite. A composite type cannot hold itself, so this ends.
 	SELECT a.attrelid AS relation, ARRAY[a.attnum::int] AS path, 'column' AS part,
 		   a.attname::text AS name, a.atttypid AS typid, a.atttypmod AS typmod,
-		   a.attcollation AS collation, a.attnotnull AS not_null,
+		   a.attcollation AS collation,
+		   -- Rows from before a NOT NULL constraint that is NOT VALID (18 and newer) may hold NULL.
+		   a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint v
+										WHERE v.conrelid = c.oid AND v.contype = 'n'
+											AND NOT v.convalidated AND a.attnum = ANY (v.conkey))
+			   AS not_null,
 		   nullif(j.a ->> 'attgenerated', '') AS generated,
 		   nullif(j.a ->> 'attidentity', '') AS identity
 	FROM target c
@@ -487,10 +492,10 @@ target AS (
 		SELECT x.relname::text AS name, m.amname AS method, i.indisunique AS "unique",
 			   i.indisprimary AS "primary", i.indisvalid AND i.indisready AS valid,
 			   i.indimmediate AS immediate,
-			   -- What ON CONFLICT can infer: PostgreSQL's manual, INSERT, and what a
-			   -- deferrable or partial index is refused for at run time.
+			   -- What ON CONFLICT can infer: PostgreSQL's manual, INSERT, and what a deferrable
+			   -- or partial index, or one of a key WITHOUT OVERLAPS, is refused for at run time.
 			   i.indisunique AND i.indisvalid AND i.indisready AND i.indimmediate
-				   AND i.indpred IS NULL AND i.indexprs IS NULL AS arbiter,
+				   AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL AS arbiter,
 			   v.nulls_not_distinct,
 			   (SELECT json_agg(coalesce(a.attname::text, pg_get_indexdef(i.indexrelid, k.n::int, true))
 								ORDER BY k.n)
@@ -522,6 +527,7 @@ target AS (
 	) own
 	CROSS JOIN LATERAL (
 		SELECT c.conname AS name, own.names AS columns, c.condeferrable AS "deferrable",
+			   coalesce((to_jsonb(c) ->> 'conperiod')::boolean, false) AS without_overlaps,
 			   (SELECT x.relname FROM pg_catalog.pg_class x WHERE x.oid = c.conindid) AS index
 	) p
 	CROSS JOIN LATERAL (SELECT c.conname AS name, pg_get_constraintdef(c.oid) AS definition) k

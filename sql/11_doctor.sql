@@ -30,7 +30,8 @@ WITH me AS (
 		   EXISTS (
 			   SELECT 1 FROM pg_catalog.pg_index i
 			   WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indisready
-				   AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL) AS keyed,
+				   AND i.indimmediate AND NOT i.indisexclusion AND i.indpred IS NULL
+				   AND i.indexprs IS NULL) AS keyed,
 		   (to_jsonb(m) ->> 'amname') AS method
 	FROM pg_catalog.pg_class c
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -419,7 +420,8 @@ WITH who AS (
 		SELECT EXISTS (
 			SELECT 1 FROM pg_catalog.pg_index i
 			WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid AND i.indisready
-				AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL) AS usable
+				AND i.indimmediate AND NOT i.indisexclusion AND i.indpred IS NULL
+				AND i.indexprs IS NULL) AS usable
 	) k
 	WHERE $1::text = 'write' AND NOT r.reached AND r.relkind <> 'm'
 	UNION ALL

@@ -249,7 +249,9 @@ print_text(const answer *table)
 	if (key != NULL && key->kind == ANSWER_OBJECT)
 	{
 		putchar('\n');
-		print_names("primary key", answer_get(key, "columns"));
+		print_names(answer_is(key, "without_overlaps") ? "primary key without overlaps"
+													   : "primary key",
+					answer_get(key, "columns"));
 	}
 	print_indexes(answer_get(table, "indexes"));
 	print_list(table, "checks", "checks", "name", "definition");

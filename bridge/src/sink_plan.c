@@ -382,7 +382,7 @@ index_fault(const PGresult *indexes, int row)
 	if (!is_true(indexes, row, I_VALID))
 		return "is not valid: its creation failed or is under way";
 	if (!is_true(indexes, row, I_BTREE))
-		return "is no btree";
+		return "is no btree, as that of a key WITHOUT OVERLAPS: it does not compare by equality";
 	return NULL;
 }
 

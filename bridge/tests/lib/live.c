@@ -128,6 +128,28 @@ live_drop_database(void **state)
 }
 
 void
+live_skip(const char *reason)
+{
+	/* cmocka's skip() takes no reason: the runner reads the line before. */
+	printf("# %s\n", reason);
+	skip();
+}
+
+void
+live_since(int version, const char *what)
+{
+	PGconn *conn = live_connect("dbname=postgres");
+	int server = PQserverVersion(conn);
+	char reason[200];
+
+	PQfinish(conn);
+	if (server >= version)
+		return;
+	snprintf(reason, sizeof(reason), "%s came with PostgreSQL %d", what, version / 10000);
+	live_skip(reason);
+}
+
+void
 live_ctl(const char *which, const char *action)
 {
 	char command[600];

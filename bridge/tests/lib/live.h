@@ -25,6 +25,13 @@ void live_exec(PGconn *conn, const char *fmt, ...) __attribute__((format(printf,
 char *live_value(PGconn *conn, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 long long live_int(PGconn *conn, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * Skips the test where the server is older than this version (as in server_version_num), saying that
+ * `what` came with it; live_skip for another reason, a few words.
+ */
+void live_since(int version, const char *what);
+void live_skip(const char *reason);
+
 /* "primary"|"standby", "start"|"stop"|"restart"|"crash"|"promote" */
 void live_ctl(const char *which, const char *action);
 

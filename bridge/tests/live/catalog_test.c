@@ -340,6 +340,16 @@ make_tables(void **state)
 		live_exec(admin, "CREATE TABLE gen (a int, g int GENERATED ALWAYS AS (a * 2) STORED)");
 	if (server_version() >= 110000)
 		live_exec(admin, "CREATE UNIQUE INDEX parent_incl ON parent (at) INCLUDE (b)");
+	if (server_version() >= 150000)
+		live_exec(admin, "CREATE TABLE one_null (a int UNIQUE NULLS NOT DISTINCT)");
+	if (server_version() >= 180000)
+		live_exec(admin,
+				  "CREATE TABLE temporal (id int4range, valid daterange, CONSTRAINT temporal_key "
+				  "PRIMARY KEY (id, valid WITHOUT OVERLAPS));"
+				  "CREATE TABLE computed (a int, v int GENERATED ALWAYS AS (a * 2) VIRTUAL);"
+				  "CREATE TABLE checked_later (a int, b int NOT NULL);"
+				  "INSERT INTO checked_later VALUES (NULL, 1);"
+				  "ALTER TABLE checked_later ADD CONSTRAINT later NOT NULL a NOT VALID");
 	return 0;
 }
 
@@ -643,8 +653,7 @@ partitioning_is_told_from_both_sides(void **state)
 	const psti_json *part;
 
 	(void) state;
-	if (server_version() < 100000)
-		skip();
+	live_since(100000, "a partitioned table");
 	catalog = open_plain();
 	parted = describe(catalog, "parted");
 	leaf = describe(catalog, "parted_1");
@@ -669,8 +678,7 @@ generated_and_identity_columns_are_marked(void **state)
 	psti_json *ident;
 
 	(void) state;
-	if (server_version() < 100000)
-		skip();
+	live_since(100000, "an identity column");
 	catalog = open_plain();
 	ident = describe(catalog, "ident");
 	assert_string_equal(psti_json_text(column(ident, "i"), "identity"), "always");
@@ -686,6 +694,84 @@ generated_and_identity_columns_are_marked(void **state)
 		assert_true(psti_json_is_null(psti_json_get(column(gen, "a"), "generated")));
 		psti_json_free(gen);
 	}
+	pst_catalog_close(catalog);
+}
+
+static void
+virtual_generated_columns_are_marked(void **state)
+{
+	pst_catalog *catalog;
+	psti_json *computed;
+
+	(void) state;
+	live_since(180000, "a virtual generated column");
+	catalog = open_plain();
+	computed = describe(catalog, "computed");
+	assert_string_equal(psti_json_text(column(computed, "v"), "generated"), "virtual");
+	assert_string_equal(psti_json_text(column(computed, "v"), "generation_expression"), "(a * 2)");
+	assert_true(psti_json_is_null(psti_json_get(column(computed, "v"), "default")));
+	psti_json_free(computed);
+	pst_catalog_close(catalog);
+}
+
+static void
+a_column_whose_not_null_is_not_valid_may_hold_null(void **state)
+{
+	pst_catalog *catalog;
+	psti_json *later;
+
+	(void) state;
+	live_since(180000, "NOT NULL as a constraint");
+	catalog = open_plain();
+	later = describe(catalog, "checked_later");
+	assert_false(psti_json_bool(column(later, "a"), "not_null", true));
+	assert_true(psti_json_bool(column(later, "b"), "not_null", false));
+	assert_int_equal((int) psti_json_size(psti_json_get(later, "checks")), 0);
+	psti_json_free(later);
+	live_exec(
+		admin,
+		"UPDATE checked_later SET a = 1; ALTER TABLE checked_later VALIDATE CONSTRAINT later");
+	later = describe(catalog, "checked_later");
+	assert_true(psti_json_bool(column(later, "a"), "not_null", false));
+	psti_json_free(later);
+	pst_catalog_close(catalog);
+}
+
+static void
+a_key_without_overlaps_is_told_and_is_no_arbiter(void **state)
+{
+	pst_catalog *catalog;
+	psti_json *temporal;
+	const psti_json *index;
+
+	(void) state;
+	live_since(180000, "a key WITHOUT OVERLAPS");
+	catalog = open_plain();
+	temporal = describe(catalog, "temporal");
+	index = named(psti_json_get(temporal, "indexes"), "temporal_key");
+	assert_true(psti_json_bool(psti_json_get(temporal, "primary_key"), "without_overlaps", false));
+	assert_list(psti_json_get(psti_json_get(temporal, "primary_key"), "columns"), "id,valid");
+	assert_true(psti_json_bool(index, "unique", false));
+	assert_false(psti_json_bool(index, "arbiter", true));
+	psti_json_free(temporal);
+	pst_catalog_close(catalog);
+}
+
+static void
+an_index_with_nulls_not_distinct_is_told(void **state)
+{
+	pst_catalog *catalog;
+	psti_json *table;
+	const psti_json *index;
+
+	(void) state;
+	live_since(150000, "NULLS NOT DISTINCT");
+	catalog = open_plain();
+	table = describe(catalog, "one_null");
+	index = named(psti_json_get(table, "indexes"), "one_null_a_key");
+	assert_true(psti_json_bool(index, "nulls_not_distinct", false));
+	assert_true(psti_json_bool(index, "arbiter", false));
+	psti_json_free(table);
 	pst_catalog_close(catalog);
 }
 
@@ -1260,6 +1346,10 @@ main(void)
 		cmocka_unit_test(keys_checks_inheritance_triggers_and_identity_are_told),
 		cmocka_unit_test(partitioning_is_told_from_both_sides),
 		cmocka_unit_test(generated_and_identity_columns_are_marked),
+		cmocka_unit_test(virtual_generated_columns_are_marked),
+		cmocka_unit_test(a_column_whose_not_null_is_not_valid_may_hold_null),
+		cmocka_unit_test(a_key_without_overlaps_is_told_and_is_no_arbiter),
+		cmocka_unit_test(an_index_with_nulls_not_distinct_is_told),
 		cmocka_unit_test(names_are_read_as_regclass_reads_them),
 		cmocka_unit_test(names_of_any_shape_are_described_listed_made_and_dropped),
 		cmocka_unit_test(tables_of_1600_and_of_no_columns_are_described),

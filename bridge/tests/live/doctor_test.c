@@ -234,7 +234,7 @@ encryption_is_told_as_the_client_sees_it(void **state)
 
 	(void) state;
 	if (getenv("PENSTOCK_TLS_CA") == NULL)
-		skip();
+		live_skip("the server has no TLS");
 	snprintf(url, sizeof(url), "host=localhost sslmode=verify-full sslrootcert='%s'",
 			 getenv("PENSTOCK_TLS_CA"));
 	catalog = open_as("postgres", url);
@@ -259,7 +259,7 @@ a_standby_blocks_writing_and_warns_of_conflicts(void **state)
 
 	(void) state;
 	if (getenv("PENSTOCK_STANDBY_PORT") == NULL)
-		skip();
+		live_skip("the server has no standby");
 	/* Its own database may not have arrived yet; postgres is there from the start. */
 	snprintf(url, sizeof(url), "port=%s dbname=postgres", getenv("PENSTOCK_STANDBY_PORT"));
 	catalog = open_as("postgres", url);

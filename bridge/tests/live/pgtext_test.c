@@ -16,6 +16,7 @@
 #include <libpq-fe.h>
 
 #include "bytes.h"
+#include "live.h"
 #include "pgnumeric.h"
 #include "pgtext.h"
 
@@ -226,8 +227,7 @@ float_count(void)
 static void
 skip_old_floats(void)
 {
-	if (PQserverVersion(conn) < 120000)
-		skip();
+	live_since(120000, "the shortest digits of a float");
 }
 
 static void

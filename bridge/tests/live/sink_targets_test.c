@@ -31,9 +31,9 @@ keys_that_an_icu_collation_holds_equal_are_one_key(void **state)
 									   "table-name=t;sink.mode=changelog;sink.method=copy"};
 
 	(void) state;
-	if (PQserverVersion(admin) < 120000 ||
-		live_int(admin, "SELECT count(*) FROM pg_collation WHERE collprovider = 'i'") == 0)
-		skip();
+	live_since(120000, "a nondeterministic collation");
+	if (live_int(admin, "SELECT count(*) FROM pg_collation WHERE collprovider = 'i'") == 0)
+		live_skip("the server is built without ICU");
 	live_exec(admin, "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', "
 					 "deterministic = false)");
 	for (int w = 0; w < 2; w++)
@@ -57,9 +57,8 @@ keys_under_a_deterministic_icu_collation_are_merged_by_their_bytes(void **state)
 	pst_sink *sink;
 
 	(void) state;
-	if (PQserverVersion(admin) < 100000 ||
-		live_int(admin, "SELECT count(*) FROM pg_collation WHERE collname = 'de-x-icu'") == 0)
-		skip();
+	if (live_int(admin, "SELECT count(*) FROM pg_collation WHERE collname = 'de-x-icu'") == 0)
+		live_skip("the server is built without ICU");
 	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id text COLLATE \"de-x-icu\" PRIMARY "
 					 "KEY, v text); INSERT INTO t VALUES ('a', 'old')");
 	sink = opened("table-name=t;sink.mode=changelog", "id:u,v:u");
@@ -79,7 +78,7 @@ citext_keys_are_equal_whatever_their_case(void **state)
 {
 	(void) state;
 	if (!has_extension("citext"))
-		skip();
+		live_skip("the server comes without citext");
 	live_exec(admin,
 			  "CREATE SCHEMA elsewhere; CREATE EXTENSION citext SCHEMA elsewhere; DROP TABLE "
 			  "IF EXISTS t; CREATE TABLE t (id elsewhere.citext PRIMARY KEY, v text, n int "
@@ -101,7 +100,7 @@ a_foreign_table_takes_appended_rows_and_nothing_else(void **state)
 
 	(void) state;
 	if (!has_extension("postgres_fdw"))
-		skip();
+		live_skip("the server comes without postgres_fdw");
 	live_exec(admin,
 			  "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v text CHECK (v <> "
 			  "'bad')); CREATE EXTENSION postgres_fdw; DO $$BEGIN EXECUTE format('CREATE SERVER s "
@@ -119,6 +118,71 @@ a_foreign_table_takes_appended_rows_and_nothing_else(void **state)
 	refused("table-name=far;sink.method=copy", "id:i,v:u", PST_ERR_INVALID, &err);
 	assert_contains(err.hint, "sink.method");
 	live_exec(admin, "DROP EXTENSION postgres_fdw CASCADE");
+}
+
+static void
+a_key_without_overlaps_is_refused_until_there_is_a_plain_one(void **state)
+{
+	pst_error err;
+
+	(void) state;
+	live_since(180000, "a key WITHOUT OVERLAPS");
+	live_exec(admin,
+			  "DROP TABLE IF EXISTS t; CREATE TABLE t (id int4range, valid daterange, v text, "
+			  "PRIMARY KEY (id, valid WITHOUT OVERLAPS))");
+	refused("table-name=t", "id:u,valid:u,v:u", PST_ERR_SQL, &err);
+	assert_string_equal(err.sqlstate, "42P10");
+	assert_contains(err.detail, "WITHOUT OVERLAPS");
+	write_rows("table-name=t;sink.mode=append", "id:u,valid:u,v:u",
+			   "[1,2)|[2020-01-01,infinity)|a");
+	live_exec(admin, "%s", err.hint);
+	write_rows("table-name=t", "id:u,valid:u,v:u", "[1,2)|[2020-01-01,infinity)|b");
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM t WHERE v = 'b'"), 1);
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM t"), 1);
+	live_exec(admin, "DROP TABLE t");
+}
+
+static void
+a_null_in_a_key_with_nulls_not_distinct_names_the_row(void **state)
+{
+	static const char options[] = "table-name=t;sink.key=id";
+	pst_error err = PST_ERROR_INIT;
+	test_rows rows;
+	pst_sink *sink;
+
+	(void) state;
+	live_since(150000, "NULLS NOT DISTINCT");
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int UNIQUE NULLS NOT DISTINCT, v "
+					 "text); INSERT INTO t VALUES (NULL, 'old')");
+	write_rows(options, "id:i,v:u", "1|a", "1|b");
+	sink = opened(options, "id:i,v:u");
+	rows_make(&rows, "id:i,v:u", "2|a", "~|b", NULL);
+	if (pst_sink_write_changes(sink, &rows.batch, &err) == PST_OK)
+		assert_fails(pst_sink_flush(sink, &err), PST_ERR_SQL, &err);
+	rows_free(&rows);
+	pst_sink_discard(sink, NULL);
+	assert_int_equal(pst_sink_close(sink, NULL), PST_OK);
+	assert_string_equal(err.sqlstate, "23502");
+	assert_string_equal(err.column, "id");
+	table_is("t", "(,old) (1,b)");
+	live_exec(admin, "DROP TABLE t");
+}
+
+static void
+virtual_generated_columns_are_refused_by_name(void **state)
+{
+	pst_error err;
+
+	(void) state;
+	live_since(180000, "a virtual generated column");
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, twice int "
+					 "GENERATED ALWAYS AS (id * 2) VIRTUAL, v text)");
+	refused("table-name=t", "id:i,twice:i", PST_ERR_SQL, &err);
+	assert_string_equal(err.column, "twice");
+	write_rows("table-name=t", "id:i,v:u", "1|a", "2|b");
+	write_rows("table-name=t;sink.method=copy", "id:i,v:u", "2|c");
+	table_is("t", "(1,2,a) (2,4,c)");
+	live_exec(admin, "DROP TABLE t");
 }
 
 /* n int32 columns c1 …, two rows: row r of column c is c + r * 10000, but the key c1 is r + 1. */
@@ -548,6 +612,9 @@ main(void)
 		cmocka_unit_test(keys_under_a_deterministic_icu_collation_are_merged_by_their_bytes),
 		cmocka_unit_test(citext_keys_are_equal_whatever_their_case),
 		cmocka_unit_test(a_foreign_table_takes_appended_rows_and_nothing_else),
+		cmocka_unit_test(a_key_without_overlaps_is_refused_until_there_is_a_plain_one),
+		cmocka_unit_test(a_null_in_a_key_with_nulls_not_distinct_names_the_row),
+		cmocka_unit_test(virtual_generated_columns_are_refused_by_name),
 		cmocka_unit_test(a_table_of_1600_columns_is_written_by_every_method),
 		cmocka_unit_test(a_full_disk_is_waited_for_and_then_told_with_the_rows_kept),
 		cmocka_unit_test(a_statement_that_another_client_of_a_pooler_has_prepared_does_no_harm),

@@ -204,8 +204,7 @@ generated_columns_are_refused_by_name(void **state)
 	pst_error err;
 
 	(void) state;
-	if (PQserverVersion(admin) < 120000)
-		skip();
+	live_since(120000, "a generated column");
 	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, twice bigint "
 					 "GENERATED ALWAYS AS (id * 2) STORED)");
 	refused("table-name=t", "id:l,twice:l", PST_ERR_SQL, &err);
@@ -218,8 +217,7 @@ static void
 identity_columns_take_the_given_value(void **state)
 {
 	(void) state;
-	if (PQserverVersion(admin) < 100000)
-		skip();
+	live_since(100000, "an identity column");
 	for (int m = 0; m < NMETHODS; m++)
 	{
 		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint GENERATED ALWAYS AS "
@@ -332,8 +330,7 @@ static void
 partitioned_targets_take_rows_by_every_method(void **state)
 {
 	(void) state;
-	if (PQserverVersion(admin) < 110000)
-		skip();
+	live_since(110000, "a key of a partitioned table");
 	for (int m = 0; m < NMETHODS; m++)
 	{
 		live_exec(admin,

@@ -52,7 +52,7 @@ strides_of_a_query_cover_its_text_column_once_whatever_its_collation(void **stat
 {
 	(void) state;
 	if (!live_int(admin, "SELECT count(*) FROM pg_collation WHERE collname = 'en-x-icu'"))
-		skip();
+		live_skip("the server is built without ICU");
 	live_exec(admin,
 			  "CREATE TABLE qc (t text COLLATE \"en-x-icu\", c char(5) COLLATE \"en-x-icu\"); "
 			  "INSERT INTO qc SELECT chr(g) || chr(g + 1), chr(g) FROM generate_series(33, 300) g "
@@ -69,7 +69,7 @@ strides_follow_a_collation_that_is_named_default(void **state)
 {
 	(void) state;
 	if (!live_int(admin, "SELECT count(*) FROM pg_collation WHERE collname = 'en-x-icu'"))
-		skip();
+		live_skip("the server is built without ICU");
 	live_exec(admin,
 			  "CREATE COLLATION \"default\" FROM \"en-x-icu\"; "
 			  "CREATE TABLE dc (t text COLLATE public.\"default\"); INSERT INTO dc SELECT chr(g) "
@@ -274,8 +274,7 @@ a_filter_on_whole_rows_sees_the_tables_columns_in_every_plan(void **state)
 	static const char *const filters[] = {"wr::text NOT LIKE '(2%'", "a > 3"};
 
 	(void) state;
-	if (PQserverVersion(admin) < 100000)
-		skip();
+	live_since(100000, "a partitioned table");
 	live_exec(admin,
 			  "CREATE TABLE wr (a int, b text) PARTITION BY RANGE (a); "
 			  "CREATE TABLE wr1 (b text, a int); CREATE TABLE wr2 (a int, b text); "
@@ -303,8 +302,7 @@ partitions_with_the_tables_columns_are_cut_under_a_filter_too(void **state)
 	size_t n;
 
 	(void) state;
-	if (PQserverVersion(admin) < 140000)
-		skip();
+	live_since(140000, "a scan of a range of blocks");
 	/* A column that was dropped before is none. */
 	live_exec(admin, "CREATE TABLE sc (z int, a int, b text) PARTITION BY RANGE (a); "
 					 "ALTER TABLE sc DROP COLUMN z; "

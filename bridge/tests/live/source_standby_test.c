@@ -34,7 +34,7 @@ connect_standby(void)
 	char *lsn;
 
 	if (port == NULL)
-		skip();
+		live_skip("the server has no standby");
 	snprintf(standby_conninfo, sizeof(standby_conninfo), "host=127.0.0.1 port=%s", port);
 	lsn = live_value(admin, PQserverVersion(admin) >= 100000 ? "SELECT pg_current_wal_lsn()"
 															 : "SELECT pg_current_xlog_location()");
@@ -88,8 +88,7 @@ a_worker_on_a_standby_that_leaves_a_stream_reads_the_next_at_the_same_moment(voi
 	size_t n;
 
 	(void) state;
-	if (PQserverVersion(admin) < 100000)
-		skip();
+	live_since(100000, "a snapshot shared on a standby");
 	live_exec(admin, "CREATE TABLE sl AS SELECT g AS a FROM generate_series(1, 200000) g");
 	standby = connect_standby();
 	for (int i = 0; i < 2; i++)
@@ -181,8 +180,7 @@ a_recovery_conflict_before_the_first_batch_begins_the_read_anew(void **state)
 	int64_t n = 0;
 
 	(void) state;
-	if (PQserverVersion(admin) < 130000)
-		skip(); /* the wait cannot be seen there */
+	live_since(130000, "a wait that can be seen, of replay for a conflict,");
 	live_exec(admin,
 			  "CREATE TABLE co WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) "
 			  "FROM generate_series(1, 100000) g");
@@ -219,8 +217,7 @@ a_recovery_conflict_after_the_first_batch_is_named_and_retryable(void **state)
 	int code = 0;
 
 	(void) state;
-	if (PQserverVersion(admin) < 130000)
-		skip();
+	live_since(130000, "a wait that can be seen, of replay for a conflict,");
 	live_exec(admin,
 			  "CREATE TABLE co WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) "
 			  "FROM generate_series(1, 100000) g");
@@ -312,8 +309,7 @@ static void
 a_recovery_conflict_of_a_worker_is_named(void **state)
 {
 	(void) state;
-	if (PQserverVersion(admin) < 140000)
-		skip();
+	live_since(140000, "a scan of a range of blocks");
 	assert_planned_conflict_is_named(false);
 }
 
@@ -321,8 +317,7 @@ static void
 a_recovery_conflict_of_a_planner_that_waits_is_named(void **state)
 {
 	(void) state;
-	if (PQserverVersion(admin) < 140000)
-		skip();
+	live_since(140000, "a scan of a range of blocks");
 	assert_planned_conflict_is_named(true);
 }
 

@@ -1010,7 +1010,7 @@ strides_follow_a_columns_own_collation(void **state)
 {
 	(void) state;
 	if (!live_int(admin, "SELECT count(*) FROM pg_collation WHERE collname = 'en-x-icu'"))
-		skip();
+		live_skip("the server is built without ICU");
 	live_exec(admin,
 			  "CREATE TABLE co (t text COLLATE \"en-x-icu\"); INSERT INTO co SELECT chr(g) || "
 			  "chr(g + 1) FROM generate_series(33, 300) g WHERE g <> 127");
@@ -1147,8 +1147,7 @@ static void
 row_security_and_grants_hold_in_every_plan(void **state)
 {
 	(void) state;
-	if (PQserverVersion(admin) < 100000)
-		skip();
+	live_since(100000, "a partitioned table");
 	live_exec(admin, "DROP ROLE IF EXISTS penstock_reader; CREATE ROLE penstock_reader LOGIN; "
 					 "GRANT USAGE ON SCHEMA public TO penstock_reader; "
 					 "CREATE TABLE sec (a int, who text) PARTITION BY RANGE (a); "

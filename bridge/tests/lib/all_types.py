@@ -2,7 +2,7 @@
 import psycopg
 
 PINNED = ("-c DateStyle=ISO,YMD -c TimeZone=UTC -c IntervalStyle=postgres -c bytea_output=hex "
-          "-c extra_float_digits=1 -c lc_monetary=C")
+          "-c extra_float_digits=3 -c lc_monetary=C")
 
 # A value of each base type of a fresh server, as its input function takes it. Types that are not
 # here have no input of their own (pg_node_tree and the statistics types).
@@ -218,11 +218,13 @@ def create_every_type(database, table="every_type"):
             element = "bpchar" if typname == "bpchar" else type_name
             columns.append(f"{quote(column)} {element}[]")
             if sample is not None:
-                one = f"{literal(sample)}::{element}"
-                rows[1][column] = f"ARRAY[{one}, NULL]"
+                # Texts: before 14 ARRAY[] of the two vector types is no array of them.
+                one = '"' + sample.replace("\\", "\\\\").replace('"', '\\"') + '"'
+                comma = ";" if typname == "box" else ","
+                rows[1][column] = literal(f"{{{one}{comma}NULL}}")
                 rows.setdefault(2, {})[column] = "'{}'"
-                rows.setdefault(3, {})[column] = f"ARRAY[[{one}],[{one}]]"
-                rows.setdefault(4, {})[column] = f"array_fill({one}, ARRAY[2], ARRAY[-3])"
+                rows.setdefault(3, {})[column] = literal(f"{{{{{one}}}{comma}{{{one}}}}}")
+                rows.setdefault(4, {})[column] = literal(f"[-3:-2]={{{one}{comma}{one}}}")
     with database.connect() as conn:
         conn.execute(f"CREATE TABLE {table} ({', '.join(columns)})")
         for number, row in rows.items():
@@ -261,6 +263,7 @@ def create_every_value(conn, table):
 
 def create_user_types(database, table="user_types"):
     """Enums, domains, composites, ranges and arrays of them, names that need quotes."""
+    domains = "positive[]" if database.server.version >= 110000 else "numeric(10,2)[]"
     with database.connect() as conn:
         conn.execute("""
             CREATE TYPE "Mood" AS ENUM ('sad', 'o k', 'happy "quoted"', '');
@@ -271,7 +274,7 @@ def create_user_types(database, table="user_types"):
             CREATE SCHEMA "odd.schema";""")
         conn.execute(f"""
             CREATE TABLE {table} (id int PRIMARY KEY, m "Mood", d positive, t tags, p pair, s span,
-                ms "Mood"[], ps pair[], ds positive[], "a column, ""quoted"" and.dotted" text,
+                ms "Mood"[], ps pair[], ds {domains}, "a column, ""quoted"" and.dotted" text,
                 UPPER int, c char(5), v varchar(3), n numeric(38,10), n2 numeric(5,0), tz timestamptz(3),
                 iv interval(3), b bit(3), i4 int4[] NOT NULL DEFAULT '{{}}')""")
         conn.execute(f"""

@@ -18,9 +18,17 @@ NUMBER = itertools.count(1)
 TIMEOUT = 300
 
 
-def pytest_configure():
+def pytest_configure(config):
+    config.addinivalue_line("markers", "since(major, what): the test needs what came with a version")
     if "PENSTOCK_CLUSTER" not in os.environ:
         pytest.exit("no test server: use make check-live, or scripts/cluster --tls --standby -- …", 2)
+
+
+def pytest_runtest_setup(item):
+    for marker in item.iter_markers("since"):
+        major, what = marker.args
+        if Server().version < major * 10000:
+            pytest.skip(f"{what} came with PostgreSQL {major}")
 
 
 class Server:
@@ -109,6 +117,15 @@ def module_database(server):
     made = make_database(server)
     yield made
     drop_database(made)
+
+
+def cuts(server, column, rows, size="256kb"):
+    """Options that cut a table of rows 1 to `rows` into several splits: by blocks where the server
+    can (from 14 on), else by a column."""
+    if server.version >= 140000:
+        return ["--with", f"read.split-bytes={size}"]
+    options = (f"column={column}", "num=8", "lower-bound=1", f"upper-bound={rows}")
+    return [f"--with=scan.partition.{option}" for option in options]
 
 
 @pytest.fixture

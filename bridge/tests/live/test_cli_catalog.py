@@ -20,6 +20,7 @@ def test_an_allowed_database_that_is_absent_is_a_warning(penstock, server):
     assert done.text == "postgres\n" and "no_such_db" in done.errors and "warning" in done.errors
 
 
+@pytest.mark.since(10, "a partitioned table")
 def test_tables_are_sorted_and_quoted_with_their_kind(penstock, database):
     database.execute("""CREATE SCHEMA "S b"; CREATE TABLE "S b"."T" (a int); CREATE VIEW v AS SELECT 1 AS a;
         CREATE MATERIALIZED VIEW m AS SELECT 1 AS a; CREATE TABLE p (a int) PARTITION BY LIST (a); CREATE TABLE t (a int)""")
@@ -54,6 +55,7 @@ DDL = """
     CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (1) TO (10)"""
 
 
+@pytest.mark.since(12, "a generated column")
 def test_describe_text_shows_what_a_person_asks_for(penstock, database):
     database.execute(DDL)
     text = penstock("describe", database.url, "t").text
@@ -77,6 +79,7 @@ def test_describe_text_shows_what_a_person_asks_for(penstock, database):
     assert "partition of public.part FOR VALUES FROM (1) TO (10)" in penstock("describe", database.url, "part_1").text
 
 
+@pytest.mark.since(12, "a generated column")
 def test_describe_json_and_flink(penstock, database):
     database.execute(DDL)
     answer = json.loads(penstock("describe", database.url, "T", "--format", "json").text)

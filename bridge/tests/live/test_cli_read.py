@@ -6,11 +6,13 @@ import stat
 import subprocess
 import time
 
+import psycopg
 import pyarrow as pa
 import pyarrow.ipc
 import pytest
 
 from all_types import PINNED, copy_csv, create_every_type, create_user_types, records
+from conftest import cuts
 
 # Rows that differ from one session, or moment, to the next: compared by a copy of the rows.
 MOVING = ("pg_stat", "pg_locks", "pg_settings", "pg_backend_memory_contexts", "pg_shmem_allocations",
@@ -59,7 +61,12 @@ def test_csv_equals_copy_for_every_relation_of_a_fresh_database(penstock, databa
                     subject = "still"
                 except Exception:  # anyarray has no column of its own
                     subject = relation
-            if read_csv(penstock, database, subject) != records(copy_csv(conn, subject)):
+            try:
+                want = records(copy_csv(conn, subject))
+            except psycopg.Error:  # pg_shmem_allocations_numa where the machine has no NUMA
+                penstock("read", database.url, subject, "--quiet", code=1)
+                continue
+            if read_csv(penstock, database, subject) != want:
                 wrong.append(relation)
             compared += 1
     assert wrong == [] and compared > 100
@@ -117,7 +124,7 @@ def test_arrow_is_read_by_pyarrow(penstock, filled):
 @pytest.mark.parametrize("format", ["csv", "json", "arrow"])
 def test_workers_write_one_stream_with_every_row_once(penstock, filled, jobs, format):
     done = penstock("read", filled.url, "numbers", "--format", format, "--jobs", jobs,
-                    "--with", "read.split-bytes=256kb", "--with", "read.batch-rows=1000")
+                    *cuts(filled.server, "id", 100000), "--with", "read.batch-rows=1000")
     if format == "arrow":
         ids = pa.ipc.open_stream(io.BytesIO(done.out)).read_all()["id"].to_pylist()
         assert done.out.count(b"\xff\xff\xff\xff\x00\x00\x00\x00") == 1
@@ -132,14 +139,14 @@ def test_workers_write_one_stream_with_every_row_once(penstock, filled, jobs, fo
 
 
 def test_jobs_default_is_four_or_the_cpus(penstock, filled):
-    done = penstock("read", filled.url, "numbers", "--with", "read.split-bytes=64kb")
+    done = penstock("read", filled.url, "numbers", *cuts(filled.server, "id", 100000, "64kb"))
     cpus = os.sysconf("SC_NPROCESSORS_ONLN")
     assert f"jobs {min(4, cpus)}" in done.errors
 
 
 def test_jobs_are_connections_on_the_server(start_penstock, filled):
     child = start_penstock("read", filled.url, "numbers", "--jobs", 3, "--max-rate", 20000,
-                           "--with", "read.split-bytes=256kb")
+                           *cuts(filled.server, "id", 100000))
     deadline = time.time() + 30
     seen = 0
     while seen < 3 and time.time() < deadline:
@@ -177,6 +184,19 @@ def test_query_is_read_by_one_job(penstock, filled):
     done = penstock("read", filled.url, "--query", "SELECT part, count(*) AS n FROM numbers GROUP BY 1 ORDER BY 1 LIMIT 2")
     assert done.text == "part,n\n0,14285\n1,14286\n"
     assert "reading a query" in done.errors and "jobs 1" in done.errors
+
+
+@pytest.mark.since(18, "a virtual generated column")
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_virtual_generated_columns_are_read(penstock, database, jobs):
+    database.execute("""CREATE TABLE t (id int, twice int GENERATED ALWAYS AS (id * 2) VIRTUAL);
+        INSERT INTO t SELECT generate_series(1, 50000)""")
+    args = ("--jobs", jobs, "--with", "read.split-bytes=256kb")
+    lines = penstock("read", database.url, "t", *args).text.splitlines()
+    assert sorted(lines[1:]) == sorted(f"{i},{2 * i}" for i in range(1, 50001))
+    done = penstock("read", database.url, "t", "--format", "arrow", "--columns", "twice", "--where", "twice > 99990", *args)
+    assert sorted(pa.ipc.open_stream(io.BytesIO(done.out)).read_all()["twice"].to_pylist()) == [99992, 99994, 99996, 99998, 100000]
+    assert penstock("read", database.url, "t", "--limit", 1, "--format", "json", "--jobs", 1).text == '{"id":1,"twice":2}\n'
 
 
 def test_delimiter_null_and_no_header(penstock, database):
@@ -267,7 +287,7 @@ def test_a_failing_worker_stops_the_others_and_is_named(penstock, filled):
                    "CREATE OR REPLACE FUNCTION boom(int) RETURNS bool LANGUAGE plpgsql AS "
                    "$$ BEGIN IF $1 = 77777 THEN RAISE 'poisoned row' USING ERRCODE = 'P0042'; END IF; RETURN true; END $$")
     done = penstock("read", filled.url, "poison", "--where", "boom(id)", "--jobs", 3,
-                    "--with", "read.split-bytes=256kb", code=1)
+                    *cuts(filled.server, "id", 100000), code=1)
     assert done.errors.count("error:") == 1 and "poisoned row" in done.errors and "P0042" in done.errors
 
 

@@ -8,6 +8,7 @@ import pyarrow.ipc
 import pytest
 
 from all_types import PINNED, copy_csv, create_every_type, create_user_types, records
+from conftest import cuts
 
 
 def pinned(database):
@@ -119,6 +120,7 @@ def test_columns_go_by_name_and_missing_ones_keep_what_they_have(penstock, datab
     assert done.code in (1, 2) and '"nope"' in done.errors
 
 
+@pytest.mark.since(12, "a generated column")
 def test_generated_and_identity_columns_are_left_to_the_server(penstock, database):
     database.execute("CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a int, g int GENERATED ALWAYS AS (a * 2) STORED)")
     penstock("write", database.url, "t", "--mode", "append", input="a\n5\n")
@@ -274,7 +276,7 @@ def checksum(database, table):
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_copy_creates_the_target_with_types_and_key(penstock, pair, jobs):
     source, target = pair
-    done = penstock("copy", source.url, "t", target.url, "public.t2", "--create", "--jobs", jobs, "--with", "read.split-bytes=512kb")
+    done = penstock("copy", source.url, "t", target.url, "public.t2", "--create", "--jobs", jobs, *cuts(source.server, "id", 50000, "512kb"))
     assert "mode append" in done.errors and f"jobs {jobs}" in done.errors and "transport plain" in done.errors
     assert checksum(source, "t") == checksum(target, "t2")
     describe = "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = '{}'::regclass AND attnum > 0 ORDER BY attnum"
@@ -299,7 +301,7 @@ def test_copy_modes(penstock, pair):
 def test_copy_names_the_failure_of_a_worker_and_says_what_stays(penstock, pair):
     source, target = pair
     target.execute("CREATE TABLE t (id int PRIMARY KEY, name text CHECK (name <> 'n44444'), amount numeric, at timestamptz)")
-    done = penstock("copy", source.url, "t", target.url, "t", "--jobs", 3, "--with", "read.split-bytes=512kb", code=1)
+    done = penstock("copy", source.url, "t", target.url, "t", "--jobs", 3, *cuts(source.server, "id", 50000, "512kb"), code=1)
     assert done.errors.count("error:") == 1 and "23514" in done.errors and "44444" in done.errors
     kept = int(done.errors.split(" rows were committed")[0].split()[-1])
     assert target.value("SELECT count(*) FROM t") == kept

@@ -1,4 +1,6 @@
 """The live tests' own tools against a real server."""
+import time
+
 import psycopg
 import pytest
 
@@ -33,11 +35,14 @@ def test_password_user_and_tls_user_are_held_to_it(server):
 
 def test_the_standby_follows(database, server):
     database.execute("CREATE TABLE t AS SELECT 42 AS a")
-    lsn = database.value("SELECT pg_current_wal_lsn()::text")
+    # 10 renamed these functions.
+    written, replayed = (("pg_current_wal_lsn", "pg_last_wal_replay_lsn") if server.version >= 100000
+                         else ("pg_current_xlog_location", "pg_last_xlog_replay_location"))
+    lsn = database.value(f"SELECT {written}()::text")
+    deadline = time.monotonic() + 60
     with server.connect(port=server.standby_port) as standby:
-        while not standby.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn",
-                                  [lsn]).fetchone()[0]:
-            pass
+        while not standby.execute(f"SELECT {replayed}() >= %s::pg_lsn", [lsn]).fetchone()[0]:
+            assert time.monotonic() < deadline, "the standby does not follow"
     with server.connect(database.name, port=server.standby_port) as standby:
         assert standby.execute("SELECT a FROM t").fetchone()[0] == 42
 

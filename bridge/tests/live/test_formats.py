@@ -22,7 +22,8 @@ def every(module_database):
 
 
 def pinned(conn):
-    conn.execute("SET timezone = 'UTC'; SET intervalstyle = postgres; SET lc_monetary = 'C'")
+    conn.execute("SET timezone = 'UTC'; SET intervalstyle = postgres; SET lc_monetary = 'C';"
+                 "SET extra_float_digits = 3")
 
 
 def test_csv_is_copys_byte_for_byte(every, module_database, penstock):

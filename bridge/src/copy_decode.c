@@ -222,8 +222,8 @@ value_error(const psti_copy_decoder *decoder, size_t c, psti_outcome outcome, co
 							   "cannot",
 							   name, decoder->columns[c].list ? "list of " : "",
 							   psti_arrow_name(format, arrow));
-			psti_error_hint(err, "Name the column in read.text-columns to get its text, or set "
-								 "special-values to null or clamp.");
+			psti_error_hint(err, "Name the column in read.text-columns to get its text, or give "
+								 "special-values=null or special-values=clamp.");
 			return name_row(decoder, c, row, err);
 		case PSTI_NOT_UTF8:
 			psti_fail_sqlstate(err, "22021", "column \"%s\" holds bytes that are not UTF-8", name);

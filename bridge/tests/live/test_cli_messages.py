@@ -200,6 +200,12 @@ def test_dates_are_hinted_to_be_iso(penstock, database):
     assert "such as 2020-12-31" in penstock("write", database.url, "t", input="d\n31.12.2020\n", code=1).errors
 
 
+def test_a_value_that_arrow_cannot_hold_is_hinted_with_its_options(penstock, database):
+    database.execute("CREATE TABLE t AS SELECT 'NaN'::numeric(9,2) AS n")
+    done = penstock("read", database.url, "t", "--format", "arrow", code=1)
+    assert "--with special-values=null or --with special-values=clamp" in done.errors
+
+
 def test_an_option_of_both_databases_blames_neither(penstock, shop):
     assert 'error: unknown option "sink.bogus"' in penstock("copy", shop.url, "orders", shop.url, "x", "--with", "sink.bogus=1", code=2).errors
     assert "error: target: DB is a bare word" in penstock("copy", shop.url, "orders", "mydb", "x", code=2).errors

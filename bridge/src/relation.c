@@ -275,14 +275,19 @@ psti_relation_hint_absent(psti_conn *conn, const char *table, pst_error *err)
 pst_status
 psti_relation_bad_name(const char *table, pst_error *err)
 {
-	static const struct
+	static const char quote_it[] =
+		"A name with other characters than letters, digits and _ stands in double quotes, each "
+		"part by itself: \"My Schema\".\"my-table\".";
+	static const char close_it[] = "Quotes in a name close, and a quote inside of them is doubled.";
+	/* 42602 is to_regclass's, up to 15; 22023 is parse_ident's. */
+	const char *misread = strchr(table, '"') == NULL ? quote_it : close_it;
+	const struct
 	{
 		const char *sqlstate;
 		const char *hint;
 	} faults[] = {
-		{"42602", "A name with other characters than letters, digits and _ stands in double "
-				  "quotes, each part by itself: \"My Schema\".\"my-table\"."},
-		{"22023", "Quotes in a name close, and a quote inside of them is doubled."},
+		{"42602", misread},
+		{"22023", misread},
 		{"42601", "A name has a schema and a table, with a dot between; a part that has a dot in "
 				  "it stands in double quotes."},
 		{"0A000", "Give the database in the connection string, and schema and table only."},

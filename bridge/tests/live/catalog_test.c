@@ -799,7 +799,7 @@ names_are_read_as_regclass_reads_them(void **state)
 		{"absent", PST_ERR_NOT_FOUND, "Name the schema"},
 		{"a b", PST_ERR_INVALID, "double quotes"},
 		{"", PST_ERR_INVALID, ""},
-		{"\"open", PST_ERR_INVALID, ""},
+		{"\"open", PST_ERR_INVALID, "Quotes in a name close"},
 		{"a.b.c.d", PST_ERR_INVALID, ""},
 		{"parent_pkey", PST_ERR_SQL, ""},
 		{"a_sequence", PST_ERR_SQL, ""},

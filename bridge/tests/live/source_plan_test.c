@@ -135,7 +135,7 @@ static void
 close_disturbed(pst_source *source)
 {
 	pst_source_close(source);
-	live_exec(admin, "DROP FUNCTION disturbed; DROP TABLE ds");
+	live_exec(admin, "DROP FUNCTION disturbed(); DROP TABLE ds");
 }
 
 static void
@@ -208,7 +208,7 @@ a_later_plan_that_fails_leaves_the_first_one(void **state)
 	assert_int_equal(count_splits(source, splits, n), 100);
 	pst_free(splits);
 	pst_source_close(source);
-	live_exec(admin, "DROP TABLE lp; DROP FUNCTION disturbed");
+	live_exec(admin, "DROP TABLE lp; DROP FUNCTION disturbed()");
 }
 
 /* ---- What changes around a plan ---- */

@@ -92,6 +92,18 @@ batch(scan_worker *worker, struct ArrowArray *rows, pst_error *err)
 }
 
 static pst_status
+split(scan_worker *worker, const char *text, pst_error *err)
+{
+	pipe_end *end = worker->data;
+	pst_error of_source = PST_ERROR_INIT;
+	pst_status status = pst_sink_copy(end->sink, worker->source, text, err);
+
+	if (status < 0 && pst_source_error(worker->source, &of_source) == PST_OK)
+		db_blame(((copying *) worker->scan->ctx)->target, err);
+	return status;
+}
+
+static pst_status
 end(scan_worker *worker, bool ok, pst_error *err)
 {
 	copying *c = worker->scan->ctx;
@@ -121,7 +133,8 @@ end(scan_worker *worker, bool ok, pst_error *err)
 	return status;
 }
 
-static const scan_ops ops = {begin, batch, end};
+static const scan_ops by_split = {begin, split, batch, end};
+static const scan_ops by_batch = {begin, NULL, batch, end};
 
 /* The values of special-values that may make two keys one. */
 static bool
@@ -250,8 +263,9 @@ copy_all(scan *s, copying *c, pst_error *err)
 
 	if (status == PST_OK && cli_given(c->args, CLI_CREATE))
 		status = create_target(s, c, err);
+	/* A rate is kept batch by batch. */
 	if (status == PST_OK)
-		status = scan_run(s, &ops, c, err);
+		status = scan_run(s, cli_given(c->args, CLI_MAX_RATE) ? &by_batch : &by_split, c, err);
 	progress_skipped(c->skipped);
 	progress_finish(status >= 0);
 	return status;

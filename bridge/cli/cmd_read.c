@@ -132,7 +132,7 @@ end(scan_worker *worker, bool ok, pst_error *err)
 	return PST_OK;
 }
 
-static const scan_ops ops = {begin, batch, end};
+static const scan_ops ops = {begin, NULL, batch, end};
 
 /* Header or schema first, end marker last: by an encoder that writes no rows. */
 static pst_status

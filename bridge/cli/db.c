@@ -154,7 +154,10 @@ on_progress(void *ctx, const pst_progress *progress)
 {
 	cli_meter *meter = ctx;
 
-	progress_add(0, meter->db->own_bytes ? 0 : progress->bytes - meter->bytes);
+	progress_add(meter->counts_rows ? progress->rows - meter->rows : 0,
+				 meter->db->own_bytes ? 0 : progress->bytes - meter->bytes);
+	meter->rows = progress->rows;
+	meter->told = true;
 	meter->bytes = progress->bytes;
 }
 

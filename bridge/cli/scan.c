@@ -326,11 +326,31 @@ take_split(scan_worker *w, size_t *split)
 
 /* ---- reading ---- */
 
+/* The command moves the rows itself; the source tells how many. */
+static pst_status
+hand_over(scan_worker *w, const char *split, pst_error *err)
+{
+	cli_meter *meter = w->index == 0 ? &w->scan->meter : &w->meter;
+	pst_status status;
+
+	meter->counts_rows = true;
+	status = w->scan->ops->split(w, split, err);
+	if (status == PST_OK || meter->told)
+		decide(w);
+	if (status == PST_OK)
+		progress_split_done();
+	return status;
+}
+
 static pst_status
 read_split(scan_worker *w, const char *split, pst_error *err)
 {
 	struct ArrowArrayStream stream = {0};
-	pst_status status = pst_source_read(w->source, split, &stream, err);
+	pst_status status;
+
+	if (w->scan->ops->split != NULL)
+		return hand_over(w, split, err);
+	status = pst_source_read(w->source, split, &stream, err);
 
 	if (status == PST_OK)
 		decide(w);

@@ -35,6 +35,11 @@ typedef struct scan_ops
 {
 	/* The worker is ready to read; its schema is known. */
 	pst_status (*begin)(scan_worker *worker, pst_error *err);
+	/*
+	 * All of a split (NULL: everything), for a command that need not see the rows. NULL: batch
+	 * takes them.
+	 */
+	pst_status (*split)(scan_worker *worker, const char *split, pst_error *err);
 	/* A batch, borrowed. */
 	pst_status (*batch)(scan_worker *worker, struct ArrowArray *batch, pst_error *err);
 	/* After the last one, or after a failure (ok false). Called also when begin has failed. */

@@ -496,6 +496,18 @@ PST_EXPORT pst_status pst_sink_write_changes(pst_sink *sink, const pst_change_ba
 											 pst_error *err);
 
 /*
+ * Writes the rows of a split of source (NULL: all of them) as inserts, flushing as pst_sink_write
+ * and pst_sink_poll do; what is buffered at the end stays for pst_sink_flush. The sink was opened
+ * with the source's schema. With read.values = lossless, and where the target's columns have the
+ * source's types, rows travel from server to server as they are, without being decoded between.
+ * The source's hooks.progress is told of each batch. After a failure rows of the split
+ * may be buffered or committed already, as after pst_sink_write; pst_source_error is PST_OK when it
+ * was the sink's.
+ */
+PST_EXPORT pst_status pst_sink_copy(pst_sink *sink, pst_source *source, const char *split,
+									pst_error *err);
+
+/*
  * Milliseconds until buffered rows are due by sink.buffer-flush.interval: 0 when they are, -1 when
  * nothing is buffered. The library has no thread: a caller that may idle calls pst_sink_poll then.
  */
@@ -550,6 +562,7 @@ typedef struct pst_sink_stats
 	const char *mode; /* "append", "upsert", "delete", "changelog"; static */
 	/* Of the last flush: "copy", "copy+merge", "unnest", "replay" (row by row), "staging"; static. */
 	const char *method;
+	int64_t rows_verbatim; /* of rows_in: by pst_sink_copy, as the source's server sent them */
 } pst_sink_stats;
 
 /* Fills *stats, whose struct_size the caller has set. */

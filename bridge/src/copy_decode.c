@@ -43,6 +43,7 @@ struct psti_copy_decoder
 	int64_t likely_rows; /* what the last batch suggests for this one */
 	size_t batch_bytes;	 /* what the server sent for them */
 	int64_t rows_before; /* in batches already taken: for the row's number in errors */
+	psti_tuples tuples;	 /* the open batch when rows are kept as they came */
 };
 
 /* ---- Making and freeing ---- */
@@ -116,6 +117,8 @@ psti_copy_decoder_free(psti_copy_decoder *decoder)
 	free(decoder->vectors);
 	free(decoder->columns);
 	psti_buf_free(&decoder->carry);
+	psti_buf_free(&decoder->tuples.bytes);
+	free(decoder->tuples.starts);
 	free(decoder);
 }
 
@@ -133,6 +136,8 @@ psti_copy_reset(psti_copy_decoder *decoder)
 	psti_copy_restart(decoder);
 	decoder->nrows = 0;
 	decoder->batch_bytes = 0;
+	decoder->tuples.nrows = 0;
+	psti_buf_reset(&decoder->tuples.bytes);
 }
 
 /* ---- Errors ---- */
@@ -374,6 +379,37 @@ decode_row(psti_copy_decoder *decoder, const uint8_t *row, size_t n, size_t *use
 	return PST_OK;
 }
 
+/* One row as it came; results as decode_row's. */
+static pst_status
+keep_row(psti_copy_decoder *decoder, const uint8_t *row, size_t n, size_t *used, pst_error *err)
+{
+	psti_tuples *tuples = &decoder->tuples;
+	size_t nbytes = row_needs(decoder, row, n);
+
+	if (nbytes == 0)
+		return protocol_error(err, "a field of a length that cannot be");
+	decoder->need = nbytes;
+	if (nbytes > n)
+		return PST_END;
+	if (tuples->nrows == tuples->cap)
+	{
+		size_t cap = tuples->cap > 0 ? tuples->cap * 2 : FIRST_ROWS;
+		size_t *starts = realloc(tuples->starts, cap * sizeof(*starts));
+
+		if (starts == NULL)
+			return psti_fail_nomem(err);
+		tuples->starts = starts;
+		tuples->cap = cap;
+	}
+	tuples->starts[tuples->nrows] = tuples->bytes.len;
+	psti_buf_put(&tuples->bytes, row, nbytes);
+	if (tuples->bytes.failed)
+		return psti_fail_nomem(err);
+	tuples->nrows++;
+	*used = nbytes;
+	return PST_OK;
+}
+
 static bool
 batch_full(const psti_copy_decoder *decoder)
 {
@@ -402,9 +438,12 @@ take_row(psti_copy_decoder *decoder, const uint8_t *p, size_t n, size_t *used, p
 						 (unsigned) nfields, decoder->ncolumns);
 	if (batch_full(decoder))
 		return PST_AGAIN;
-	if (decoder->nrows == decoder->cap && !grow_rows(decoder))
+	if (decoder->limits.tuples)
+		status = keep_row(decoder, p, n, used, err);
+	else if (decoder->nrows == decoder->cap && !grow_rows(decoder))
 		return psti_fail_nomem(err);
-	status = decode_row(decoder, p, n, used, err);
+	else
+		status = decode_row(decoder, p, n, used, err);
 	if (status == PST_OK)
 	{
 		decoder->nrows++;
@@ -617,4 +656,29 @@ psti_copy_take(psti_copy_decoder *decoder, struct ArrowArray *out, pst_error *er
 	decoder->cap = 0;
 	decoder->likely_rows = n + n / 16;
 	return PST_OK;
+}
+
+const psti_tuples *
+psti_copy_tuples(const psti_copy_decoder *decoder)
+{
+	return &decoder->tuples;
+}
+
+void
+psti_copy_tuples_done(psti_copy_decoder *decoder)
+{
+	decoder->tuples.nrows = 0;
+	psti_buf_reset(&decoder->tuples.bytes);
+	decoder->rows_before += decoder->nrows;
+	decoder->nrows = 0;
+	decoder->batch_bytes = 0;
+}
+
+bool
+psti_copy_verbatim(const psti_copy_column *column)
+{
+	if (column->form == PSTI_FORM_BINARY)
+		return true;
+	return column->form == PSTI_FORM_ARROW && !column->list && psti_copy_has_arrow(column->type) &&
+		   !psti_copy_is_lossy(column->type);
 }

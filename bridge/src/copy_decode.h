@@ -76,7 +76,23 @@ typedef struct psti_copy_limits
 	size_t bytes;		/* or when the server sent this many bytes for it */
 	size_t value_bytes; /* bytes of one column's texts at most: INT32_MAX, less in tests */
 	psti_special special;
+	bool tuples; /* rows are kept as they came: psti_copy_tuples gives them, not psti_copy_take */
 } psti_copy_limits;
+
+/* Rows as they came, for a writer that need not look at the values. */
+typedef struct psti_tuples
+{
+	psti_buf bytes; /* the rows behind each other: an int16 number of fields, then the fields */
+	size_t *starts; /* where each begins */
+	size_t nrows;
+	size_t cap;
+} psti_tuples;
+
+static inline size_t
+psti_tuples_end(const psti_tuples *tuples, size_t i)
+{
+	return i + 1 < tuples->nrows ? tuples->starts[i + 1] : tuples->bytes.len;
+}
 
 typedef struct psti_copy_decoder psti_copy_decoder;
 
@@ -98,6 +114,10 @@ int64_t psti_copy_pending(const psti_copy_decoder *decoder);
 
 /* Moves the open batch out, also when it is not full or has no rows. */
 pst_status psti_copy_take(psti_copy_decoder *decoder, struct ArrowArray *out, pst_error *err);
+
+/* The open batch of a decoder of tuples: borrowed until psti_copy_tuples_done, which forgets it. */
+const psti_tuples *psti_copy_tuples(const psti_copy_decoder *decoder);
+void psti_copy_tuples_done(psti_copy_decoder *decoder);
 
 /* The server has ended the copy: PST_ERR_PROTOCOL unless the trailer was read. */
 pst_status psti_copy_finish(const psti_copy_decoder *decoder, pst_error *err);
@@ -121,6 +141,8 @@ bool psti_copy_is_lossy(psti_copy_type type);
  */
 bool psti_copy_print(const psti_copy_column *column, const void *data, size_t nbytes,
 					 psti_buf *out);
+/* Whether each value of the column stands for all bytes of its field, which say no more. */
+bool psti_copy_verbatim(const psti_copy_column *column);
 
 /* The Arrow format of a column's values: "u", "l", "d:12,2" … (of a list: of its elements). */
 void psti_copy_format(const psti_copy_column *column, char *out, size_t size);

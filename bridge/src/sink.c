@@ -33,7 +33,7 @@ check_schema(const struct ArrowSchema *schema, pst_error *err)
 		psti_error_hint(err, "Rows are a struct array: \"+s\" with one child a column.");
 		return err->status;
 	}
-	if (schema->n_children > 1600)
+	if (schema->n_children > PSTI_MAX_COLUMNS)
 		return psti_fail(err, PST_ERR_INVALID, "%" PRId64 " columns are more than a table can have",
 						 schema->n_children);
 	return PST_OK;
@@ -409,6 +409,33 @@ end_half_update(pst_sink *sink, int kind)
 	sink->live_rows--;
 }
 
+/* Takes the row that was just encoded at the end of the buffer. */
+static pst_status
+keep_row(pst_sink *sink, psti_sink_row *row, pst_error *err)
+{
+	pst_status status;
+
+	if (sink->plan->nkey > 0)
+		join_update(sink, row, sink->rows.bytes.data + row->at);
+	status = psti_rows_add(&sink->rows, row, err);
+	if (status != PST_OK)
+	{
+		sink->rows.bytes.len = row->at;
+		return status;
+	}
+	if (row->partial && sink->plan->mode == PSTI_MODE_APPEND && !sink->rows.mixed)
+	{
+		/* COPY cannot leave a column out of one row: what has begun is begun anew. */
+		sink->rows.mixed = true;
+		if (sink->streaming)
+			psti_sink_stream_drop(sink);
+	}
+	if (sink->live_rows++ == 0)
+		sink->due_at = now_ms() + sink->interval_ms;
+	sink->rows_in++;
+	return PST_OK;
+}
+
 /* Encodes one row into the buffer. */
 static pst_status
 take_row(pst_sink *sink, const struct ArrowArray *batch, int64_t i, int kind,
@@ -432,25 +459,18 @@ take_row(pst_sink *sink, const struct ArrowArray *batch, int64_t i, int kind,
 		sink->rows_in += status == PST_OK;
 		return status;
 	}
-	if (plan->nkey > 0)
-		join_update(sink, &row, sink->rows.bytes.data + row.at);
-	status = psti_rows_add(&sink->rows, &row, err);
-	if (status != PST_OK)
-	{
-		sink->rows.bytes.len = row.at;
-		return status;
-	}
-	if (row.partial && plan->mode == PSTI_MODE_APPEND && !sink->rows.mixed)
-	{
-		/* COPY cannot leave a column out of one row: what has begun is begun anew. */
-		sink->rows.mixed = true;
-		if (sink->streaming)
-			psti_sink_stream_drop(sink);
-	}
-	if (sink->live_rows++ == 0)
-		sink->due_at = now_ms() + sink->interval_ms;
-	sink->rows_in++;
-	return PST_OK;
+	return keep_row(sink, &row, err);
+}
+
+/* Rows may begin to travel, and a full buffer is flushed unless a position has to come first. */
+static pst_status
+after_row(pst_sink *sink, pst_error *err)
+{
+	bool between = sink->progress.table == NULL || sink->staging;
+
+	if (sink->rows.bytes.len - sink->streamed >= PSTI_SINK_STREAM_BYTES)
+		psti_sink_stream(sink);
+	return between && is_full(sink) && !is_half_update(sink) ? flush_all(sink, err) : PST_OK;
 }
 
 static pst_status
@@ -458,7 +478,6 @@ take_rows(pst_sink *sink, const struct ArrowArray *batch, const int8_t *row_kind
 		  const uint8_t *const *unchanged, pst_error *err)
 {
 	const uint8_t *valid = batch->n_buffers > 0 ? batch->buffers[0] : NULL;
-	bool between = sink->progress.table == NULL || sink->staging;
 	pst_status status = PST_OK;
 
 	for (int64_t i = 0; status == PST_OK && i < batch->length; i++)
@@ -476,11 +495,26 @@ take_rows(pst_sink *sink, const struct ArrowArray *batch, const int8_t *row_kind
 			sink->write_failed = true;
 			break;
 		}
-		if (sink->rows.bytes.len - sink->streamed >= PSTI_SINK_STREAM_BYTES)
-			psti_sink_stream(sink);
-		if (between && is_full(sink) && !is_half_update(sink))
-			status = flush_all(sink, err);
+		status = after_row(sink, err);
 	}
+	return status;
+}
+
+/* What a write begins with, the batch checked. */
+static pst_status
+begin_write(pst_sink *sink, pst_error *err)
+{
+	pst_status status = PST_OK;
+
+	/* With a progress table a call's rows are never torn apart: the caller's position could not
+	 * say where. */
+	if (sink->progress.table != NULL && !sink->staging && is_full(sink) && !is_half_update(sink) &&
+		may_flush_alone(sink))
+		status = flush_all(sink, err);
+	if (status == PST_OK && sink->staging && !sink->progress.taken)
+		status = psti_sink_connect(sink, err);
+	if (status == PST_OK && sink->staging)
+		status = psti_progress_take(sink, err);
 	return status;
 }
 
@@ -497,17 +531,94 @@ write_batch(pst_sink *sink, const struct ArrowArray *batch, const int8_t *row_ki
 	}
 	status = batch == NULL ? psti_fail(err, PST_ERR_INVALID, "batch is NULL")
 						   : psti_arrow_check(&sink->plan->schema, batch, err);
-	/* With a progress table a call's rows are never torn apart: the caller's position could not
-	 * say where. */
-	if (status == PST_OK && sink->progress.table != NULL && !sink->staging && is_full(sink) &&
-		!is_half_update(sink) && may_flush_alone(sink))
-		status = flush_all(sink, err);
-	if (status == PST_OK && sink->staging && !sink->progress.taken)
-		status = psti_sink_connect(sink, err);
-	if (status == PST_OK && sink->staging)
-		status = psti_progress_take(sink, err);
+	if (status == PST_OK)
+		status = begin_write(sink, err);
 	if (status == PST_OK)
 		status = take_rows(sink, batch, row_kind, unchanged, err);
+	return note_failure(sink, status, err);
+}
+
+/* --- rows as tuples -------------------------------------------------------------------------- */
+
+bool
+psti_sink_verbatim(const pst_sink *sink, const pst_source *source)
+{
+	const psti_sink_plan *plan = sink->plan;
+
+	/* A skipped row is shown as it was given, which tuples cannot be where a key is NULL. */
+	if (plan->copy_text || (sink->skip.enabled && plan->nkey > 0) ||
+		psti_source_width(source) != (size_t) plan->schema.n_children)
+		return false;
+	for (size_t c = 0; c < plan->ncolumns; c++)
+	{
+		const psti_sink_column *column = &plan->columns[c];
+		psti_tuple_field field;
+
+		if (!psti_source_field(source, (size_t) column->child, &field) ||
+			strcmp(column->schema->name, field.name) != 0 || !psti_encode_takes(column, &field))
+			return false;
+	}
+	return true;
+}
+
+static pst_status
+take_tuple(pst_sink *sink, const char *tuple, size_t nbytes, bool in_order, pst_error *err)
+{
+	const psti_sink_plan *plan = sink->plan;
+	psti_sink_row row = {.at = sink->rows.bytes.len, .number = sink->rows_in};
+	psti_op op = PSTI_OP_UPSERT;
+	pst_status status = row_op(sink, PST_ROW_INSERT, &op, err);
+
+	if (status != PST_OK)
+		return status;
+	row.op = (uint8_t) op;
+	if (in_order)
+	{
+		psti_buf_put(&sink->rows.bytes, tuple, nbytes);
+		status = psti_buf_check(&sink->rows.bytes, err);
+	}
+	else
+		status = psti_encode_tuple(plan, tuple, op == PSTI_OP_UPSERT ? plan->ncolumns : plan->nkey,
+								   &sink->rows.bytes, err);
+	if (status != PST_OK)
+	{
+		err->row = sink->rows_in;
+		return status;
+	}
+	return keep_row(sink, &row, err);
+}
+
+pst_status
+psti_sink_write_tuples(void *ctx, const psti_tuples *tuples, pst_error *err)
+{
+	pst_sink *sink = ctx;
+	const psti_sink_plan *plan = sink->plan;
+	bool in_order = true;
+	pst_status status;
+
+	if (sink->failed)
+	{
+		*err = sink->last_error;
+		return err->status;
+	}
+	/* Appended as they are, but for the order of their columns. */
+	for (size_t c = 0; c < plan->ncolumns; c++)
+		in_order = in_order && plan->nkey == 0 && plan->columns[c].child == (int64_t) c;
+	status = begin_write(sink, err);
+	for (size_t i = 0; status == PST_OK && i < tuples->nrows; i++)
+	{
+		size_t start = tuples->starts[i];
+
+		status = take_tuple(sink, tuples->bytes.data + start, psti_tuples_end(tuples, i) - start,
+							in_order, err);
+		if (status != PST_OK)
+		{
+			sink->write_failed = true;
+			break;
+		}
+		sink->rows_verbatim++;
+		status = after_row(sink, err);
+	}
 	return note_failure(sink, status, err);
 }
 
@@ -688,6 +799,7 @@ pst_sink_get_stats(const pst_sink *sink, pst_sink_stats *stats)
 	full.bytes_out = sink->bytes_out;
 	full.mode = modes[sink->plan->mode];
 	full.method = sink->method;
+	full.rows_verbatim = sink->rows_verbatim;
 	memcpy(stats, &full, size < sizeof(full) ? size : sizeof(full));
 }
 

@@ -28,6 +28,7 @@
 #include "arrow_check.h"
 #include "conn.h"
 #include "relation.h"
+#include "tuples.h"
 
 /*
  * From this many rows on a lot goes by COPY into a temporary table; below, array parameters are as
@@ -37,6 +38,9 @@
 
 /* Rows of an append begin to travel when this much is buffered, while further rows arrive. */
 #define PSTI_SINK_STREAM_BYTES 262144
+
+/* A table has no more. */
+#define PSTI_MAX_COLUMNS 1600
 
 #define PSTI_FIELD_NULL (-1)
 #define PSTI_FIELD_UNCHANGED (-2)
@@ -230,6 +234,16 @@ pst_status psti_encode_row(const psti_sink_plan *plan, const struct ArrowArray *
 						   size_t ncolumns, const uint8_t *const *unchanged, psti_buf *bytes,
 						   bool *partial, pst_error *err);
 
+/* Whether a field of another server's is the field that encoding its value would make. */
+bool psti_encode_takes(const psti_sink_column *column, const psti_tuple_field *field);
+
+/*
+ * Appends the first ncolumns columns of a row that is there as a tuple of the caller's columns, all
+ * of them verbatim. On failure bytes is as before.
+ */
+pst_status psti_encode_tuple(const psti_sink_plan *plan, const char *tuple, size_t ncolumns,
+							 psti_buf *bytes, pst_error *err);
+
 /* --- sink_field.c -------------------------------------------------------------------------- */
 
 /* The text of a field as it was encoded; of a type without a known binary form, \x and hex. */
@@ -382,6 +396,7 @@ struct pst_sink
 	uint64_t random;		/* state of the jitter */
 	/* totals */
 	int64_t rows_in;
+	int64_t rows_verbatim;
 	int64_t live_rows; /* buffered, dead ones not counted */
 	int64_t rows_upserted;
 	int64_t rows_deleted;

@@ -964,3 +964,61 @@ psti_encode_row(const psti_sink_plan *plan, const struct ArrowArray *batch, int6
 	}
 	return status;
 }
+
+/* The binary form of these is their text. */
+static bool
+is_text_oid(Oid oid)
+{
+	return oid == OID_TEXT || oid == OID_VARCHAR || oid == OID_BPCHAR || oid == OID_NAME;
+}
+
+bool
+psti_encode_takes(const psti_sink_column *column, const psti_tuple_field *field)
+{
+	const psti_type *type = &column->target->type;
+
+	if (column->encode == encode_binary_array)
+		return field->elem == type->elem;
+	/* A key's form is the one by which equal keys are found: not always the value's own. */
+	if (column->text || field->elem != 0 || column->encode == encode_bpchar_key)
+		return false;
+	return field->type == type->base ||
+		   (column->encode == encode_bytes && is_text_oid(field->type) && is_text_oid(type->base));
+}
+
+pst_status
+psti_encode_tuple(const psti_sink_plan *plan, const char *tuple, size_t ncolumns, psti_buf *bytes,
+				  pst_error *err)
+{
+	size_t starts[PSTI_MAX_COLUMNS + 1];
+	size_t nfields = (size_t) plan->schema.n_children;
+	size_t at = 2;
+	char *out;
+
+	for (size_t f = 0; f < nfields; f++)
+	{
+		int32_t n = (int32_t) psti_get32(tuple + at);
+
+		starts[f] = at;
+		at += 4 + (n > 0 ? (size_t) n : 0);
+	}
+	starts[nfields] = at;
+	out = room(bytes, at);
+	if (out == NULL)
+		return psti_fail_nomem(err);
+	psti_put16(out, (uint16_t) ncolumns);
+	out += 2;
+	for (size_t c = 0; c < ncolumns; c++)
+	{
+		const psti_sink_column *column = &plan->columns[c];
+		const char *field = tuple + starts[column->child];
+		size_t nbytes = starts[column->child + 1] - starts[column->child];
+
+		if (c < plan->nkey && (int32_t) psti_get32(field) < 0)
+			return fail_null_key(column, "NULL", err);
+		memcpy(out, field, nbytes);
+		out += nbytes;
+	}
+	bytes->len = (size_t) (out - bytes->data);
+	return PST_OK;
+}

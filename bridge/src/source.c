@@ -361,8 +361,8 @@ estimate(pst_source *source, int64_t *rows, int64_t *bytes, pst_error *err)
 	return PST_OK;
 }
 
-static pst_status
-busy(const pst_source *source, pst_error *err)
+pst_status
+psti_source_busy(const pst_source *source, pst_error *err)
 {
 	if (source->stream == NULL)
 		return PST_OK;
@@ -380,7 +380,7 @@ pst_source_estimate(pst_source *source, int64_t *rows, int64_t *bytes, pst_error
 	psti_enter(&full);
 	*rows = -1;
 	*bytes = -1;
-	status = busy(source, &full);
+	status = psti_source_busy(source, &full);
 	if (status == PST_OK)
 		status = estimate(source, rows, bytes, &full);
 	return psti_leave(err, &full, status);
@@ -395,7 +395,7 @@ pst_source_plan(pst_source *source, int max_splits, char ***splits, size_t *nspl
 	psti_enter(&full);
 	*splits = NULL;
 	*nsplits = 0;
-	status = busy(source, &full);
+	status = psti_source_busy(source, &full);
 	if (status == PST_OK && max_splits < 0)
 		status = psti_fail(&full, PST_ERR_INVALID, "max_splits is %d, less than 0", max_splits);
 	if (status == PST_OK)
@@ -411,7 +411,7 @@ pst_source_read(pst_source *source, const char *split, struct ArrowArrayStream *
 
 	psti_enter(&full);
 	memset(out, 0, sizeof(*out));
-	status = busy(source, &full);
+	status = psti_source_busy(source, &full);
 	if (status == PST_OK)
 		status = psti_source_stream(source, split, out, &full);
 	return psti_leave(err, &full, status);

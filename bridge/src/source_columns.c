@@ -6,6 +6,7 @@
  * printed by the client; of the others the server calls the output function.
  */
 #include "source_internal.h"
+#include "tuples.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -650,6 +651,21 @@ psti_source_select(const pst_source *source, const psti_select *what, psti_buf *
 }
 
 /* ---- All of it ---- */
+
+size_t
+psti_source_width(const pst_source *source)
+{
+	return source->ncolumns;
+}
+
+bool
+psti_source_field(const pst_source *source, size_t i, psti_tuple_field *out)
+{
+	const psti_type *type = &source->columns[i].column->type;
+
+	*out = (psti_tuple_field){source->columns[i].column->name, type->base, type->elem};
+	return source->columns[i].ask == PSTI_ASK_VALUE && psti_copy_verbatim(&source->copy[i]);
+}
 
 static void
 find_unique_names(pst_source *source)

@@ -106,6 +106,9 @@ struct pst_source
 	int64_t bytes_total;
 };
 
+/* source.c: PST_ERR_STATE while a stream of the handle is being read. */
+pst_status psti_source_busy(const pst_source *source, pst_error *err);
+
 /* source_columns.c: fills columns, copy, schema from the options and the relation. */
 pst_status psti_source_columns(pst_source *source, pst_error *err);
 void psti_source_columns_free(pst_source *source);

@@ -5,6 +5,7 @@
  * counted by both; closing the handle cuts the state off, and get_next then answers EINVAL.
  */
 #include "source_internal.h"
+#include "tuples.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #define READ_BYTES ((size_t) 256 * 1024)
 #define RESTARTS 5
+#define TUPLES_BYTES ((size_t) 256 * 1024) /* of a batch of tuples: it stays in the cache */
 
 /* One COPY of a stream: a stream over several leaves has several. */
 typedef struct piece
@@ -293,6 +295,42 @@ fail_stream(psti_stream_state *state, pst_error *err)
 
 /* ---- The stream's functions ---- */
 
+/* Rows are pending, or PST_END and perhaps the last ones; a failure has ended the stream. */
+static pst_status
+advance(psti_stream_state *state, pst_error *err)
+{
+	pst_status status;
+
+	do
+		status = fill(state, err);
+	while (status < 0 && may_restart(state, err) && (status = restart(state, err)) == PST_OK);
+	if (status < 0)
+		(void) fail_stream(state, err);
+	else if (psti_copy_pending(state->decoder) > 0)
+	{
+		state->source->rows_read += psti_copy_pending(state->decoder);
+		state->handed_out = true;
+	}
+	return status;
+}
+
+/* Nothing more is wanted. A COPY in the middle is stopped at the server. */
+static void
+abandon(psti_stream_state *state)
+{
+	pst_source *source = state->source;
+	pst_error ignored;
+
+	if (state->ended || source == NULL)
+		return;
+	if (state->copying && psti_conn_usable(source->conn))
+	{
+		(void) psti_conn_copy_abandon(source->conn, &ignored);
+		psti_source_back(source);
+	}
+	leave_handle(state);
+}
+
 static int
 stream_get_schema(struct ArrowArrayStream *stream, struct ArrowSchema *out)
 {
@@ -318,17 +356,13 @@ stream_get_next(struct ArrowArrayStream *stream, struct ArrowArray *out)
 	if (state->ended)
 		return state->code;
 	psti_enter(&err);
-	do
-		status = fill(state, &err);
-	while (status < 0 && may_restart(state, &err) && (status = restart(state, &err)) == PST_OK);
+	status = advance(state, &err);
 	if (status < 0)
-		return fail_stream(state, &err);
+		return state->code;
 	if (psti_copy_pending(state->decoder) > 0)
 	{
-		state->source->rows_read += psti_copy_pending(state->decoder);
 		if (psti_copy_take(state->decoder, out, &err) != PST_OK)
 			return fail_stream(state, &err);
-		state->handed_out = true;
 		tell_progress(state->source);
 	}
 	if (status == PST_END && out->release == NULL)
@@ -347,23 +381,13 @@ stream_get_last_error(struct ArrowArrayStream *stream)
 	return state->error[0] != '\0' ? state->error : NULL;
 }
 
-/* A COPY in the middle is stopped at the server; the handle can then read again. */
+/* The handle can then read again. */
 static void
 stream_release(struct ArrowArrayStream *stream)
 {
 	psti_stream_state *state = stream->private_data;
-	pst_source *source = state->source;
-	pst_error ignored;
 
-	if (!state->ended && source != NULL)
-	{
-		if (state->copying && psti_conn_usable(source->conn))
-		{
-			(void) psti_conn_copy_abandon(source->conn, &ignored);
-			psti_source_back(source);
-		}
-		leave_handle(state);
-	}
+	abandon(state);
 	state_unref(state);
 	stream->release = NULL;
 	stream->private_data = NULL;
@@ -510,15 +534,18 @@ make_pieces(psti_stream_state *state, pst_source *source, const psti_split *spli
 /* ---- Opening ---- */
 
 static pst_status
-make_decoder(psti_stream_state *state, const pst_source *source, pst_error *err)
+make_decoder(psti_stream_state *state, const pst_source *source, bool tuples, pst_error *err)
 {
 	psti_copy_limits limits = {
 		.rows = psti_opt_int(source->options, PSTI_OPT_BATCH_ROWS),
 		.bytes = (size_t) psti_opt_int(source->options, PSTI_OPT_BATCH_BYTES),
 		.value_bytes = INT32_MAX,
 		.special = (psti_special) psti_opt_int(source->options, PSTI_OPT_SPECIAL_VALUES),
+		.tuples = tuples,
 	};
 
+	if (tuples && limits.bytes > TUPLES_BYTES)
+		limits.bytes = TUPLES_BYTES;
 	return psti_copy_decoder_new(source->copy, source->ncolumns, &limits, &state->decoder, err);
 }
 
@@ -535,9 +562,10 @@ stand_at_moment(pst_source *source, const char *text, psti_split *split, pst_err
 	return status;
 }
 
-pst_status
-psti_source_stream(pst_source *source, const char *text, struct ArrowArrayStream *out,
-				   pst_error *err)
+/* A new state, begun and known to the handle. */
+static pst_status
+open_state(pst_source *source, const char *text, bool tuples, psti_stream_state **out,
+		   pst_error *err)
 {
 	psti_stream_state *state = calloc(1, sizeof(*state));
 	psti_split split = {0};
@@ -552,7 +580,7 @@ psti_source_stream(pst_source *source, const char *text, struct ArrowArrayStream
 	if (status == PST_OK)
 		status = make_pieces(state, source, text == NULL ? NULL : &split, err);
 	if (status == PST_OK)
-		status = make_decoder(state, source, err);
+		status = make_decoder(state, source, tuples, err);
 	if (status == PST_OK)
 		status = psti_schema_copy(&source->schema, &state->schema, err);
 	if (status == PST_OK)
@@ -575,10 +603,51 @@ psti_source_stream(pst_source *source, const char *text, struct ArrowArrayStream
 	}
 	state->references = 2;
 	source->stream = state;
+	*out = state;
+	return PST_OK;
+}
+
+pst_status
+psti_source_stream(pst_source *source, const char *text, struct ArrowArrayStream *out,
+				   pst_error *err)
+{
+	psti_stream_state *state = NULL;
+	pst_status status = open_state(source, text, false, &state, err);
+
+	if (status != PST_OK)
+		return status;
 	out->get_schema = stream_get_schema;
 	out->get_next = stream_get_next;
 	out->get_last_error = stream_get_last_error;
 	out->release = stream_release;
 	out->private_data = state;
 	return PST_OK;
+}
+
+pst_status
+psti_source_tuples(pst_source *source, const char *split, psti_take_tuples take, void *ctx,
+				   pst_error *err)
+{
+	psti_stream_state *state = NULL;
+	pst_status status = psti_source_busy(source, err);
+
+	if (status == PST_OK)
+		status = open_state(source, split, true, &state, err);
+	if (status != PST_OK)
+		return status;
+	tell_progress(source); /* it has begun */
+	while (status == PST_OK)
+	{
+		status = advance(state, err);
+		if (status < 0 || psti_copy_pending(state->decoder) == 0)
+			break;
+		if (take(ctx, psti_copy_tuples(state->decoder), err) != PST_OK)
+			status = err->status;
+		psti_copy_tuples_done(state->decoder);
+		if (status >= 0)
+			tell_progress(source);
+	}
+	abandon(state);
+	state_unref(state);
+	return status == PST_END ? PST_OK : status;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "copy_decode.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -72,15 +73,55 @@ width_of(const psti_copy_column *column)
 	}
 }
 
+/* Whether rows are kept as they came. */
+static bool
+tuples_of(const uint8_t *data)
+{
+	return data[1] % 16 == 15;
+}
+
+/* Every row must be whole: as many fields as there are columns, and nothing behind them. */
+static void
+take_tuples(psti_copy_decoder *decoder, size_t ncolumns)
+{
+	const psti_tuples *tuples = psti_copy_tuples(decoder);
+
+	if ((int64_t) tuples->nrows != psti_copy_pending(decoder))
+		abort();
+	for (size_t i = 0; i < tuples->nrows; i++)
+	{
+		const uint8_t *at = (const uint8_t *) tuples->bytes.data + tuples->starts[i];
+		const uint8_t *end = (const uint8_t *) tuples->bytes.data + psti_tuples_end(tuples, i);
+
+		if (psti_get16(at) != ncolumns)
+			abort();
+		at += 2;
+		for (size_t c = 0; c < ncolumns; c++)
+		{
+			int32_t n = (int32_t) psti_get32(at);
+
+			at += 4 + (n > 0 ? n : 0);
+		}
+		if (at != end)
+			abort();
+	}
+	psti_copy_tuples_done(decoder);
+}
+
 /* So that the reading is not optimised away. */
 static volatile unsigned checksum;
 
 static void
-take(psti_copy_decoder *decoder, const psti_copy_column *columns)
+take(psti_copy_decoder *decoder, const psti_copy_column *columns, const uint8_t *data)
 {
 	struct ArrowArray array;
 	pst_error err = PST_ERROR_INIT;
 
+	if (tuples_of(data))
+	{
+		take_tuples(decoder, data[0] % (MAX_COLUMNS + 1));
+		return;
+	}
 	if (psti_copy_take(decoder, &array, &err) != PST_OK)
 		return;
 	for (int64_t c = 0; c < array.n_children; c++)
@@ -97,7 +138,7 @@ make_decoder(const uint8_t *data, psti_copy_column columns[MAX_COLUMNS])
 {
 	static const char *const names[MAX_COLUMNS] = {"a", "b", "c", "d"};
 	size_t n = data[0] % (MAX_COLUMNS + 1);
-	psti_copy_limits limits = {3, 1000, 2000, (psti_special) (data[0] / 8 % 3)};
+	psti_copy_limits limits = {3, 1000, 2000, (psti_special) (data[0] / 8 % 3), tuples_of(data)};
 	psti_copy_decoder *decoder = NULL;
 	pst_error err = PST_ERROR_INIT;
 
@@ -143,12 +184,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		at += used;
 		if (status == PST_AGAIN)
-			take(decoder, columns);
+			take(decoder, columns, data);
 		else if (status == PST_OK && used != n)
 			abort();
 	}
 	if (status >= 0)
-		take(decoder, columns);
+		take(decoder, columns, data);
 	(void) psti_copy_finish(decoder, &err);
 	psti_copy_decoder_free(decoder);
 	return 0;

@@ -158,7 +158,7 @@ stream_of(const char *hex)
 	return out;
 }
 
-static const psti_copy_limits wide = {65536, 4 << 20, INT32_MAX, PSTI_SPECIAL_ERROR};
+static const psti_copy_limits wide = {65536, 4 << 20, INT32_MAX, PSTI_SPECIAL_ERROR, false};
 
 static psti_copy_decoder *
 decoder_for(const psti_copy_column *columns, size_t n, const psti_copy_limits *limits)
@@ -649,7 +649,7 @@ a_batch_closes_before_its_texts_outgrow_their_offsets(void **state)
 		{.name = "k", .type = PSTI_COPY_INT4},
 		{.name = "t", .type = PSTI_COPY_TEXT},
 	};
-	psti_copy_limits limits = {1000, 1 << 20, 5, PSTI_SPECIAL_ERROR};
+	psti_copy_limits limits = {1000, 1 << 20, 5, PSTI_SPECIAL_ERROR, false};
 	psti_copy_decoder *decoder = decoder_for(columns, 2, &limits);
 	psti_buf bytes = PSTI_BUF_INIT;
 	pst_error err = PST_ERROR_INIT;
@@ -782,6 +782,151 @@ texts_that_are_not_utf8_are_refused(void **state)
 	}
 }
 
+/* Feeds in slices; the rows that came, one behind the other, go to out. */
+static pst_status
+collect_tuples(psti_copy_decoder *decoder, const psti_buf *bytes, size_t slice, psti_buf *out,
+			   pst_error *err)
+{
+	pst_status status = PST_OK;
+	size_t at = 0;
+
+	while (status == PST_OK || status == PST_AGAIN)
+	{
+		size_t n = bytes->len - at < slice ? bytes->len - at : slice;
+		size_t used = 0;
+		const psti_tuples *tuples;
+
+		status = psti_copy_feed(decoder, bytes->data + at, n, &used, err);
+		at += used;
+		tuples = psti_copy_tuples(decoder);
+		assert_int_equal(psti_copy_pending(decoder), tuples->nrows);
+		if (status != PST_AGAIN && at < bytes->len)
+			continue;
+		for (size_t i = 0; i < tuples->nrows; i++)
+		{
+			psti_buf_append(out, tuples->bytes.data + tuples->starts[i],
+							psti_tuples_end(tuples, i) - tuples->starts[i]);
+			psti_buf_puts(out, "|");
+		}
+		psti_copy_tuples_done(decoder);
+		if (at == bytes->len)
+			break;
+	}
+	return status;
+}
+
+/* Rows of 0, 1, 2 … bytes, every third value NULL. */
+static void
+put_numbered_rows(psti_buf *bytes, psti_buf *wanted, int nrows)
+{
+	begin(bytes);
+	for (int row = 0; row < nrows; row++)
+	{
+		size_t from = bytes->len;
+
+		psti_buf_int16(bytes, 2);
+		psti_buf_int32(bytes, row);
+		for (int i = 0; i < row; i++)
+			psti_buf_putc(bytes, (char) ('a' + i % 26));
+		put_field(bytes, row % 3 == 0 ? NULL : "00ff");
+		psti_buf_append(wanted, bytes->data + from, bytes->len - from);
+		psti_buf_puts(wanted, "|");
+	}
+	psti_buf_int16(bytes, -1);
+}
+
+static void
+tuples_are_the_rows_as_they_came_however_they_are_sliced(void **state)
+{
+	const psti_copy_column columns[] = {
+		{.name = "a", .type = PSTI_COPY_TEXT},
+		{.name = "b", .type = PSTI_COPY_DATE},
+	};
+	psti_copy_limits limits = {7, 200, INT32_MAX, PSTI_SPECIAL_ERROR, true};
+	psti_buf bytes = PSTI_BUF_INIT;
+	psti_buf wanted = PSTI_BUF_INIT;
+
+	(void) state;
+	put_numbered_rows(&bytes, &wanted, 40);
+	for (size_t slice = 1; slice < 300; slice++)
+	{
+		psti_copy_decoder *decoder = decoder_for(columns, 2, &limits);
+		psti_buf out = PSTI_BUF_INIT;
+		pst_error err = PST_ERROR_INIT;
+
+		assert_int_equal(collect_tuples(decoder, &bytes, slice, &out, &err), PST_END);
+		assert_int_equal(out.len, wanted.len);
+		assert_memory_equal(out.data, wanted.data, out.len);
+		assert_int_equal(psti_copy_finish(decoder, &err), PST_OK);
+		psti_copy_decoder_free(decoder);
+		psti_buf_free(&out);
+	}
+	psti_buf_free(&bytes);
+	psti_buf_free(&wanted);
+}
+
+static void
+tuples_with_a_wrong_length_or_count_are_a_protocol_error(void **state)
+{
+	const psti_copy_column column = {.name = "a", .type = PSTI_COPY_TEXT};
+	psti_copy_limits limits = {7, 200, INT32_MAX, PSTI_SPECIAL_ERROR, true};
+	static const char *const bad[] = {"0001fffffffe", "000180000000", "0000",
+									  "0002ffffffffffffffff"};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	{
+		psti_copy_decoder *decoder = decoder_for(&column, 1, &limits);
+		psti_buf bytes = PSTI_BUF_INIT;
+		psti_buf out = PSTI_BUF_INIT;
+		pst_error err = PST_ERROR_INIT;
+
+		begin(&bytes);
+		put_hex(&bytes, bad[i]);
+		assert_fails(collect_tuples(decoder, &bytes, 1000, &out, &err), PST_ERR_PROTOCOL, &err);
+		psti_copy_decoder_free(decoder);
+		psti_buf_free(&bytes);
+		psti_buf_free(&out);
+	}
+}
+
+static pst_status
+keep_everything(void *ctx, pst_error *err)
+{
+	const psti_copy_column columns[] = {
+		{.name = "a", .type = PSTI_COPY_TEXT},
+		{.name = "b", .type = PSTI_COPY_DATE},
+	};
+	psti_copy_limits limits = {100, 100000, INT32_MAX, PSTI_SPECIAL_ERROR, true};
+	psti_copy_decoder *decoder = NULL;
+	pst_status status = psti_copy_decoder_new(columns, 2, &limits, &decoder, err);
+	const psti_buf *bytes = ctx;
+
+	for (size_t at = 0; status == PST_OK && at < bytes->len;)
+	{
+		size_t used = 0;
+		size_t n = bytes->len - at < 50 ? bytes->len - at : 50;
+
+		status = psti_copy_feed(decoder, bytes->data + at, n, &used, err);
+		at += used;
+	}
+	psti_copy_decoder_free(decoder);
+	return status == PST_END ? PST_OK : status;
+}
+
+static void
+keeping_tuples_every_allocation_may_fail(void **state)
+{
+	psti_buf bytes = PSTI_BUF_INIT;
+	psti_buf wanted = PSTI_BUF_INIT;
+
+	(void) state;
+	put_numbered_rows(&bytes, &wanted, 80);
+	assert_true(psti_test_alloc_sweep(keep_everything, &bytes) > 5);
+	psti_buf_free(&bytes);
+	psti_buf_free(&wanted);
+}
+
 static void
 rows_of_no_columns_are_counted(void **state)
 {
@@ -881,6 +1026,9 @@ main(void)
 		cmocka_unit_test(special_values_name_the_row_by_its_key_even_when_it_comes_later),
 		cmocka_unit_test(a_wrong_length_behind_a_special_value_is_not_followed),
 		cmocka_unit_test(texts_that_are_not_utf8_are_refused),
+		cmocka_unit_test(tuples_are_the_rows_as_they_came_however_they_are_sliced),
+		cmocka_unit_test(tuples_with_a_wrong_length_or_count_are_a_protocol_error),
+		cmocka_unit_test(keeping_tuples_every_allocation_may_fail),
 		cmocka_unit_test(rows_of_no_columns_are_counted),
 		cmocka_unit_test(every_allocation_may_fail),
 	};

@@ -1,0 +1,299 @@
+/* sink_copy_test.c - pst_sink_copy: rows as they are where both sides agree, else decoded. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "live.h"
+#include "penstock.h"
+#include "test.h"
+
+static PGconn *db;
+
+/* A source and a sink over it, in one database. */
+typedef struct pair
+{
+	pst_source *source;
+	pst_sink *sink;
+	struct ArrowSchema schema;
+	int64_t rows_told;
+} pair;
+
+static void
+count_rows(void *ctx, const pst_progress *progress)
+{
+	((pair *) ctx)->rows_told = progress->rows;
+}
+
+static void
+open_pair(pair *p, const char *from, const char *to, const char *mode, const char *key,
+		  const char *value)
+{
+	const char *source_keys[] = {"url", "table-name", "read.values", "read.split-bytes", NULL};
+	const char *source_values[] = {"", from, "lossless", "256kb", NULL};
+	const char *sink_keys[] = {"url", "table-name", "sink.mode", key, NULL};
+	const char *sink_values[] = {"", to, mode, value, NULL};
+	pst_hooks hooks = PST_HOOKS_INIT;
+	pst_error err = PST_ERROR_INIT;
+
+	memset(p, 0, sizeof(*p));
+	hooks.ctx = p;
+	hooks.progress = count_rows;
+	assert_ok(pst_source_open(source_keys, source_values, &hooks, &p->source, &err), &err);
+	assert_ok(pst_source_schema(p->source, &p->schema, &err), &err);
+	assert_ok(pst_sink_open(sink_keys, sink_values, &p->schema, NULL, &p->sink, &err), &err);
+}
+
+static void
+close_pair(pair *p)
+{
+	pst_sink_close(p->sink, NULL);
+	pst_source_close(p->source);
+	p->schema.release(&p->schema);
+}
+
+static pst_sink_stats
+stats_of(const pair *p)
+{
+	pst_sink_stats stats = {.struct_size = sizeof(stats)};
+
+	pst_sink_get_stats(p->sink, &stats);
+	return stats;
+}
+
+/* Copies all rows and commits them; how many of them nobody looked into. */
+static int64_t
+copy_all(const char *from, const char *to, const char *mode)
+{
+	pair p;
+	pst_error err = PST_ERROR_INIT;
+	pst_sink_stats stats;
+
+	open_pair(&p, from, to, mode, NULL, NULL);
+	assert_ok(pst_sink_copy(p.sink, p.source, NULL, &err), &err);
+	assert_ok(pst_sink_flush(p.sink, &err), &err);
+	stats = stats_of(&p);
+	assert_int_equal(p.rows_told, stats.rows_in);
+	assert_int_equal(stats.rows_buffered, 0);
+	close_pair(&p);
+	return stats.rows_verbatim;
+}
+
+static void
+assert_same_rows(const char *a, const char *b, const char *columns)
+{
+	assert_int_equal(live_int(db,
+							  "SELECT count(*) FROM (SELECT %s FROM %s EXCEPT ALL SELECT %s FROM "
+							  "%s) AS x",
+							  columns, a, columns, b),
+					 0);
+	assert_int_equal(live_int(db, "SELECT count(*) FROM %s", a),
+					 live_int(db, "SELECT count(*) FROM %s", b));
+}
+
+#define COLUMNS "i, n, t, d, b, f, j, a, u"
+
+static void
+make_source(const char *name, int rows)
+{
+	live_exec(db,
+			  "CREATE TABLE %s (i bigint PRIMARY KEY, n numeric, t text, d timestamptz, b bytea, "
+			  "f float8, j jsonb, a int[], u uuid)",
+			  name);
+	live_exec(db,
+			  "INSERT INTO %s SELECT i, CASE WHEN i %% 5 = 0 THEN 'NaN' ELSE i / 7.0 END, "
+			  "CASE WHEN i %% 3 = 0 THEN NULL ELSE repeat('x', i %% 50) END, "
+			  "CASE WHEN i %% 4 = 0 THEN 'infinity' ELSE timestamptz '2001-01-01' + i * "
+			  "interval '1 s' END, '\\x00ff', 1.5 * i, '{\"a\": [1, null]}', "
+			  "CASE WHEN i %% 2 = 0 THEN '[0:1]={1,NULL}'::int[] ELSE '{}' END, "
+			  "md5(i::text)::uuid FROM generate_series(1, %d) AS i",
+			  name, rows);
+}
+
+static void
+rows_of_the_same_types_travel_as_they_are(void **state)
+{
+	(void) state;
+	make_source("s1", 3000);
+	live_exec(db, "CREATE TABLE d1 (LIKE s1)");
+	assert_int_equal(copy_all("s1", "d1", "append"), 3000);
+	assert_same_rows("s1", "d1", COLUMNS);
+}
+
+static void
+columns_find_their_place_in_another_order(void **state)
+{
+	(void) state;
+	make_source("s2", 500);
+	live_exec(db, "CREATE TABLE d2 (u uuid, extra int DEFAULT 7, t text, n numeric, a int[], j "
+				  "jsonb, f float8, d timestamptz, b bytea, i bigint)");
+	assert_int_equal(copy_all("s2", "d2", "append"), 500);
+	assert_same_rows("s2", "d2", COLUMNS);
+	assert_int_equal(live_int(db, "SELECT sum(extra) FROM d2"), 7 * 500);
+}
+
+#define FLAT_COLUMNS "i, n, t, d, b, f, j, u"
+
+/* Arrays by key go as text: unnest would take them apart. */
+static void
+rows_are_upserted_and_deleted_as_they_are(void **state)
+{
+	(void) state;
+	make_source("s3", 12000);
+	live_exec(db, "ALTER TABLE s3 DROP COLUMN a");
+	live_exec(db, "CREATE TABLE d3 (t text, i bigint, n numeric, d timestamptz, b bytea, f float8, "
+				  "j jsonb, u uuid, PRIMARY KEY (i))");
+	live_exec(db, "INSERT INTO d3 (i, t) SELECT i, 'old' FROM generate_series(1, 20000, 2) AS i");
+	assert_int_equal(copy_all("s3", "d3", "upsert"), 12000);
+	assert_int_equal(live_int(db, "SELECT count(*) FROM d3"), 16000);
+	assert_int_equal(live_int(db, "SELECT count(*) FROM (SELECT " FLAT_COLUMNS
+								  " FROM s3 EXCEPT SELECT " FLAT_COLUMNS " FROM d3) AS x"),
+					 0);
+	assert_int_equal(copy_all("s3", "d3", "delete"), 12000);
+	assert_int_equal(live_int(db, "SELECT count(*) FROM d3"), 4000);
+}
+
+static void
+rows_are_decoded_where_types_differ(void **state)
+{
+	(void) state;
+	live_exec(db, "CREATE TABLE s4 (i int, t text)");
+	live_exec(db, "INSERT INTO s4 SELECT i, i FROM generate_series(1, 100) AS i");
+	live_exec(db, "CREATE TABLE d4 (i bigint, t text)");
+	assert_int_equal(copy_all("s4", "d4", "append"), 0);
+	assert_same_rows("s4", "d4", "i::bigint, t");
+}
+
+static void
+a_null_key_is_named(void **state)
+{
+	pair p;
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	live_exec(db, "CREATE TABLE s5 (t text, i text)");
+	live_exec(db, "INSERT INTO s5 VALUES ('a', '1'), ('b', NULL)");
+	live_exec(db, "CREATE TABLE d5 (t text, i text PRIMARY KEY)");
+	open_pair(&p, "s5", "d5", "upsert", NULL, NULL);
+	assert_fails(pst_sink_copy(p.sink, p.source, NULL, &err), PST_ERR_CONSTRAINT, &err);
+	assert_string_equal(err.column, "i");
+	assert_int_equal(err.row, 1);
+	pst_sink_discard(p.sink, NULL);
+	/* The source is free for another read. */
+	assert_fails(pst_sink_copy(p.sink, p.source, NULL, &err), PST_ERR_CONSTRAINT, &err);
+	pst_sink_discard(p.sink, NULL);
+	close_pair(&p);
+	assert_int_equal(live_int(db, "SELECT count(*) FROM d5"), 0);
+}
+
+static void
+a_row_that_the_target_refuses_is_named_and_nothing_of_its_flush_stays(void **state)
+{
+	pair p;
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	make_source("s6", 300);
+	live_exec(db, "CREATE TABLE d6 (LIKE s6, CHECK (i <> 250))");
+	open_pair(&p, "s6", "d6", "append", "sink.buffer-flush.max-rows", "100");
+	assert_fails(pst_sink_copy(p.sink, p.source, NULL, &err), PST_ERR_CONSTRAINT, &err);
+	assert_int_equal(err.row, 249);
+	assert_int_equal(live_int(db, "SELECT count(*) FROM d6"), 200);
+	pst_sink_discard(p.sink, NULL);
+	close_pair(&p);
+}
+
+static void
+refused_rows_are_skipped_as_when_they_are_decoded(void **state)
+{
+	pair p;
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	make_source("s7", 300);
+	live_exec(db, "CREATE TABLE d7 (LIKE s7, CHECK (i %% 100 <> 50))");
+	open_pair(&p, "s7", "d7", "append", "on-error", "skip");
+	assert_ok(pst_sink_copy(p.sink, p.source, NULL, &err), &err);
+	assert_ok(pst_sink_flush(p.sink, &err), &err);
+	assert_int_equal(stats_of(&p).rows_skipped, 3);
+	close_pair(&p);
+	assert_int_equal(live_int(db, "SELECT count(*) FROM d7"), 297);
+}
+
+static void
+each_split_brings_its_rows_once(void **state)
+{
+	pair p;
+	pst_error err = PST_ERROR_INIT;
+	char **splits;
+	size_t nsplits;
+
+	(void) state;
+	make_source("s8", 20000);
+	live_exec(db, "ANALYZE s8");
+	live_exec(db, "CREATE TABLE d8 (LIKE s8)");
+	open_pair(&p, "s8", "d8", "append", NULL, NULL);
+	assert_ok(pst_source_plan(p.source, 5, &splits, &nsplits, &err), &err);
+	assert_true(nsplits > 1);
+	for (size_t i = 0; i < nsplits; i++)
+		assert_ok(pst_sink_copy(p.sink, p.source, splits[i], &err), &err);
+	assert_ok(pst_sink_flush(p.sink, &err), &err);
+	assert_int_equal(stats_of(&p).rows_verbatim, 20000);
+	pst_free(splits);
+	close_pair(&p);
+	assert_same_rows("s8", "d8", COLUMNS);
+}
+
+static void
+a_stream_in_progress_is_not_disturbed(void **state)
+{
+	pair p;
+	pst_error err = PST_ERROR_INIT;
+	struct ArrowArrayStream stream;
+
+	(void) state;
+	make_source("s9", 10);
+	live_exec(db, "CREATE TABLE d9 (LIKE s9)");
+	open_pair(&p, "s9", "d9", "append", NULL, NULL);
+	assert_ok(pst_source_read(p.source, NULL, &stream, &err), &err);
+	assert_fails(pst_sink_copy(p.sink, p.source, NULL, &err), PST_ERR_STATE, &err);
+	stream.release(&stream);
+	assert_fails(pst_sink_copy(NULL, p.source, NULL, &err), PST_ERR_INVALID, &err);
+	assert_fails(pst_sink_copy(p.sink, NULL, NULL, &err), PST_ERR_INVALID, &err);
+	assert_ok(pst_sink_copy(p.sink, p.source, NULL, &err), &err);
+	assert_ok(pst_sink_flush(p.sink, &err), &err);
+	close_pair(&p);
+	assert_same_rows("s9", "d9", COLUMNS);
+}
+
+static int
+setup(void **state)
+{
+	if (live_make_database(state) != 0)
+		return -1;
+	db = live_connect("");
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	PQfinish(db);
+	return live_drop_database(state);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rows_of_the_same_types_travel_as_they_are),
+		cmocka_unit_test(columns_find_their_place_in_another_order),
+		cmocka_unit_test(rows_are_upserted_and_deleted_as_they_are),
+		cmocka_unit_test(rows_are_decoded_where_types_differ),
+		cmocka_unit_test(a_null_key_is_named),
+		cmocka_unit_test(a_row_that_the_target_refuses_is_named_and_nothing_of_its_flush_stays),
+		cmocka_unit_test(refused_rows_are_skipped_as_when_they_are_decoded),
+		cmocka_unit_test(each_split_brings_its_rows_once),
+		cmocka_unit_test(a_stream_in_progress_is_not_disturbed),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

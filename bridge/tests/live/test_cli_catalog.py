@@ -8,7 +8,7 @@ def test_databases_one_a_line_by_the_lists(penstock, server, new_database):
     one, two = new_database(), new_database()
     with server.connect() as conn:
         want = [r[0] for r in conn.execute("SELECT datname FROM pg_database WHERE datallowconn AND datname NOT LIKE 'template_' "
-                                           "ORDER BY datname COLLATE \"C\"")]
+                                           "ORDER BY datname::text COLLATE \"C\"")]
     assert penstock("databases", server.url()).text.splitlines() == want
     assert penstock("databases", server.url(), "--allow", f" {two.name} ;;{one.name};").text.splitlines() == sorted([one.name, two.name])
     listed = penstock("databases", server.url(), f"--deny={one.name};postgres").text.splitlines()

@@ -343,6 +343,7 @@ def test_copy_upserts_keys_that_come_twice_by_inheritance(penstock, pair):
     assert target.value("SELECT count(*) FROM t") == 50000
 
 
+@pytest.mark.since(11, "a key of a partitioned table")
 def test_copy_of_a_partitioned_table_into_one_just_made_appends(penstock, pair):
     source, target = pair
     source.execute("""CREATE TABLE p (id int PRIMARY KEY, a text) PARTITION BY RANGE (id);

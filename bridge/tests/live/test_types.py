@@ -112,14 +112,15 @@ def holds(database, columns, key):
 
 
 def test_lossless_values_go_into_columns_of_other_types(database, penstock):
-    database.execute("""
+    small = "small" if database.server.version >= 110000 else "int"  # 11 has arrays of domains
+    database.execute(f"""
         CREATE TABLE t (k int PRIMARY KEY, d date, e date, ts timestamp, tz timestamptz, n numeric, m numeric(5,2),
                         a int[], b date[], c numeric);
-        INSERT INTO t VALUES (1, 'infinity', '0044-03-15 BC', '-infinity', 'infinity', 'NaN', 'NaN', '[0:1]={1,2}',
-                              '{infinity}', 1.5), (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+        INSERT INTO t VALUES (1, 'infinity', '0044-03-15 BC', '-infinity', 'infinity', 'NaN', 'NaN', '[0:1]={{1,2}}',
+                              '{{infinity}}', 1.5), (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
         CREATE DOMAIN small AS int;
         CREATE TABLE u (k int PRIMARY KEY, d timestamp, e text, ts varchar, tz timestamp, n float8,
-                        m numeric, a small[], b text[], c text)""")
+                        m numeric, a {small}[], b text[], c text)""")
     for mode in "append", "upsert":
         database.execute("TRUNCATE u")
         penstock("copy", database.url, "t", database.url, "u", "--mode", mode, "--quiet")
@@ -132,7 +133,8 @@ def test_lossless_values_go_into_columns_of_other_types(database, penstock):
 def test_lossless_streams_print_as_the_table_does(every, module_database, penstock):
     texts = [penstock("read", module_database.url, "every", "--jobs", 1, "--quiet", *more).out
              for more in ([], ["--with", "read.values=lossless"])]
-    assert texts[0] == texts[1]
+    if module_database.server.version >= 120000:  # before, its texts have not the shortest digits
+        assert texts[0] == texts[1]
     module_database.execute("TRUNCATE every_copy")
     read = penstock("read", module_database.url, "every", "--format", "json", "--with",
                     "read.values=lossless", "--quiet")

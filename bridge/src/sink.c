@@ -562,7 +562,7 @@ psti_sink_verbatim(const pst_sink *sink, const pst_source *source)
 }
 
 static pst_status
-take_tuple(pst_sink *sink, const char *tuple, size_t nbytes, bool in_order, pst_error *err)
+take_tuple(pst_sink *sink, const char *tuple, size_t nbytes, bool whole, pst_error *err)
 {
 	const psti_sink_plan *plan = sink->plan;
 	psti_sink_row row = {.at = sink->rows.bytes.len, .number = sink->rows_in};
@@ -572,7 +572,7 @@ take_tuple(pst_sink *sink, const char *tuple, size_t nbytes, bool in_order, pst_
 	if (status != PST_OK)
 		return status;
 	row.op = (uint8_t) op;
-	if (in_order)
+	if (whole)
 	{
 		psti_buf_put(&sink->rows.bytes, tuple, nbytes);
 		status = psti_buf_check(&sink->rows.bytes, err);
@@ -582,6 +582,7 @@ take_tuple(pst_sink *sink, const char *tuple, size_t nbytes, bool in_order, pst_
 								   &sink->rows.bytes, err);
 	if (status != PST_OK)
 	{
+		sink->rows.bytes.failed = false;
 		err->row = sink->rows_in;
 		return status;
 	}
@@ -593,7 +594,7 @@ psti_sink_write_tuples(void *ctx, const psti_tuples *tuples, pst_error *err)
 {
 	pst_sink *sink = ctx;
 	const psti_sink_plan *plan = sink->plan;
-	bool in_order = true;
+	bool whole = plan->nkey == 0 && plan->ncolumns == (size_t) plan->schema.n_children;
 	pst_status status;
 
 	if (sink->failed)
@@ -601,16 +602,16 @@ psti_sink_write_tuples(void *ctx, const psti_tuples *tuples, pst_error *err)
 		*err = sink->last_error;
 		return err->status;
 	}
-	/* Appended as they are, but for the order of their columns. */
+	/* A row that is appended with all its columns, in their order, is not looked into at all. */
 	for (size_t c = 0; c < plan->ncolumns; c++)
-		in_order = in_order && plan->nkey == 0 && plan->columns[c].child == (int64_t) c;
+		whole = whole && plan->columns[c].child == (int64_t) c;
 	status = begin_write(sink, err);
 	for (size_t i = 0; status == PST_OK && i < tuples->nrows; i++)
 	{
 		size_t start = tuples->starts[i];
 
 		status = take_tuple(sink, tuples->bytes.data + start, psti_tuples_end(tuples, i) - start,
-							in_order, err);
+							whole, err);
 		if (status != PST_OK)
 		{
 			sink->write_failed = true;

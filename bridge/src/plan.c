@@ -164,39 +164,68 @@ new_cuts(size_t n)
 	return calloc(n + 1, sizeof(char *));
 }
 
+/* Prints the lower bound of a stride; the text's length. */
+typedef size_t (*print_lower)(const void *strides, size_t i, psti_print_point print, char *text);
+
+/* The texts of where all strides but the first begin. count 0: there are none. */
+static pst_status
+print_cuts(const void *strides, size_t count, print_lower lower, psti_print_point print,
+		   char ***cuts, size_t *ncuts, pst_error *err)
+{
+	char **texts = new_cuts(count);
+
+	if (texts == NULL)
+		return psti_fail_nomem(err);
+	for (size_t i = 1; i < count; i++)
+	{
+		char text[PSTI_TEXT_MAX + 1];
+
+		text[lower(strides, i, print, text)] = '\0';
+		texts[i - 1] = strdup(text);
+		if (texts[i - 1] == NULL)
+		{
+			psti_cuts_free(texts, count);
+			return psti_fail_nomem(err);
+		}
+	}
+	*cuts = texts;
+	*ncuts = count > 0 ? count - 1 : 0;
+	return PST_OK;
+}
+
+static size_t
+lower_int64(const void *strides, size_t i, psti_print_point print, char *text)
+{
+	return print(((const stride_int64 *) strides)[i].lower, text);
+}
+
+static size_t
+lower_uuid(const void *strides, size_t i, psti_print_point print, char *text)
+{
+	stride_u128 lower = ((const stride_uuid *) strides)[i].lower;
+	uint8_t bytes[16];
+
+	(void) print;
+	psti_put64(bytes, lower.high);
+	psti_put64(bytes + 8, lower.low);
+	return psti_text_uuid(bytes, text);
+}
+
 pst_status
 psti_cuts_int64(int64_t lower, int64_t upper, size_t n, psti_print_point print, char ***cuts,
 				size_t *ncuts, pst_error *err)
 {
 	stride_int64 *strides = calloc(n, sizeof(*strides));
-	char **texts = new_cuts(n);
-	size_t count = 0;
-	pst_status status = PST_OK;
+	pst_status status;
 
 	*cuts = NULL;
 	*ncuts = 0;
-	if (strides == NULL || texts == NULL)
-		status = psti_fail_nomem(err);
-	else
-		count = strides_int64(lower, upper, n, strides);
-	for (size_t i = 1; status == PST_OK && i < count; i++)
-	{
-		char text[PSTI_TEXT_MAX + 1];
-
-		text[print(strides[i].lower, text)] = '\0';
-		texts[i - 1] = strdup(text);
-		if (texts[i - 1] == NULL)
-			status = psti_fail_nomem(err);
-	}
+	if (strides == NULL)
+		return psti_fail_nomem(err);
+	status = print_cuts(strides, strides_int64(lower, upper, n, strides), lower_int64, print, cuts,
+						ncuts, err);
 	free(strides);
-	if (status != PST_OK)
-	{
-		psti_cuts_free(texts, n);
-		return status;
-	}
-	*cuts = texts;
-	*ncuts = count > 0 ? count - 1 : 0;
-	return PST_OK;
+	return status;
 }
 
 pst_status
@@ -206,37 +235,16 @@ psti_cuts_uuid(const uint8_t lower[16], const uint8_t upper[16], size_t n, char 
 	stride_u128 from = {psti_get64(lower), psti_get64(lower + 8)};
 	stride_u128 to = {psti_get64(upper), psti_get64(upper + 8)};
 	stride_uuid *strides = calloc(n, sizeof(*strides));
-	char **texts = new_cuts(n);
-	size_t count = 0;
-	pst_status status = PST_OK;
+	pst_status status;
 
 	*cuts = NULL;
 	*ncuts = 0;
-	if (strides == NULL || texts == NULL)
-		status = psti_fail_nomem(err);
-	else
-		count = strides_uuid(from, to, n, strides);
-	for (size_t i = 1; status == PST_OK && i < count; i++)
-	{
-		char text[PSTI_TEXT_MAX + 1];
-		uint8_t bytes[16];
-
-		psti_put64(bytes, strides[i].lower.high);
-		psti_put64(bytes + 8, strides[i].lower.low);
-		text[psti_text_uuid(bytes, text)] = '\0';
-		texts[i - 1] = strdup(text);
-		if (texts[i - 1] == NULL)
-			status = psti_fail_nomem(err);
-	}
+	if (strides == NULL)
+		return psti_fail_nomem(err);
+	status =
+		print_cuts(strides, strides_uuid(from, to, n, strides), lower_uuid, NULL, cuts, ncuts, err);
 	free(strides);
-	if (status != PST_OK)
-	{
-		psti_cuts_free(texts, n);
-		return status;
-	}
-	*cuts = texts;
-	*ncuts = count > 0 ? count - 1 : 0;
-	return PST_OK;
+	return status;
 }
 
 /* ---- Texts as numbers to the base 95, of printable ASCII ---- */

@@ -299,11 +299,15 @@ fail_stream(psti_stream_state *state, pst_error *err)
 static pst_status
 advance(psti_stream_state *state, pst_error *err)
 {
-	pst_status status;
+	pst_status status = fill(state, err);
 
-	do
-		status = fill(state, err);
-	while (status < 0 && may_restart(state, err) && (status = restart(state, err)) == PST_OK);
+	/* The new beginning may meet the next conflict. */
+	while (status < 0 && may_restart(state, err))
+	{
+		status = restart(state, err);
+		if (status == PST_OK)
+			status = fill(state, err);
+	}
 	if (status < 0)
 		(void) fail_stream(state, err);
 	else if (psti_copy_pending(state->decoder) > 0)
@@ -587,8 +591,12 @@ open_state(pst_source *source, const char *text, bool tuples, psti_stream_state 
 	{
 		state->source = source;
 		status = begin_copy(state, err);
-		if (status != PST_OK && may_restart(state, err) && restart(state, err) == PST_OK)
-			status = begin_copy(state, err);
+		while (status != PST_OK && may_restart(state, err))
+		{
+			status = restart(state, err);
+			if (status == PST_OK)
+				status = begin_copy(state, err);
+		}
 	}
 	psti_split_free(&split);
 	if (status != PST_OK)

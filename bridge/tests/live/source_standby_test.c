@@ -155,16 +155,18 @@ conflicted_read(PGconn *standby, const char *batch_rows, int *restarts,
 
 	hooks.ctx = restarts;
 	hooks.log = note_log;
-	live_exec(standby, "ALTER SYSTEM SET max_standby_streaming_delay = 0");
-	live_exec(standby, "SELECT pg_reload_conf()");
 	assert_ok(open_source_hooks(&source, &hooks, &err, "url", standby_conninfo, "table-name", "co",
 								"read.batch-bytes", "1gb", "read.batch-rows", batch_rows, NULL),
 			  &err);
 	assert_ok(pst_source_read(source, NULL, stream, &err), &err);
 	if (first != NULL)
 		assert_int_equal(stream->get_next(stream, first), 0);
+	/* Not before: without patience whatever the primary does can end a session that only opens. */
+	live_exec(standby, "ALTER SYSTEM SET max_standby_streaming_delay = 0");
+	live_exec(standby, "SELECT pg_reload_conf()");
 	live_exec(admin, "DELETE FROM co WHERE g > 10");
-	live_exec(admin, "VACUUM co");
+	/* Without the lock that cutting its end off would take, which cancels the new read too. */
+	live_exec(admin, "VACUUM (TRUNCATE off) co");
 	wait_until_replay_met_us(standby);
 	return source;
 }
@@ -273,7 +275,7 @@ assert_planned_conflict_is_named(bool idle)
 	assert_int_equal(stream.get_next(&stream, &array), 0);
 	array.release(&array);
 	live_exec(admin, "DELETE FROM pc WHERE g > 10");
-	live_exec(admin, "VACUUM pc");
+	live_exec(admin, "VACUUM (TRUNCATE off) pc");
 	wait_until_replay_met_us(standby);
 	if (idle)
 	{

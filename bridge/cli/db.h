@@ -56,7 +56,7 @@ typedef struct cli_meter
 	cli_db *db;
 	int64_t bytes;	  /* last told; the calls of one handle come from one thread */
 	int64_t rows;	  /* the same */
-	bool told;	   /* at least once: the read has begun */
+	bool told;		  /* at least once: the read has begun */
 	bool counts_rows; /* rows that are told are progress: nobody else counts them */
 } cli_meter;
 

@@ -274,7 +274,8 @@ lock_empty(pst_catalog *catalog, const psti_name *name, const char *table, pst_e
 	PGresult *result = NULL;
 	pst_status status;
 
-	psti_buf_puts(&begin, "BEGIN; SET LOCAL lock_timeout = '2s'; LOCK TABLE ");
+	psti_buf_puts(
+		&begin, "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL row_security = off; LOCK TABLE ");
 	psti_name_put(&begin, name);
 	psti_buf_puts(&begin, " IN ACCESS EXCLUSIVE MODE; SELECT EXISTS (SELECT FROM ");
 	status = psti_buf_check(&begin, err);

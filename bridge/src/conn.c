@@ -528,6 +528,9 @@ static const struct
 	{120000, "extra_float_digits = 1"},
 	{0, "lc_monetary = 'C'"},
 	{0, "xmlbinary = 'base64'"},
+	/* With other values texts of arrays and of xml do not read back as what they were. */
+	{0, "array_nulls = on"},
+	{0, "xmloption = content"},
 	{0, "standard_conforming_strings = on"},
 	{0, "statement_timeout = 0"},
 	{0, "lock_timeout = 0"},

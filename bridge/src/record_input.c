@@ -7,6 +7,7 @@
 #include "utf8.h"
 
 #define READ_BYTES ((size_t) 256 << 10)
+#define START_BYTES 8 /* enough to tell what the input is: the longest signature */
 
 void
 psti_record_input_init(psti_record_input *in, const psti_input *input)
@@ -22,11 +23,18 @@ psti_record_input_free(psti_record_input *in)
 	psti_buf_free(&in->window);
 }
 
+/* Bytes in the window, whether their beginning is understood or not. */
+static size_t
+held(const psti_record_input *in)
+{
+	return in->window.len - in->begin;
+}
+
 /* Drops what was consumed, when that is at least half: each byte is moved a bounded number of times. */
 static void
 compact(psti_record_input *in)
 {
-	size_t have = psti_record_have(in);
+	size_t have = held(in);
 
 	if (in->begin == 0 || in->begin < have)
 		return;
@@ -39,15 +47,15 @@ compact(psti_record_input *in)
 static pst_status
 look_at_start(psti_record_input *in, pst_error *err)
 {
-	if (in->started || psti_record_have(in) < 3)
+	if (in->started || (held(in) < START_BYTES && !in->input.ended))
 		return PST_OK;
 	in->started = true;
-	if (memcmp(psti_record_begin(in), "\xEF\xBB\xBF", 3) == 0)
+	if (held(in) >= 3 && memcmp(psti_record_begin(in), "\xEF\xBB\xBF", 3) == 0)
 	{
 		in->begin += 3;
 		in->scanned = 0;
 	}
-	return psti_input_recognise(psti_record_begin(in), psti_record_have(in), err);
+	return psti_input_recognise(psti_record_begin(in), held(in), err);
 }
 
 pst_status
@@ -58,7 +66,7 @@ psti_record_more(psti_record_input *in, pst_error *err)
 
 	if (in->input.ended)
 		return PST_END;
-	if (psti_record_have(in) >= PSTI_RECORD_MAX)
+	if (held(in) >= PSTI_RECORD_MAX)
 		return psti_record_fail(in, err, "the record is longer than 1 GB");
 	if (in->window.data != NULL)
 		compact(in);
@@ -73,8 +81,8 @@ psti_record_more(psti_record_input *in, pst_error *err)
 			return status;
 		in->window.len += nread;
 		in->window.data[in->window.len] = '\0';
-		/* A mark that comes byte by byte must not be taken for data. */
-	} while (nread > 0 && !in->started && psti_record_have(in) < 3);
+		/* A mark or signature that comes byte by byte must not be taken for data. */
+	} while (nread > 0 && !in->started && held(in) < START_BYTES);
 	status = look_at_start(in, err);
 	if (status != PST_OK)
 		return status;

@@ -32,10 +32,11 @@ psti_record_begin(const psti_record_input *in)
 	return in->window.data + in->begin;
 }
 
+/* None before it is known what the input is: a pause may come inside the mark at its start. */
 static inline size_t
 psti_record_have(const psti_record_input *in)
 {
-	return in->window.len - in->begin;
+	return in->started ? in->window.len - in->begin : 0;
 }
 
 /*

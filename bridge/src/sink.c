@@ -584,6 +584,8 @@ take_tuple(pst_sink *sink, const char *tuple, size_t nbytes, bool whole, pst_err
 	{
 		sink->rows.bytes.failed = false;
 		err->row = sink->rows_in;
+		PSTI_ERROR_SET(err, schema, plan->relation->schema);
+		PSTI_ERROR_SET(err, table, plan->relation->name);
 		return status;
 	}
 	return keep_row(sink, &row, err);

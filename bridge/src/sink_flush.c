@@ -52,10 +52,14 @@ psti_sink_connect(pst_sink *sink, pst_error *err)
 	status = psti_conn_open(sink->options, NULL, &sink->hooks, &sink->conn, err);
 	if (status != PST_OK)
 		return status;
-	/* Whom to end should a commit be in doubt; the server's own word, as a pooler tells other pids. */
+	/*
+	 * Whom to end should a commit be in doubt. A pooler tells other pids than the server: behind it
+	 * the process is not ours to end, as it may serve another client by then.
+	 */
 	memset(&sink->session, 0, sizeof(sink->session));
 	status = psti_conn_query(sink->conn, "starting the session", sql, 0, NULL, &answer, err);
-	if (status == PST_OK && PQntuples(answer) == 1)
+	if (status == PST_OK && PQntuples(answer) == 1 &&
+		strtol(PQgetvalue(answer, 0, 0), NULL, 10) == PQbackendPID(psti_conn_pg(sink->conn)))
 	{
 		psti_error_copy(sink->session.pid, sizeof(sink->session.pid), PQgetvalue(answer, 0, 0));
 		psti_error_copy(sink->session.start, sizeof(sink->session.start), PQgetvalue(answer, 0, 1));

@@ -231,7 +231,9 @@ psti_sink_name_row(pst_sink *sink, size_t i, pst_error *err)
 	}
 	if (!fields.failed && strcmp(err->sqlstate, "22001") == 0)
 		name_long_text(sink->plan, tuple, err);
-	if (!fields.failed && err->column[0] == '\0' && psti_conn_usable(sink->conn))
+	/* The rollback behind the refusal may have found the connection lost. */
+	if (!fields.failed && err->column[0] == '\0' && sink->conn != NULL &&
+		psti_conn_usable(sink->conn))
 		name_column(sink, tuple, line, err);
 	psti_buf_free(&fields);
 }
@@ -677,7 +679,9 @@ has_lists(const psti_sink_plan *plan)
 {
 	for (size_t c = 0; c < plan->ncolumns; c++)
 	{
-		if (plan->columns[c].item != NULL)
+		const psti_sink_column *column = &plan->columns[c];
+
+		if (column->item != NULL || (!column->text && column->target->type.elem != 0))
 			return true;
 	}
 	return false;

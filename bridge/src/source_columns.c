@@ -619,6 +619,14 @@ put_membership(const pst_source *source, psti_buf *out)
 	psti_buf_puts(out, "}'::pg_catalog.oid[])");
 }
 
+/* A role that has columns of the table only may not read tableoid: it reads what is under it now. */
+static bool
+names_members(const pst_source *source)
+{
+	return source->tree == PSTI_TREE_LEAVES && source->leaves != NULL &&
+		   PQntuples(source->leaves) > 0 && PQgetvalue(source->leaves, 0, 4)[0] == 't';
+}
+
 void
 psti_source_select(const pst_source *source, const psti_select *what, psti_buf *out)
 {
@@ -632,7 +640,7 @@ psti_source_select(const pst_source *source, const psti_select *what, psti_buf *
 		put_column(source, i, out);
 	}
 	psti_source_from(source, what->only, out);
-	if (what->only == NULL && source->tree == PSTI_TREE_LEAVES && source->leaves != NULL)
+	if (what->only == NULL && names_members(source))
 	{
 		psti_buf_puts(out, and);
 		put_membership(source, out);
@@ -664,6 +672,9 @@ psti_source_field(const pst_source *source, size_t i, psti_tuple_field *out)
 	const psti_type *type = &source->columns[i].column->type;
 
 	*out = (psti_tuple_field){source->columns[i].column->name, type->base, type->elem};
+	/* Bytes of any encoding: the decoder has to see that they are UTF-8. */
+	if (strcmp(psti_conn_caps(source->conn)->encoding, "SQL_ASCII") == 0)
+		return false;
 	return source->columns[i].ask == PSTI_ASK_VALUE && psti_copy_verbatim(&source->copy[i]);
 }
 

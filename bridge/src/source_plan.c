@@ -704,7 +704,7 @@ read_members(const PGresult *result, bool filtered, psti_member *members)
 	{
 		psti_member *member = &members[n];
 
-		if (is_true(result, i, M_SECURED) || (i > 0 && !is_true(result, i, M_READABLE)) ||
+		if (is_true(result, i, M_SECURED) || !is_true(result, i, M_READABLE) ||
 			(filtered && !is_true(result, i, M_SAME_COLUMNS)))
 			return 0;
 		if (is_true(result, i, M_ONLY_PARENT))

@@ -234,13 +234,15 @@ tree_of(const psti_relation *now)
 }
 
 /*
- * Names and present file nodes. A statement reads whatever is under a table when it begins, and a
+ * Names and present file nodes, and whether the role may read tableoid, which a grant of columns does
+ * not give. A statement reads whatever is under a table when it begins, and a
  * partition can come in (ATTACH PARTITION, INHERIT) under the locks that a read holds. The catalogs
  * as the moment sees them are the same for every worker, so they say what is read.
  */
 static const char leaves_sql[] =
 	PSTI_TREE_SQL "SELECT c.oid, n.nspname, c.relname, "
-				  "COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid) "
+				  "COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
+				  "pg_catalog.has_table_privilege($1::pg_catalog.oid, 'SELECT') "
 				  "FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid "
 				  "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
 				  "ORDER BY c.oid";

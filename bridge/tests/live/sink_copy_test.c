@@ -175,6 +175,7 @@ a_null_key_is_named(void **state)
 	open_pair(&p, "s5", "d5", "upsert", NULL, NULL);
 	assert_fails(pst_sink_copy(p.sink, p.source, NULL, &err), PST_ERR_CONSTRAINT, &err);
 	assert_string_equal(err.column, "i");
+	assert_string_equal(err.table, "d5");
 	assert_int_equal(err.row, 1);
 	pst_sink_discard(p.sink, NULL);
 	/* The source is free for another read. */

@@ -1186,6 +1186,29 @@ row_security_and_grants_hold_in_every_plan(void **state)
 			  "DROP TABLE sec, cols; DROP OWNED BY penstock_reader; DROP ROLE penstock_reader");
 }
 
+/* Neither ctid nor tableoid is theirs. */
+static void
+grants_of_columns_suffice_for_large_and_partitioned_tables(void **state)
+{
+	(void) state;
+	live_exec(admin,
+			  "DROP ROLE IF EXISTS penstock_reader; CREATE ROLE penstock_reader LOGIN; "
+			  "GRANT USAGE ON SCHEMA public TO penstock_reader; "
+			  "CREATE TABLE gl (a int, b text, c text); "
+			  "INSERT INTO gl SELECT g, repeat('x', 500), 'c' FROM generate_series(1, 2000) g; "
+			  "CREATE TABLE gp (a int, b text, c text); CREATE TABLE gp1 () INHERITS (gp); "
+			  "INSERT INTO gp VALUES (1); INSERT INTO gp1 VALUES (2); "
+			  "GRANT SELECT (a, b) ON gl, gp TO penstock_reader");
+	assert_int_equal(count_planned(2, "table-name", "gl", "username", "penstock_reader",
+								   "read.columns", "a,b", "read.split-bytes", "64kb", NULL),
+					 2000);
+	assert_int_equal(count_planned(2, "table-name", "gp", "username", "penstock_reader",
+								   "read.columns", "a,b", NULL),
+					 2);
+	live_exec(admin, "DROP TABLE gl, gp CASCADE; DROP OWNED BY penstock_reader; DROP ROLE "
+					 "penstock_reader");
+}
+
 static void
 text_reads_without_execute_on_the_output_function(void **state)
 {
@@ -1244,6 +1267,7 @@ main(void)
 		cmocka_unit_test(a_selective_filter_is_left_to_the_index),
 		cmocka_unit_test(a_sample_of_random_plans_covers_random_rows),
 		cmocka_unit_test(row_security_and_grants_hold_in_every_plan),
+		cmocka_unit_test(grants_of_columns_suffice_for_large_and_partitioned_tables),
 		cmocka_unit_test(text_reads_without_execute_on_the_output_function),
 	};
 

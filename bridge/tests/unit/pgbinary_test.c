@@ -161,7 +161,7 @@ an_array_gets_the_targets_element_type(void **state)
 	assert_false(encode(&schema, &array, of_domain, true, &out));
 	assert_int_equal(out.len, 36);
 	assert_memory_equal(out.data + 12, "\0\1\21\160", 4); /* 70000 */
-	assert_memory_equal(out.data + 16, INT_ARRAY + 12, 20);
+	assert_memory_equal(out.data + 16, &INT_ARRAY[12], 20);
 	psti_buf_reset(&out);
 	assert_true(encode(&schema, &array, type_of(1007, 23), false, &out));
 	assert_memory_equal(out.data, "\0\0\0\16[0:1]={1,NULL}", 18);

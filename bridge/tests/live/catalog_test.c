@@ -1206,6 +1206,30 @@ making_tells_whether_it_made_and_dropping_if_empty_spares_rows(void **state)
 	pst_catalog_close(catalog);
 }
 
+/* What a policy hides from the owner is there all the same. */
+static void
+dropping_if_empty_spares_rows_that_row_security_hides(void **state)
+{
+	const char *keys[] = {"url", "username", NULL};
+	const char *values[] = {"", "penstock_owner", NULL};
+	pst_catalog *catalog = NULL;
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	live_exec(admin, "DROP ROLE IF EXISTS penstock_owner; CREATE ROLE penstock_owner LOGIN; "
+					 "CREATE TABLE public.hid (a int); ALTER TABLE public.hid OWNER TO "
+					 "penstock_owner; ALTER TABLE public.hid ENABLE ROW LEVEL SECURITY; "
+					 "ALTER TABLE public.hid FORCE ROW LEVEL SECURITY; "
+					 "CREATE POLICY none ON public.hid USING (false); "
+					 "INSERT INTO public.hid VALUES (1)");
+	assert_ok(pst_catalog_open(keys, values, NULL, &catalog, &err), &err);
+	assert_fails(pst_catalog_drop_table(catalog, "public.hid", PST_DROP_IF_EMPTY, &err),
+				 PST_ERR_PRIVILEGE, &err);
+	pst_catalog_close(catalog);
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM public.hid"), 1);
+	live_exec(admin, "DROP TABLE public.hid; DROP ROLE penstock_owner");
+}
+
 static void
 dropping_what_is_no_table_says_so(void **state)
 {
@@ -1362,6 +1386,7 @@ main(void)
 		cmocka_unit_test(a_table_is_made_with_the_types_of_its_metadata_or_its_format),
 		cmocka_unit_test(an_existing_table_must_fit_and_the_column_is_named),
 		cmocka_unit_test(making_tells_whether_it_made_and_dropping_if_empty_spares_rows),
+		cmocka_unit_test(dropping_if_empty_spares_rows_that_row_security_hides),
 		cmocka_unit_test(dropping_what_is_no_table_says_so),
 		cmocka_unit_test(databases_are_made_and_dropped_letter_by_letter),
 		cmocka_unit_test(who_holds_a_process_up_is_named_prepared_transactions_too),

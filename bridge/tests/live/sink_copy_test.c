@@ -265,6 +265,36 @@ a_stream_in_progress_is_not_disturbed(void **state)
 	assert_same_rows("s9", "d9", COLUMNS);
 }
 
+/* unnest would take such an array apart: those rows go one by one. */
+static void
+appended_rows_beside_a_binary_array_may_leave_columns_out(void **state)
+{
+	pair p;
+	pst_error err = PST_ERROR_INIT;
+	struct ArrowArrayStream stream;
+	pst_change_batch changes = {.struct_size = sizeof(changes)};
+	const uint8_t second = 2;
+	const uint8_t *unchanged[] = {NULL, NULL, &second};
+
+	(void) state;
+	live_exec(db, "CREATE TABLE s10 (i int, a int[], t text)");
+	live_exec(db, "INSERT INTO s10 VALUES (1, '{1,2}', 'x'), (2, '{3}', 'y')");
+	live_exec(db, "CREATE TABLE d10 (i int, a int[], t text DEFAULT 'z')");
+	open_pair(&p, "s10", "d10", "append", NULL, NULL);
+	assert_ok(pst_source_read(p.source, NULL, &stream, &err), &err);
+	assert_int_equal(stream.get_next(&stream, &changes.array), 0);
+	changes.schema = &p.schema;
+	changes.unchanged = unchanged;
+	assert_ok(pst_sink_write_changes(p.sink, &changes, &err), &err);
+	assert_ok(pst_sink_flush(p.sink, &err), &err);
+	changes.array.release(&changes.array);
+	stream.release(&stream);
+	close_pair(&p);
+	assert_int_equal(live_int(db, "SELECT count(*) FROM d10 WHERE (i, a, t) IN ((1, '{1,2}', 'x'), "
+								  "(2, '{3}', 'z'))"),
+					 2);
+}
+
 static int
 setup(void **state)
 {
@@ -293,6 +323,7 @@ main(void)
 		cmocka_unit_test(a_row_that_the_target_refuses_is_named_and_nothing_of_its_flush_stays),
 		cmocka_unit_test(refused_rows_are_skipped_as_when_they_are_decoded),
 		cmocka_unit_test(each_split_brings_its_rows_once),
+		cmocka_unit_test(appended_rows_beside_a_binary_array_may_leave_columns_out),
 		cmocka_unit_test(a_stream_in_progress_is_not_disturbed),
 	};
 

@@ -1144,6 +1144,17 @@ a_sample_of_random_plans_covers_random_rows(void **state)
 /* ---- Privileges ---- */
 
 static void
+settings_that_change_what_texts_mean_are_pinned(void **state)
+{
+	(void) state;
+	assert_rows(rows("url", "options='-c array_nulls=off -c xmloption=document'", "query",
+					 "SELECT current_setting('array_nulls'), current_setting('xmloption'), "
+					 "('{NULL}'::text[])[1] IS NULL AS n",
+					 NULL),
+				"on|content|true\n");
+}
+
+static void
 row_security_and_grants_hold_in_every_plan(void **state)
 {
 	(void) state;
@@ -1266,6 +1277,7 @@ main(void)
 		cmocka_unit_test(max_splits_and_stale_statistics_lose_nothing),
 		cmocka_unit_test(a_selective_filter_is_left_to_the_index),
 		cmocka_unit_test(a_sample_of_random_plans_covers_random_rows),
+		cmocka_unit_test(settings_that_change_what_texts_mean_are_pinned),
 		cmocka_unit_test(row_security_and_grants_hold_in_every_plan),
 		cmocka_unit_test(grants_of_columns_suffice_for_large_and_partitioned_tables),
 		cmocka_unit_test(text_reads_without_execute_on_the_output_function),

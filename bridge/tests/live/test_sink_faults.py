@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -54,6 +55,14 @@ def rows_of(database):
     return database.execute("SELECT id, v FROM t ORDER BY id, v")
 
 
+def settled(database):
+    """Returns when no lost session is at work any more: it may still commit what it was sent."""
+    deadline = time.monotonic() + 30
+    while database.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                         "AND pid <> pg_backend_pid()"):
+        assert time.monotonic() < deadline, "a lost session does not end"
+
+
 def messages(proxy, database, options, flushes):
     """How many messages each side sends for so many flushes, undisturbed."""
     fresh(database, options)
@@ -99,6 +108,7 @@ def test_without_progress_an_append_is_never_repeated(database, proxy):
             fresh(database, options)
             through.set_rules(f"{len(through.sessions) + 1}/{side}:message={message}:cut")
             done = run(through.url(database.name), options)
+            settled(database)
             got = rows_of(database)
             if done.returncode == 0:
                 assert got == model(options), f"{side} {message}"

@@ -89,9 +89,12 @@ psti_input_recognise(const void *data, size_t nbytes, pst_error *err)
 {
 	for (size_t i = 0; i < sizeof(signatures) / sizeof(signatures[0]); i++)
 	{
-		if (nbytes < signatures[i].nbytes ||
-			memcmp(data, signatures[i].bytes, signatures[i].nbytes) != 0)
+		size_t most = nbytes < signatures[i].nbytes ? nbytes : signatures[i].nbytes;
+
+		if (memcmp(data, signatures[i].bytes, most) != 0)
 			continue;
+		if (most < signatures[i].nbytes)
+			return PST_AGAIN;
 		psti_fail(err, PST_ERR_DATA, "the input is %s", signatures[i].what);
 		psti_error_hint(err, "%s", signatures[i].hint);
 		return PST_ERR_DATA;

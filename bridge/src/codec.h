@@ -47,7 +47,7 @@ pst_status psti_input_read(psti_input *input, void *data, size_t nbytes, size_t 
 
 /*
  * Fails, naming what an input is and the remedy, when its first bytes are the signature of something
- * that is no text; PST_OK when they are none, or too few to tell.
+ * that is no text; PST_OK when they are none, PST_AGAIN when they are too few to tell.
  */
 pst_status psti_input_recognise(const void *data, size_t nbytes, pst_error *err);
 

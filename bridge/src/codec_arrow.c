@@ -251,7 +251,7 @@ looks_like_text(const uint8_t *bytes, size_t n)
 static pst_status
 fail_start(const decoder *d, pst_error *err)
 {
-	if (d->prefix[0] != 0xff && psti_input_recognise(d->prefix, d->prefix_filled, err) != PST_OK)
+	if (d->prefix[0] != 0xff && psti_input_recognise(d->prefix, d->prefix_filled, err) < 0)
 		return PST_ERR_DATA;
 	psti_fail(err, PST_ERR_DATA,
 			  "the input is not an Arrow stream: it does not begin with a message of one");

@@ -7,7 +7,8 @@
 #include "utf8.h"
 
 #define READ_BYTES ((size_t) 256 << 10)
-#define START_BYTES 8 /* enough to tell what the input is: the longest signature */
+#define MARK "\xEF\xBB\xBF" /* byte order */
+#define MARK_BYTES 3
 
 void
 psti_record_input_init(psti_record_input *in, const psti_input *input)
@@ -43,19 +44,28 @@ compact(psti_record_input *in)
 	in->begin = 0;
 }
 
-/* What stands at the very beginning: a byte order mark is skipped, another format named. */
+/*
+ * What stands at the very beginning: a byte order mark is skipped, another format named. PST_AGAIN
+ * while the bytes that are there may be the begin of either.
+ */
 static pst_status
 look_at_start(psti_record_input *in, pst_error *err)
 {
-	if (in->started || (held(in) < START_BYTES && !in->input.ended))
-		return PST_OK;
+	size_t most = held(in) < MARK_BYTES ? held(in) : MARK_BYTES;
+	bool marked = memcmp(psti_record_begin(in), MARK, most) == 0;
+	pst_status status = marked && most < MARK_BYTES ? PST_AGAIN : PST_OK;
+
+	if (status == PST_OK && !marked)
+		status = psti_input_recognise(psti_record_begin(in), held(in), err);
+	if (status == PST_AGAIN && !in->input.ended)
+		return PST_AGAIN;
 	in->started = true;
-	if (held(in) >= 3 && memcmp(psti_record_begin(in), "\xEF\xBB\xBF", 3) == 0)
+	if (marked && most == MARK_BYTES)
 	{
-		in->begin += 3;
+		in->begin += MARK_BYTES;
 		in->scanned = 0;
 	}
-	return psti_input_recognise(psti_record_begin(in), held(in), err);
+	return status < 0 ? status : PST_OK;
 }
 
 pst_status
@@ -81,11 +91,10 @@ psti_record_more(psti_record_input *in, pst_error *err)
 			return status;
 		in->window.len += nread;
 		in->window.data[in->window.len] = '\0';
-		/* A mark or signature that comes byte by byte must not be taken for data. */
-	} while (nread > 0 && !in->started && held(in) < START_BYTES);
-	status = look_at_start(in, err);
-	if (status != PST_OK)
-		return status;
+		status = in->started ? PST_OK : look_at_start(in, err);
+		if (status < 0)
+			return status;
+	} while (status == PST_AGAIN);
 	return nread > 0 ? PST_OK : PST_END;
 }
 

@@ -33,7 +33,10 @@ def command(url, way):
 
 
 def assert_all_or_error(url, way, rows, where, must_fail=False):
-    """Runs a read: every line that came is a row, none twice, and all of them or an error with a name."""
+    """Runs a read: every line that came is a row, none twice, and all of them or an error with a name.
+
+    must_fail only with one worker: several share the rows anew each time, so that a message may not come.
+    """
     done = subprocess.run(command(url, way), capture_output=True, timeout=DEADLINE)
     text = done.stdout.decode()
     lines = text[:text.rfind("\n") + 1].splitlines()
@@ -64,7 +67,7 @@ def test_cut_before_every_message_gives_all_rows_or_an_error(way, filled, proxy)
         for message in range(1, len(types) + 1):
             through.set_rules(f"{side}:message={message}:cut")
             assert_all_or_error(through.url(database.name), way, rows, f"{side} message {message}",
-                                must_fail=types[message - 1] == "d")
+                                must_fail=way != "by blocks" and types[message - 1] == "d")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -75,7 +78,7 @@ def test_cut_within_the_rows_is_an_error(way, filled, proxy):
     for message in [i + 1 for i, t in enumerate(types) if t == "d"][::4]:
         for offset in (1, 5, 6):  # the trailer has 7 bytes
             through.set_rules(f"server:message={message}:cut={offset}")
-            assert_all_or_error(through.url(database.name), way, rows, f"message {message}, byte {offset}", must_fail=True)
+            assert_all_or_error(through.url(database.name), way, rows, f"message {message}, byte {offset}", must_fail=way != "by blocks")
 
 
 @pytest.mark.parametrize("way", WAYS)

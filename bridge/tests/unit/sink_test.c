@@ -4,31 +4,16 @@
 #include <unistd.h>
 
 #include "alloc.h"
-#include "fake_libpq.h"
+#include "play.h"
 #include "rows.h"
 #include "sink.h"
 
 /* --- scripts ------------------------------------------------------------------------------------- */
 
-#define ASKED(sql, answer) FAKE_QUERY_PARAMS(sql, NULL), answer, FAKE_NO_RESULT
-
-#define SESSION                                                                                    \
-	FAKE_CONNECT("*client_encoding=UTF8"), FAKE_QUERY("*pg_postmaster_start_time"),                \
-		FAKE_ROWS("db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|id:20\n"      \
-				  "shop|joe|f|f|t|UTF8|2026-01-01|\\N|7"),                                         \
-		FAKE_NO_RESULT, ASKED("*pg_backend_pid", FAKE_ROWS("pid|start\n4711|2026-01-01"))
-
-#define T4 "c|c|c|c|"
-#define COLUMNS39 T4 T4 T4 T4 T4 T4 T4 T4 T4 "c|c|c"
-#define TABLE "16400|public|t|r|p|t|f|f|f|f|f|"
-#define INT8 "20|-1|20|-1|b|N|t|bigint|pg_catalog.int8|pg_catalog.int8out|t|0|0|-1|\\N"
-#define TEXT "25|-1|25|-1|b|S|t|text|pg_catalog.text|pg_catalog.textout|t|0|0|-1|\\N"
+#define SESSION SESSION_OF("f"), ASKED("*pg_backend_pid", FAKE_ROWS("pid|start\n4711|2026-01-01"))
 
 /* t (id bigint PRIMARY KEY, v text) */
-#define RELATION                                                                                   \
-	ASKED("*WITH RECURSIVE found",                                                                 \
-		  FAKE_ROWS(COLUMNS39 "\n" TABLE "id|1|t|t|f|f||0|t|1|t|t|t|" INT8 "\n" TABLE              \
-							  "v|2|f|f|f|f||0|t|0|t|t|t|" TEXT))
+#define RELATION ASKED("*WITH RECURSIVE found", FAKE_ROWS(COLUMNS39 "\n" TABLE ID "\n" TABLE V))
 #define TYPES                                                                                      \
 	ASKED("*typarray", FAKE_ROWS("oid|array|input|n|o\n20|1016|\\N|1|20\n25|1009|\\N|1|25"))
 #define INDEXES                                                                                    \
@@ -54,15 +39,8 @@
 	{                                                                                              \
 		.call = "PQpipelineSync"                                                                   \
 	}
-#define DONE FAKE_COMMAND("DONE"), FAKE_NO_RESULT
 #define ABORTED FAKE_RESULT(PGRES_PIPELINE_ABORTED), FAKE_NO_RESULT
 #define SYNCED FAKE_RESULT(PGRES_PIPELINE_SYNC)
-#define RAN(sql) FAKE_QUERY(sql), DONE
-#define LOST                                                                                       \
-	{                                                                                              \
-		.call = "PQgetResult", .result = true, .status = PGRES_FATAL_ERROR,                        \
-		.fails = "server closed the connection unexpectedly\n", .lost = true                       \
-	}
 #define COPIES(sql) FAKE_QUERY(sql), FAKE_RESULT(PGRES_COPY_IN)
 #define PUT                                                                                        \
 	{                                                                                              \
@@ -75,42 +53,28 @@
 
 /* --- one play -------------------------------------------------------------------------------------- */
 
-#define MAX_OPTIONS 8
-
 typedef struct play
 {
 	const fake_pq_step *script;
 	size_t nsteps;
-	const char *keys[MAX_OPTIONS];
-	const char *values[MAX_OPTIONS];
+	play_options options;
 	test_rows *rows;
 	bool staging;
 } play;
 
 #define PLAY(steps, given)                                                                         \
 	{                                                                                              \
-		.script = (steps), .nsteps = FAKE_LENGTH(steps), .rows = (given), .keys = {"table-name"},  \
-		.values = {                                                                                \
-			"t"                                                                                    \
+		.script = (steps), .nsteps = FAKE_LENGTH(steps), .rows = (given), .options = {             \
+			.keys = {"table-name"},                                                                \
+			.values = {"t"}                                                                        \
 		}                                                                                          \
 	}
-
-static void
-add_option(play *p, const char *key, const char *value)
-{
-	int n = 0;
-
-	while (p->keys[n] != NULL)
-		n++;
-	p->keys[n] = key;
-	p->values[n] = value;
-}
 
 static pst_status
 opened(const play *p, pst_sink **sink, pst_error *err)
 {
 	fake_pq_begin(p->script, p->nsteps);
-	return pst_sink_open(p->keys, p->values, &p->rows->schema, NULL, sink, err);
+	return pst_sink_open(p->options.keys, p->options.values, &p->rows->schema, NULL, sink, err);
 }
 
 /* Opens, writes, flushes (or prepares and commits), closes: the first failure. */
@@ -172,7 +136,7 @@ every_failing_allocation_of_a_changelog_is_reported(void **state)
 	play p = PLAY(script, &rows);
 
 	(void) state;
-	add_option(&p, "sink.mode", "changelog");
+	add_option(&p.options, "sink.mode", "changelog");
 	/* A row composed of two, one that lacks a column, deletes, a key change. */
 	rows_make(&rows, "id:l,v:u", "1|a", "1|=", "2|=", "-D 3|~", "-U 4|d", "+U 5|e", "6|~", NULL);
 	assert_true(psti_test_alloc_sweep(whole, &p) > 60);
@@ -197,10 +161,10 @@ every_failing_allocation_of_an_append_is_reported(void **state)
 
 	(void) state;
 	rows_make(&rows, "id:l,v:u", "1|a", "2|b", NULL);
-	add_option(&p, "sink.mode", "append");
+	add_option(&p.options, "sink.mode", "append");
 	assert_true(psti_test_alloc_sweep(whole, &p) > 40);
-	add_option(&q, "sink.mode", "append");
-	add_option(&q, "sink.method", "unnest");
+	add_option(&q.options, "sink.mode", "append");
+	add_option(&q.options, "sink.method", "unnest");
 	assert_true(psti_test_alloc_sweep(whole, &q) > 40);
 	rows_free(&rows);
 }
@@ -229,7 +193,7 @@ every_failing_allocation_of_a_large_lot_is_reported(void **state)
 
 	(void) state;
 	rows_make(&rows, "id:l,v:u", "2|a", "1|b", NULL);
-	add_option(&p, "sink.method", "copy");
+	add_option(&p.options, "sink.method", "copy");
 	assert_true(psti_test_alloc_sweep(whole, &p) > 50);
 	rows_free(&rows);
 }
@@ -284,8 +248,8 @@ no_failing_allocation_of_a_replay_leaks_or_crashes(void **state)
 	(void) state;
 	close(mkstemp(path));
 	rows_make(&rows, "id:l,v:u", "1|a", "2|b", NULL);
-	add_option(&p, "on-error", "skip");
-	add_option(&p, "on-error.file", path);
+	add_option(&p.options, "on-error", "skip");
+	add_option(&p.options, "on-error.file", path);
 	/* A line may lack the key for want of memory, but nothing else. */
 	assert_true(psti_test_alloc_sweep_any(whole, &p) > 60);
 	rows_free(&rows);
@@ -351,10 +315,10 @@ every_failing_allocation_of_two_phases_is_reported(void **state)
 	(void) state;
 	p.staging = true;
 	rows_make(&rows, "id:l,v:u", "1|a", "-D 3|~", "2|=", NULL);
-	add_option(&p, "sink.mode", "changelog");
-	add_option(&p, "sink.staging", "true");
-	add_option(&p, "sink.progress.schema", "public");
-	add_option(&p, "sink.progress.job", "j");
+	add_option(&p.options, "sink.mode", "changelog");
+	add_option(&p.options, "sink.staging", "true");
+	add_option(&p.options, "sink.progress.schema", "public");
+	add_option(&p.options, "sink.progress.job", "j");
 	assert_true(psti_test_alloc_sweep(whole, &p) > 100);
 	rows_free(&rows);
 }
@@ -463,8 +427,8 @@ a_settlement_whose_answer_is_lost_is_asked_for_again(void **state)
 
 	(void) state;
 	rows_make(&rows, "id:l,v:u", "1|a", "2|b", NULL);
-	add_option(&p, "sink.progress.schema", "public");
-	add_option(&p, "sink.progress.job", "j");
+	add_option(&p.options, "sink.progress.schema", "public");
+	add_option(&p.options, "sink.progress.job", "j");
 	assert_ok(opened(&p, &sink, &err), &err);
 	strcpy(sink->progress.claim, "99");
 	assert_ok(pst_sink_write_changes(sink, &rows.batch, &err), &err);
@@ -491,8 +455,8 @@ a_settlement_that_finds_another_token_is_fenced(void **state)
 
 	(void) state;
 	rows_make(&rows, "id:l,v:u", "1|a", NULL);
-	add_option(&p, "sink.progress.schema", "public");
-	add_option(&p, "sink.progress.job", "j");
+	add_option(&p.options, "sink.progress.schema", "public");
+	add_option(&p.options, "sink.progress.job", "j");
 	assert_ok(opened(&p, &sink, &err), &err);
 	assert_ok(pst_sink_write_changes(sink, &rows.batch, &err), &err);
 	assert_fails(pst_sink_flush(sink, &err), PST_ERR_FENCED, &err);

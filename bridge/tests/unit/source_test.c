@@ -4,39 +4,18 @@
 #include <errno.h>
 
 #include "alloc.h"
-#include "fake_libpq.h"
+#include "play.h"
 
 /* --- scripts ------------------------------------------------------------------------------------- */
 
-#define DONE FAKE_COMMAND("DONE"), FAKE_NO_RESULT
-#define ASKED(sql, answer) FAKE_QUERY_PARAMS(sql, NULL), answer, FAKE_NO_RESULT
-#define RAN(sql) FAKE_QUERY(sql), DONE
-#define TOLD(sql, answer) FAKE_QUERY(sql), answer, FAKE_NO_RESULT
-#define CALL(function)                                                                             \
-	{                                                                                              \
-		.call = (function)                                                                         \
-	}
-
-#define SESSION                                                                                    \
-	FAKE_CONNECT("*client_encoding=UTF8"),                                                         \
-		TOLD("*pg_postmaster_start_time",                                                          \
-			 FAKE_ROWS("db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|id:20\n" \
-					   "shop|joe|f|f|t|UTF8|2026-01-01|\\N|7"))
-
-#define T4 "c|c|c|c|"
-#define COLUMNS39 T4 T4 T4 T4 T4 T4 T4 T4 T4 "c|c|c"
-#define TABLE "16400|public|t|r|p|t|f|f|f|f|f|"
-#define INT8 "20|-1|20|-1|b|N|t|bigint|pg_catalog.int8|pg_catalog.int8out|t|0|0|-1|\\N"
-#define TEXT "25|-1|25|-1|b|S|t|text|pg_catalog.text|pg_catalog.textout|t|0|0|-1|\\N"
+#define SESSION SESSION_OF("f")
 #define LIST                                                                                       \
 	"1016|-1|1016|-1|b|A|t|bigint[]|pg_catalog._int8|pg_catalog.array_out|t|20|20|-1|bigint"
 
 /* t (id bigint PRIMARY KEY, v text, l bigint[]) */
 #define RELATION                                                                                   \
-	ASKED("*WITH RECURSIVE found",                                                                 \
-		  FAKE_ROWS(COLUMNS39 "\n" TABLE "id|1|t|t|f|f||0|t|1|t|t|t|" INT8 "\n" TABLE              \
-							  "v|2|f|f|f|f||100|t|0|t|t|t|" TEXT "\n" TABLE                        \
-							  "l|3|f|f|f|f||0|t|0|t|t|t|" LIST))
+	ASKED("*WITH RECURSIVE found", FAKE_ROWS(COLUMNS39 "\n" TABLE ID "\n" TABLE V "\n" TABLE       \
+													   "l|3|f|f|f|f||0|t|0|t|t|t|" LIST))
 
 #define PLANNED FAKE_ROWS("QUERY PLAN\n[{\"Plan\": {\"Plan Rows\": 100, \"Plan Width\": 8}}]")
 #define MOMENT                                                                                     \
@@ -58,22 +37,14 @@
 /* The end is told twice: once behind the rows that came before it. */
 #define COPIED FAKE_LINE_DONE, FAKE_LINE_DONE, FAKE_COMMAND("COPY 2"), FAKE_NO_RESULT
 #define COPIES COPYING, FAKE_LINE(HEADER ROW7), FAKE_LINE(ROW8), FAKE_LINE(TRAILER), COPIED
-#define LOST                                                                                       \
-	{                                                                                              \
-		.call = "PQgetResult", .result = true, .status = PGRES_FATAL_ERROR,                        \
-		.fails = "server closed the connection unexpectedly\n", .lost = true                       \
-	}
 
 /* --- one play -------------------------------------------------------------------------------------- */
-
-#define MAX_OPTIONS 8
 
 typedef struct play
 {
 	const fake_pq_step *script;
 	size_t nsteps;
-	const char *keys[MAX_OPTIONS];
-	const char *values[MAX_OPTIONS];
+	play_options options;
 	bool plans;
 	bool estimates;
 	int64_t nrows; /* that were read */
@@ -81,19 +52,11 @@ typedef struct play
 
 #define PLAY(steps)                                                                                \
 	{                                                                                              \
-		.script = (steps), .nsteps = FAKE_LENGTH(steps), .keys = {"table-name"}, .values = { "t" } \
+		.script = (steps), .nsteps = FAKE_LENGTH(steps), .options = {                              \
+			.keys = {"table-name"},                                                                \
+			.values = {"t"}                                                                        \
+		}                                                                                          \
 	}
-
-static void
-add_option(play *p, const char *key, const char *value)
-{
-	int n = 0;
-
-	while (p->keys[n] != NULL)
-		n++;
-	p->keys[n] = key;
-	p->values[n] = value;
-}
 
 static pst_status
 read_all(play *p, pst_source *source, const char *split, pst_error *err)
@@ -148,7 +111,7 @@ whole(void *ctx, pst_error *err)
 
 	p->nrows = 0;
 	fake_pq_begin(p->script, p->nsteps);
-	status = pst_source_open(p->keys, p->values, NULL, &source, err);
+	status = pst_source_open(p->options.keys, p->options.values, NULL, &source, err);
 	if (status == PST_OK)
 		status = p->plans ? read_plan(p, source, err) : read_all(p, source, NULL, err);
 	if (status == PST_OK && p->estimates)
@@ -183,10 +146,10 @@ every_failing_allocation_of_a_read_of_text_and_json_is_reported(void **state)
 	play q = PLAY(text);
 
 	(void) state;
-	add_option(&p, "read.values", "csv");
+	add_option(&p.options, "read.values", "csv");
 	assert_true(psti_test_alloc_sweep(whole, &p) > 60);
-	add_option(&q, "read.text-columns", "*");
-	add_option(&q, "read.columns", "id,v,l");
+	add_option(&q.options, "read.text-columns", "*");
+	add_option(&q.options, "read.columns", "id,v,l");
 	assert_true(psti_test_alloc_sweep(whole, &q) > 60);
 	assert_int_equal(q.nrows, 2);
 }
@@ -205,8 +168,8 @@ every_failing_allocation_of_a_plan_by_blocks_is_reported(void **state)
 
 	(void) state;
 	p.plans = true;
-	add_option(&p, "read.filter", "id > 0");
-	add_option(&p, "read.split-bytes", "16kb");
+	add_option(&p.options, "read.filter", "id > 0");
+	add_option(&p.options, "read.split-bytes", "16kb");
 	assert_true(psti_test_alloc_sweep(whole, &p) > 100);
 	assert_int_equal(p.nrows, 4);
 }
@@ -236,16 +199,16 @@ every_failing_allocation_of_a_plan_by_strides_is_reported(void **state)
 
 	(void) state;
 	p.plans = q.plans = true;
-	add_option(&p, "scan.partition.column", "id");
-	add_option(&p, "scan.partition.lower-bound", "0");
-	add_option(&p, "scan.partition.upper-bound", "10");
-	add_option(&p, "scan.partition.num", "2");
+	add_option(&p.options, "scan.partition.column", "id");
+	add_option(&p.options, "scan.partition.lower-bound", "0");
+	add_option(&p.options, "scan.partition.upper-bound", "10");
+	add_option(&p.options, "scan.partition.num", "2");
 	assert_true(psti_test_alloc_sweep(whole, &p) > 100);
 	assert_int_equal(p.nrows, 4);
-	add_option(&q, "scan.partition.column", "v");
-	add_option(&q, "scan.partition.lower-bound", "a");
-	add_option(&q, "scan.partition.upper-bound", "z");
-	add_option(&q, "scan.partition.num", "2");
+	add_option(&q.options, "scan.partition.column", "v");
+	add_option(&q.options, "scan.partition.lower-bound", "a");
+	add_option(&q.options, "scan.partition.upper-bound", "z");
+	add_option(&q.options, "scan.partition.num", "2");
 	assert_true(psti_test_alloc_sweep(whole, &q) > 100);
 	assert_int_equal(q.nrows, 4);
 }
@@ -273,8 +236,8 @@ every_failing_allocation_of_a_query_is_reported(void **state)
 	play p = PLAY(script);
 
 	(void) state;
-	p.keys[0] = "query";
-	p.values[0] = "SELECT id, v, l FROM t";
+	p.options.keys[0] = "query";
+	p.options.values[0] = "SELECT id, v, l FROM t";
 	assert_true(psti_test_alloc_sweep(whole, &p) > 60);
 	assert_int_equal(p.nrows, 2);
 }
@@ -337,10 +300,7 @@ static void
 a_session_that_a_standby_ends_is_a_conflict_not_a_lost_connection(void **state)
 {
 	static const fake_pq_step script[] = {
-		FAKE_CONNECT("*client_encoding=UTF8"),
-		TOLD("*pg_postmaster_start_time",
-			 FAKE_ROWS("db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|id:20\n"
-					   "shop|joe|t|f|t|UTF8|2026-01-01|\\N|7")),
+		SESSION_OF("t"),
 		RELATION,
 		MOMENT,
 		EXPORTED,

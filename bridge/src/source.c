@@ -97,7 +97,7 @@ static pst_status
 check_query(pst_source *source, pst_error *err)
 {
 	psti_buf sql = PSTI_BUF_INIT;
-	psti_select all = {NULL, NULL, false, false};
+	psti_select all = {NULL, NULL, false, false, 0};
 	PGresult *result = NULL;
 	pst_status status;
 
@@ -342,7 +342,7 @@ pst_source_error(pst_source *source, pst_error *err)
 static pst_status
 estimate(pst_source *source, int64_t *rows, int64_t *bytes, pst_error *err)
 {
-	psti_select all = {NULL, NULL, true, true};
+	psti_select all = {NULL, NULL, true, true, 0};
 	int64_t width;
 	pst_status status = psti_source_begin(source, err);
 

@@ -619,6 +619,24 @@ put_membership(const pst_source *source, psti_buf *out)
 	psti_buf_puts(out, "}'::pg_catalog.oid[])");
 }
 
+/*
+ * That the name in FROM means the table that was planned: no lock that a reader can take keeps a
+ * schema from being renamed. Evaluated once, after FROM was looked up and before the first row. As a
+ * statement before this one it could be true of another moment, for only FROM makes the session hear
+ * of what others have renamed. The text is no bool: the cast fails, and the error shows the text;
+ * concat keeps the planner from trying the cast beforehand.
+ */
+static void
+put_identity(const pst_source *source, const psti_select *what, psti_buf *out)
+{
+	psti_buf_puts(out, "CASE WHEN pg_catalog.to_regclass(");
+	psti_buf_literal(out, what->only != NULL ? what->only : source->relation->qualified);
+	psti_buf_printf(out,
+					")::pg_catalog.oid OPERATOR(pg_catalog.=) %lu::pg_catalog.oid THEN true ELSE "
+					"pg_catalog.concat('" PSTI_RENAMED "')::pg_catalog.bool END",
+					(unsigned long) what->oid);
+}
+
 /* A role that has columns of the table only may not read tableoid: it reads what is under it now. */
 static bool
 names_members(const pst_source *source)
@@ -640,6 +658,12 @@ psti_source_select(const pst_source *source, const psti_select *what, psti_buf *
 		put_column(source, i, out);
 	}
 	psti_source_from(source, what->only, out);
+	if (what->oid != 0)
+	{
+		psti_buf_puts(out, and);
+		put_identity(source, what, out);
+		and = " AND ";
+	}
 	if (what->only == NULL && names_members(source))
 	{
 		psti_buf_puts(out, and);

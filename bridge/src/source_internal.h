@@ -123,7 +123,11 @@ typedef struct psti_select
 	const char *condition; /* SQL */
 	bool filter;		   /* apply read.filter */
 	bool limit;			   /* apply read.limit */
+	uint32_t oid;		   /* not 0: it fails where the table's name means another than this one */
 } psti_select;
+
+/* What the server's error holds when a SELECT found another table than the one of its oid. */
+#define PSTI_RENAMED "penstock: renamed"
 
 void psti_source_select(const pst_source *source, const psti_select *what, psti_buf *out);
 

@@ -722,7 +722,7 @@ read_members(const PGresult *result, bool filtered, psti_member *members)
 static pst_status
 is_selective(pst_source *source, bool *selective, pst_error *err)
 {
-	psti_select filtered = {NULL, NULL, true, false};
+	psti_select filtered = {NULL, NULL, true, false, 0};
 	int64_t rows;
 	int64_t width;
 	pst_status status;

@@ -301,7 +301,7 @@ check_columns(pst_source *source, pst_error *err)
 static pst_status
 stand(pst_source *source, const char *import, bool *lock, pst_error *err)
 {
-	psti_select all = {NULL, NULL, false, false};
+	psti_select all = {NULL, NULL, false, false, 0};
 	const PGresult *leaves;
 	int64_t rows;
 	int64_t width;

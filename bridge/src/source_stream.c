@@ -20,6 +20,7 @@ typedef struct piece
 {
 	char *only;		 /* as in psti_select; owned */
 	char *condition; /* owned */
+	uint32_t oid;	 /* of the table, or of the only one; 0: a query */
 } piece;
 
 struct psti_stream_state
@@ -30,11 +31,12 @@ struct psti_stream_state
 	psti_copy_decoder *decoder;
 	piece *pieces;
 	size_t npieces;
-	size_t next;	 /* the piece to begin next */
-	bool copying;	 /* a COPY is on its way */
-	bool ended;		 /* nothing more comes, well or not */
-	bool handed_out; /* a batch was given to the caller */
-	bool whole;		 /* reads everything: may begin anew at another moment */
+	size_t next;		  /* the piece to begin next */
+	const piece *at_work; /* the one begun last; in pieces */
+	bool copying;		  /* a COPY is on its way */
+	bool ended;			  /* nothing more comes, well or not */
+	bool handed_out;	  /* a batch was given to the caller */
+	bool whole;			  /* reads everything: may begin anew at another moment */
 	int restarts;
 	psti_buf bytes; /* what has arrived … */
 	size_t at;		/* … and is decoded up to here */
@@ -122,10 +124,11 @@ begin_copy(psti_stream_state *state, pst_error *err)
 {
 	pst_source *source = state->source;
 	const piece *p = &state->pieces[state->next];
-	psti_select what = {p->only, p->condition, true, true};
+	psti_select what = {p->only, p->condition, true, true, p->oid};
 	psti_buf sql = PSTI_BUF_INIT;
 	pst_status status;
 
+	state->at_work = p;
 	psti_source_mark(source, true, &sql);
 	psti_buf_puts(&sql, "COPY (");
 	psti_source_select(source, &what, &sql);
@@ -268,6 +271,56 @@ explain_failure(const pst_source *source, pst_error *err)
 		name_relation(source, err);
 }
 
+/*
+ * To be asked when the handle is usable again: whether the failure came of a name that means another
+ * table by now, where the server's own words mislead (a column that is not there, a missing grant).
+ */
+static bool
+renamed(pst_source *source, const piece *p, const char *name, const pst_error *err)
+{
+	/* By its OID, which wants no right on the schema of that name now. */
+	static const char sql[] =
+		"SELECT i.identity OPERATOR(pg_catalog.=) pg_catalog.format('%I.%I', VARIADIC "
+		"pg_catalog.parse_ident($1)) FROM pg_catalog.pg_identify_object("
+		"'pg_catalog.pg_class'::pg_catalog.regclass, $2::pg_catalog.oid, 0) i";
+	char oid[16];
+	const char *params[] = {name, oid};
+	PGresult *result = NULL;
+	pst_error ignored;
+	bool same = true;
+
+	if (strstr(err->message, PSTI_RENAMED) != NULL)
+		return true;
+	if ((strncmp(err->sqlstate, "42", 2) != 0 && strcmp(err->sqlstate, "3F000") != 0) ||
+		!psti_conn_usable(source->conn))
+		return false;
+	snprintf(oid, sizeof(oid), "%lu", (unsigned long) p->oid);
+	if (psti_conn_query(source->conn, "looking at the table's name", sql, 2, params, &result,
+						&ignored) == PST_OK)
+		same = PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 't';
+	else
+		psti_source_back(source);
+	PQclear(result);
+	return !same;
+}
+
+static void
+explain_renamed(psti_stream_state *state, pst_source *source, pst_error *err)
+{
+	const piece *p = state->at_work;
+	const char *name;
+
+	if (p == NULL || p->oid == 0)
+		return;
+	name = p->only != NULL ? p->only : source->relation->qualified;
+	if (!renamed(source, p, name, err))
+		return;
+	psti_fail(err, PST_ERR_CONFLICT, "%s was renamed or replaced while it was read", name);
+	psti_error_hint(err, "Begin the read again.");
+	err->retryable = true;
+	name_relation(source, err);
+}
+
 /* Ends the stream with an error. */
 static int
 fail_stream(psti_stream_state *state, pst_error *err)
@@ -282,6 +335,7 @@ fail_stream(psti_stream_state *state, pst_error *err)
 		(void) psti_conn_copy_abandon(source->conn, &ignored);
 	state->copying = false;
 	psti_source_back(source);
+	explain_renamed(state, source, err);
 	source->last = *err;
 	state->ended = true;
 	state->code = errno_of(err->status);
@@ -400,7 +454,8 @@ stream_release(struct ArrowArrayStream *stream)
 /* ---- What a split stands for ---- */
 
 static pst_status
-add_piece(psti_stream_state *state, const char *only, psti_buf *condition, pst_error *err)
+add_piece(psti_stream_state *state, uint32_t oid, const char *only, psti_buf *condition,
+		  pst_error *err)
 {
 	piece *p = &state->pieces[state->npieces];
 	bool conditional = condition != NULL && condition->len > 0;
@@ -408,6 +463,7 @@ add_piece(psti_stream_state *state, const char *only, psti_buf *condition, pst_e
 	if (condition != NULL && condition->failed)
 		return psti_fail_nomem(err);
 	state->npieces++;
+	p->oid = oid;
 	if (only != NULL && (p->only = strdup(only)) == NULL)
 		return psti_fail_nomem(err);
 	if (conditional && (p->condition = strdup(condition->data)) == NULL)
@@ -433,7 +489,7 @@ stride_piece(psti_stream_state *state, const pst_source *source, const psti_spli
 	if (status == PST_OK)
 	{
 		psti_stride_sql(&split->stride, ref.data, cast.data, &condition);
-		status = add_piece(state, NULL, &condition, err);
+		status = add_piece(state, source->relation->oid, NULL, &condition, err);
 	}
 	psti_buf_free(&ref);
 	psti_buf_free(&cast);
@@ -500,7 +556,7 @@ block_piece(psti_stream_state *state, const pst_source *source, const PGresult *
 	put_blocks(source, run, &condition);
 	status = psti_buf_check(&name, err);
 	if (status == PST_OK)
-		status = add_piece(state, name.data, &condition, err);
+		status = add_piece(state, run->oid, name.data, &condition, err);
 	psti_buf_free(&name);
 	psti_buf_free(&condition);
 	return status;
@@ -532,7 +588,7 @@ make_pieces(psti_stream_state *state, pst_source *source, const psti_split *spli
 		return stride_piece(state, source, split, err);
 	if (split != NULL && split->kind == PSTI_SPLIT_BLOCKS)
 		return block_pieces(state, source, split, err);
-	return add_piece(state, NULL, NULL, err);
+	return add_piece(state, source->relation->oid, NULL, NULL, err);
 }
 
 /* ---- Opening ---- */
@@ -604,10 +660,11 @@ open_state(pst_source *source, const char *text, bool tuples, psti_stream_state 
 		explain_failure(source, err);
 		if (source->moment != PSTI_MOMENT_NONE)
 			psti_source_back(source);
+		explain_renamed(state, source, err);
 		source->last = *err;
 		state->source = NULL;
 		state_unref(state);
-		return status;
+		return err->status;
 	}
 	state->references = 2;
 	source->stream = state;

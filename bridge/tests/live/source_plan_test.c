@@ -6,32 +6,6 @@
 #include "live.h"
 #include "source_rows.h"
 
-static PGconn *admin;
-
-static int
-setup(void **state)
-{
-	if (live_make_database(state) != 0)
-		return -1;
-	admin = live_connect("");
-	live_exec(admin, "SET client_min_messages = warning");
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	PQfinish(admin);
-	return live_drop_database(state);
-}
-
-static void
-assert_rows(char *got, const char *want)
-{
-	assert_string_equal(got, want);
-	free(got);
-}
-
 /* The strides of a query or table by its column t give the same rows as one read. */
 static void
 assert_text_strides(const char *key, const char *value)
@@ -320,6 +294,167 @@ partitions_with_the_tables_columns_are_cut_under_a_filter_too(void **state)
 	live_exec(admin, "DROP TABLE sc");
 }
 
+/* ---- What a name means ---- */
+
+/* Every row of `blue` says 1, every one of `green` 2; blue.c has other columns there, blue.o is none. */
+static void
+make_blue_and_green(void)
+{
+	live_exec(admin, "CREATE TABLE root (v int, a int)");
+	for (int i = 1; i <= 2; i++)
+	{
+		const char *schema = i == 1 ? "blue" : "green";
+
+		live_exec(admin,
+				  "CREATE SCHEMA %s; SET search_path = %s, public; "
+				  "CREATE TABLE t AS SELECT %d AS v, g AS a FROM generate_series(1, 2000) g; "
+				  "CREATE VIEW w AS SELECT v, a FROM t; "
+				  "CREATE MATERIALIZED VIEW m AS SELECT v, a FROM t; "
+				  "CREATE TABLE leaf (v int, a int); INSERT INTO leaf SELECT v, a FROM t; "
+				  "CREATE TABLE c AS SELECT v%s, a FROM t; ANALYZE; RESET search_path",
+				  schema, schema, i, i == 1 ? "" : "::text AS x");
+	}
+	live_exec(admin, "CREATE TABLE blue.o AS SELECT v, a FROM blue.t; "
+					 "ALTER TABLE blue.leaf INHERIT root");
+}
+
+static void
+swap_blue_and_green(void)
+{
+	live_exec(admin, "BEGIN; ALTER SCHEMA blue RENAME TO parked; "
+					 "ALTER SCHEMA green RENAME TO blue; "
+					 "ALTER SCHEMA parked RENAME TO green; COMMIT");
+}
+
+/* The read fails and says so; it may not give the rows of the other table. */
+static void
+assert_renamed(pst_source *source, const char *split, const char *name)
+{
+	struct ArrowArrayStream stream;
+	pst_error err = PST_ERROR_INIT;
+	char message[100];
+
+	if (pst_source_read(source, split, &stream, &err) == PST_OK)
+	{
+		drain_to_error(&stream);
+		stream.release(&stream);
+		(void) pst_source_error(source, &err);
+	}
+	snprintf(message, sizeof(message), "%s was renamed or replaced while it was read", name);
+	assert_contains(err.message, message);
+	assert_int_equal(err.status, PST_ERR_CONFLICT);
+	assert_contains(err.hint, "Begin the read again");
+	assert_true(err.retryable);
+}
+
+static void
+open_to_swap(pst_source **source, const char *table, bool strides)
+{
+	pst_error err = PST_ERROR_INIT;
+
+	if (strides)
+		assert_ok(open_source(source, &err, "table-name", table, "read.columns", "v",
+							  "scan.partition.column", "a", "scan.partition.lower-bound", "1",
+							  "scan.partition.upper-bound", "2000", "scan.partition.num", "3",
+							  NULL),
+				  &err);
+	else
+		assert_ok(open_source(source, &err, "table-name", table, "read.columns", "v",
+							  "read.split-bytes", "8kb", NULL),
+				  &err);
+}
+
+/* `name` is the table that the splits read: the one that is opened, or one under it. */
+static void
+assert_swap_is_noticed(const char *table, bool strides, const char *name)
+{
+	pst_source *source;
+	pst_source *worker;
+	pst_source *late;
+	pst_error err = PST_ERROR_INIT;
+	char **splits;
+	size_t n;
+	long long sum = 0;
+
+	open_to_swap(&source, table, strides);
+	open_to_swap(&worker, table, strides);
+	open_to_swap(&late, table, strides);
+	assert_ok(pst_source_plan(source, 0, &splits, &n, &err), &err);
+	for (size_t i = 0; i + 1 < n; i++)
+		sum += sum_int32(i % 2 == 0 ? source : worker, splits[i]);
+	if (n == 1)
+		(void) sum_int32(worker, splits[0]);
+	swap_blue_and_green();
+	assert_renamed(source, splits[n - 1], name);
+	assert_renamed(worker, splits[n - 1], name);
+	swap_blue_and_green();
+	/* The plan is as good as before. */
+	sum += sum_int32(late, splits[n - 1]);
+	assert_int_equal(sum, 2000);
+	assert_int_equal(sum_int32(source, NULL), 2000);
+	pst_free(splits);
+	pst_source_close(late);
+	pst_source_close(worker);
+	pst_source_close(source);
+}
+
+static void
+tables_that_change_places_under_a_read_are_not_mixed(void **state)
+{
+	(void) state;
+	make_blue_and_green();
+	for (int strides = 0; strides < 2; strides++)
+	{
+		assert_swap_is_noticed("blue.t", strides, "\"blue\".\"t\"");
+		assert_swap_is_noticed("blue.w", strides, "\"blue\".\"w\"");
+		assert_swap_is_noticed("blue.m", strides, "\"blue\".\"m\"");
+		assert_swap_is_noticed("blue.c", strides, "\"blue\".\"c\"");
+		assert_swap_is_noticed("blue.o", strides, "\"blue\".\"o\"");
+	}
+	/* Blocks are read of the leaf by its own name. */
+	if (PQserverVersion(admin) >= 140000)
+		assert_swap_is_noticed("root", false, "\"blue\".\"leaf\"");
+	live_exec(admin, "DROP SCHEMA blue, green CASCADE; DROP TABLE root");
+}
+
+/* A table is read through its parent by what it is, not by its name. */
+static void
+tables_under_the_one_being_read_may_change_their_schemas_name(void **state)
+{
+	pst_source *source;
+
+	(void) state;
+	make_blue_and_green();
+	open_to_swap(&source, "root", true);
+	assert_int_equal(sum_int32(source, NULL), 2000);
+	swap_blue_and_green();
+	assert_int_equal(sum_int32(source, NULL), 2000);
+	pst_source_close(source);
+	live_exec(admin, "DROP SCHEMA blue, green CASCADE; DROP TABLE root");
+}
+
+static void
+a_role_that_has_columns_only_is_told_of_the_renaming_too(void **state)
+{
+	pst_source *source;
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	make_blue_and_green();
+	live_exec(admin, "DROP ROLE IF EXISTS penstock_reader; CREATE ROLE penstock_reader LOGIN; "
+					 "GRANT USAGE ON SCHEMA blue TO penstock_reader; "
+					 "GRANT SELECT (v) ON blue.t TO penstock_reader");
+	assert_ok(open_source(&source, &err, "table-name", "blue.t", "username", "penstock_reader",
+						  "read.columns", "v", NULL),
+			  &err);
+	assert_int_equal(sum_int32(source, NULL), 2000);
+	swap_blue_and_green();
+	assert_renamed(source, NULL, "\"blue\".\"t\"");
+	pst_source_close(source);
+	live_exec(admin, "DROP SCHEMA blue, green CASCADE; DROP TABLE root; "
+					 "DROP OWNED BY penstock_reader; DROP ROLE penstock_reader");
+}
+
 /*
  * The planner's lock lets a worker in only as long as nobody waits to alter the table: then the
  * worker would wait for that session, that one for the planner, and the planner for the worker.
@@ -399,6 +534,9 @@ main(void)
 		cmocka_unit_test(a_table_that_comes_under_the_one_being_read_is_not_part_of_the_moment),
 		cmocka_unit_test(a_filter_on_whole_rows_sees_the_tables_columns_in_every_plan),
 		cmocka_unit_test(partitions_with_the_tables_columns_are_cut_under_a_filter_too),
+		cmocka_unit_test(tables_that_change_places_under_a_read_are_not_mixed),
+		cmocka_unit_test(tables_under_the_one_being_read_may_change_their_schemas_name),
+		cmocka_unit_test(a_role_that_has_columns_only_is_told_of_the_renaming_too),
 		cmocka_unit_test(a_worker_is_not_caught_behind_a_session_that_waits_for_the_planner),
 		cmocka_unit_test(a_filter_that_could_not_be_checked_at_open_is_checked_before_the_read),
 	};

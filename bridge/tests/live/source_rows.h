@@ -1,5 +1,5 @@
 /*
- * source_rows.h - reading in tests: rows as sorted lines of text, `a|b|\N`.
+ * source_rows.h - reading in tests: a database, and rows as sorted lines of text, `a|b|\N`.
  */
 #ifndef TEST_SOURCE_ROWS_H
 #define TEST_SOURCE_ROWS_H
@@ -15,6 +15,41 @@
 #include "plan.h"
 
 #define MAX_PAIRS 16
+
+/* ---- The database ---- */
+
+static PGconn *admin;
+
+/* The settings are those of the library's sessions, so that texts compare. */
+static int
+setup(void **state)
+{
+	if (live_make_database(state) != 0)
+		return -1;
+	admin = live_connect("");
+	live_exec(admin,
+			  "SET DateStyle = 'ISO, MDY'; SET TimeZone = 'UTC'; SET IntervalStyle = postgres; "
+			  "SET extra_float_digits = 1; SET lc_monetary = 'C'; SET client_encoding = UTF8; "
+			  "SET client_min_messages = warning");
+	/* Before 12 only this is exact. */
+	if (PQserverVersion(admin) < 120000)
+		live_exec(admin, "SET extra_float_digits = 3");
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	PQfinish(admin);
+	return live_drop_database(state);
+}
+
+static inline void
+assert_rows(char *got, const char *want)
+{
+	assert_string_equal(got, want);
+	free(got);
+}
 
 /* ---- Opening ---- */
 
@@ -365,13 +400,31 @@ count_rows(const char *key, ...)
 	return count;
 }
 
+/* The errno value with which a stream fails. */
+static inline int
+drain_to_error(struct ArrowArrayStream *stream)
+{
+	struct ArrowArray array;
+	int code;
+
+	do
+	{
+		code = stream->get_next(stream, &array);
+		if (code == 0 && array.release == NULL)
+			fail_msg("the read did not fail");
+		if (code == 0)
+			array.release(&array);
+	} while (code == 0);
+	assert_non_null(stream->get_last_error(stream));
+	return code;
+}
+
 /* Reads until it fails; the errno value, and the handle's error in *err. */
 static inline int
 read_to_error(pst_error *err, ...)
 {
 	pst_source *source;
 	struct ArrowArrayStream stream;
-	struct ArrowArray array;
 	int code;
 	va_list ap;
 
@@ -379,15 +432,7 @@ read_to_error(pst_error *err, ...)
 	assert_ok(open_pairs(&source, NULL, err, ap), err);
 	va_end(ap);
 	assert_ok(pst_source_read(source, NULL, &stream, err), err);
-	do
-	{
-		code = stream.get_next(&stream, &array);
-		if (code == 0 && array.release == NULL)
-			fail_msg("the read did not fail");
-		if (code == 0)
-			array.release(&array);
-	} while (code == 0);
-	assert_non_null(stream.get_last_error(&stream));
+	code = drain_to_error(&stream);
 	(void) pst_source_error(source, err);
 	stream.release(&stream);
 	pst_source_close(source);

@@ -1,27 +1,10 @@
 /* source_standby_test.c - reading on a standby: one moment, and what replay does to it. */
 #include "test.h"
 
+#include <errno.h>
+
 #include "live.h"
 #include "source_rows.h"
-
-static PGconn *admin;
-
-static int
-setup(void **state)
-{
-	if (live_make_database(state) != 0)
-		return -1;
-	admin = live_connect("");
-	live_exec(admin, "SET client_min_messages = warning");
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	PQfinish(admin);
-	return live_drop_database(state);
-}
 
 static char standby_conninfo[100];
 
@@ -144,6 +127,34 @@ wait_until_replay_met_us(PGconn *standby)
 	free(target);
 }
 
+/* A connection to the standby, where the table has 100,000 rows over many blocks. */
+static PGconn *
+standby_with_large(const char *table)
+{
+	live_exec(admin,
+			  "CREATE TABLE %s WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) "
+			  "FROM generate_series(1, 100000) g",
+			  table);
+	return connect_standby();
+}
+
+/* Removes the rows above 10 so that the standby, without patience, cancels whoever sees them. */
+static void
+provoke_conflict(PGconn *standby, const char *table)
+{
+	live_exec(admin, "DELETE FROM %s WHERE g > 10", table);
+	/* Without the lock that cutting its end off would take, which cancels the new read too. */
+	live_exec(admin, "VACUUM (TRUNCATE off) %s", table);
+	wait_until_replay_met_us(standby);
+}
+
+static void
+lose_patience(PGconn *standby)
+{
+	live_exec(standby, "ALTER SYSTEM SET max_standby_streaming_delay = 0");
+	live_exec(standby, "SELECT pg_reload_conf()");
+}
+
 /* A read that the standby is about to cancel: the primary has removed the rows that it sees. */
 static pst_source *
 conflicted_read(PGconn *standby, const char *batch_rows, int *restarts,
@@ -162,13 +173,18 @@ conflicted_read(PGconn *standby, const char *batch_rows, int *restarts,
 	if (first != NULL)
 		assert_int_equal(stream->get_next(stream, first), 0);
 	/* Not before: without patience whatever the primary does can end a session that only opens. */
-	live_exec(standby, "ALTER SYSTEM SET max_standby_streaming_delay = 0");
-	live_exec(standby, "SELECT pg_reload_conf()");
-	live_exec(admin, "DELETE FROM co WHERE g > 10");
-	/* Without the lock that cutting its end off would take, which cancels the new read too. */
-	live_exec(admin, "VACUUM (TRUNCATE off) co");
-	wait_until_replay_met_us(standby);
+	lose_patience(standby);
+	provoke_conflict(standby, "co");
 	return source;
+}
+
+static void
+assert_recovery_conflict(pst_status status, const pst_error *err)
+{
+	if (status != PST_ERR_CONFLICT)
+		fail_msg("%s: %s", pst_status_name(status), err->message);
+	assert_true(err->retryable);
+	assert_contains(err->hint, "hot_standby_feedback");
 }
 
 static void
@@ -183,10 +199,7 @@ a_recovery_conflict_before_the_first_batch_begins_the_read_anew(void **state)
 
 	(void) state;
 	live_since(130000, "a wait that can be seen, of replay for a conflict,");
-	live_exec(admin,
-			  "CREATE TABLE co WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) "
-			  "FROM generate_series(1, 100000) g");
-	standby = connect_standby();
+	standby = standby_with_large("co");
 	source = conflicted_read(standby, "16777216", &restarts, &stream, NULL);
 	for (;;)
 	{
@@ -216,30 +229,17 @@ a_recovery_conflict_after_the_first_batch_is_named_and_retryable(void **state)
 	struct ArrowArray array;
 	pst_error err = PST_ERROR_INIT;
 	int restarts = 0;
-	int code = 0;
 
 	(void) state;
 	live_since(130000, "a wait that can be seen, of replay for a conflict,");
-	live_exec(admin,
-			  "CREATE TABLE co WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) "
-			  "FROM generate_series(1, 100000) g");
-	standby = connect_standby();
+	standby = standby_with_large("co");
 	live_exec(standby, "SELECT pg_stat_reset()");
 	source = conflicted_read(standby, "10", &restarts, &stream, &array);
 	assert_int_equal(array.length, 10);
 	array.release(&array);
-	while (code == 0)
-	{
-		code = stream.get_next(&stream, &array);
-		if (code == 0 && array.release == NULL)
-			fail_msg("the read was not cancelled");
-		if (code == 0)
-			array.release(&array);
-	}
+	assert_int_equal(drain_to_error(&stream), EIO);
 	assert_int_equal(restarts, 0);
-	assert_int_equal(pst_source_error(source, &err), PST_ERR_CONFLICT);
-	assert_true(err.retryable);
-	assert_contains(err.hint, "hot_standby_feedback");
+	assert_recovery_conflict(pst_source_error(source, &err), &err);
 	stream.release(&stream);
 	pst_source_close(source);
 	PQfinish(standby);
@@ -260,12 +260,8 @@ assert_planned_conflict_is_named(bool idle)
 	size_t n;
 	pst_status status = PST_OK;
 
-	live_exec(admin,
-			  "CREATE TABLE pc WITH (autovacuum_enabled = off) AS SELECT g, repeat('x', 500) "
-			  "FROM generate_series(1, 100000) g");
-	standby = connect_standby();
-	live_exec(standby, "ALTER SYSTEM SET max_standby_streaming_delay = 0");
-	live_exec(standby, "SELECT pg_reload_conf()");
+	standby = standby_with_large("pc");
+	lose_patience(standby);
 	for (int i = 0; i < 2; i++)
 		assert_ok(open_source(i == 0 ? &planner : &worker, &err, "url", standby_conninfo,
 							  "table-name", "pc", "read.batch-rows", "10", NULL),
@@ -274,9 +270,7 @@ assert_planned_conflict_is_named(bool idle)
 	assert_ok(pst_source_read(worker, splits[0], &stream, &err), &err);
 	assert_int_equal(stream.get_next(&stream, &array), 0);
 	array.release(&array);
-	live_exec(admin, "DELETE FROM pc WHERE g > 10");
-	live_exec(admin, "VACUUM (TRUNCATE off) pc");
-	wait_until_replay_met_us(standby);
+	provoke_conflict(standby, "pc");
 	if (idle)
 	{
 		/* The planner was ended while it waited. */
@@ -284,20 +278,12 @@ assert_planned_conflict_is_named(bool idle)
 		status = pst_source_read(planner, splits[n - 1], &stream, &err);
 		worker = (pst_source_close(worker), NULL);
 	}
-	for (int code = 0; status == PST_OK && code == 0;)
+	if (status == PST_OK)
 	{
-		code = stream.get_next(&stream, &array);
-		if (code == 0 && array.release == NULL)
-			fail_msg("the read was not cancelled");
-		if (code == 0)
-			array.release(&array);
-		else
-			status = pst_source_error(idle ? planner : worker, &err);
+		(void) drain_to_error(&stream);
+		status = pst_source_error(idle ? planner : worker, &err);
 	}
-	if (status != PST_ERR_CONFLICT)
-		fail_msg("%s: %s", pst_status_name(status), err.message);
-	assert_true(err.retryable);
-	assert_contains(err.hint, "hot_standby_feedback");
+	assert_recovery_conflict(status, &err);
 	if (stream.release != NULL)
 		stream.release(&stream);
 	pst_free(splits);

@@ -8,39 +8,6 @@
 #include "pgnumeric.h"
 #include "source_rows.h"
 
-static PGconn *admin;
-
-static int
-setup(void **state)
-{
-	if (live_make_database(state) != 0)
-		return -1;
-	admin = live_connect("");
-	live_exec(admin,
-			  "SET DateStyle = 'ISO, MDY'; SET TimeZone = 'UTC'; SET IntervalStyle = postgres; "
-			  "SET extra_float_digits = 1; SET lc_monetary = 'C'; SET client_encoding = UTF8; "
-			  "SET client_min_messages = warning");
-	/* Before 12 only this is exact. */
-	if (PQserverVersion(admin) < 120000)
-		live_exec(admin, "SET extra_float_digits = 3");
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	PQfinish(admin);
-	return live_drop_database(state);
-}
-
-/* The rows of options must be those of SQL's first column texts (one line a row). */
-static void
-assert_rows(char *got, const char *want)
-{
-	assert_string_equal(got, want);
-	free(got);
-}
-
 /* The server's own rows of a query, rendered and sorted like ours. */
 static char *
 server_rows(const char *sql)

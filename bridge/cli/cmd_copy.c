@@ -27,7 +27,7 @@ typedef struct copying
 	int64_t taken; /* rows, by all workers; under lock, as the next two */
 	int64_t committed;
 	int64_t skipped;
-	bool made; /* the target, by this command */
+	uint32_t made; /* OID of the target when this command has made it, else 0 */
 } copying;
 
 /* What one worker has of its own. */
@@ -165,7 +165,7 @@ choose_mode(copying *c, bool unique)
 {
 	cli_pairs *to = &c->target_options;
 
-	if (c->made && unique && !changes_values(&c->source_options) &&
+	if (c->made != 0 && unique && !changes_values(&c->source_options) &&
 		pairs_get(to, "sink.mode") == NULL && pairs_get(to, "sink.key") == NULL &&
 		pairs_get(to, "sink.method") == NULL)
 		pairs_add(to, "sink.mode", "append");

@@ -30,7 +30,7 @@ typedef struct writing
 	struct ArrowSchema schema;
 	pst_sink *sink;
 	cli_meter meter;
-	bool made;	   /* the target, by this command */
+	uint32_t made; /* OID of the target when this command has made it, else 0 */
 	bool decoding; /* inside the decoder, whose errors say themselves where they are */
 } writing;
 
@@ -126,7 +126,7 @@ create_target(writing *w, pst_catalog *catalog, pst_error *err)
 	if (status == PST_OK)
 		status = create_table(catalog, w->name, &w->schema, key, &w->made, &w->shown, err);
 	create_key_free(key);
-	if (w->made && !w->arrow)
+	if (w->made != 0 && !w->arrow)
 		report_warning("%s was made with columns of type text, since %s does not tell types",
 					   w->shown, pairs_get(&w->options, "format"));
 	return status;

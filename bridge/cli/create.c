@@ -79,14 +79,14 @@ create_hint(pst_error *err)
 
 pst_status
 create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema, char **key,
-			 bool *made, char **shown, pst_error *err)
+			 uint32_t *made, char **shown, pst_error *err)
 {
 	pst_error ignored = PST_ERROR_INIT;
 	char *describe = NULL;
 	pst_status status = pst_catalog_create_table(catalog, table, schema, (const char *const *) key,
 												 PST_CREATE_IF_NOT_EXISTS, made, err);
 
-	if (status != PST_OK || !*made || shown == NULL)
+	if (status != PST_OK || *made == 0 || shown == NULL)
 		return status;
 	pst_catalog_describe(catalog, table, &describe, &ignored);
 	free(*shown);
@@ -97,7 +97,7 @@ create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *
 
 /* The session's canceller may be thrown by now; a second signal still ends the command at once. */
 static pst_status
-drop_made(cli_db *db, const char *table, pst_error *err)
+drop_made(cli_db *db, const char *table, uint32_t oid, pst_error *err)
 {
 	cli_meter meter;
 	pst_hooks hooks = db_hooks(db, &meter);
@@ -113,17 +113,17 @@ drop_made(cli_db *db, const char *table, pst_error *err)
 	status = pst_catalog_open((const char *const *) options.keys,
 							  (const char *const *) options.values, &hooks, &catalog, err);
 	if (status == PST_OK)
-		status = pst_catalog_drop_table(catalog, table, PST_DROP_IF_EMPTY, err);
+		status = pst_catalog_drop_table(catalog, table, oid, PST_DROP_IF_EMPTY, err);
 	pst_catalog_close(catalog);
 	pairs_free(&options);
 	return status;
 }
 
 static void
-undo(cli_db *db, const char *table)
+undo(cli_db *db, const char *table, uint32_t oid)
 {
 	pst_error err = PST_ERROR_INIT;
-	pst_status status = drop_made(db, table, &err);
+	pst_status status = drop_made(db, table, oid, &err);
 
 	if (status == PST_OK)
 		report_event("dropped", NULL, "%s, which this command had made, is dropped again", table);
@@ -132,7 +132,7 @@ undo(cli_db *db, const char *table)
 }
 
 void
-create_report_rest(cli_db *db, const char *table, bool made, int64_t taken, int64_t committed)
+create_report_rest(cli_db *db, const char *table, uint32_t made, int64_t taken, int64_t committed)
 {
 	char fields[64];
 
@@ -142,11 +142,11 @@ create_report_rest(cli_db *db, const char *table, bool made, int64_t taken, int6
 		snprintf(fields, sizeof(fields), "\"rows_committed\":%" PRId64, committed);
 		report_event("kept", fields, "%" PRId64 " %s committed to %s%s%s", committed,
 					 committed == 1 ? "row was" : "rows were", table,
-					 made && committed > 0 ? ", which this command has made," : "",
+					 made != 0 && committed > 0 ? ", which this command has made," : "",
 					 committed == 0	  ? ""
 					 : committed == 1 ? " before that and stays"
 									  : " before that and stay");
 	}
-	if (made && committed == 0)
-		undo(db, table);
+	if (made != 0 && committed == 0)
+		undo(db, table, made);
 }

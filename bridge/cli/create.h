@@ -26,17 +26,18 @@ char *create_shown_name(const char *describe, const char *table);
 void create_hint(pst_error *err);
 
 /*
- * Makes the target unless it is there. *made tells which; then *shown, if it is not NULL, becomes the
- * name that the server gave it (moved).
+ * Makes the target unless it is there. *made is then its OID, else 0, and *shown, if it is not NULL,
+ * becomes the name that the server gave it (moved).
  */
 pst_status create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema,
-						char **key, bool *made, char **shown, pst_error *err);
+						char **key, uint32_t *made, char **shown, pst_error *err);
 
 /*
  * After a failure of which `taken` rows had been given to the target: says how many are committed
- * and stay. A table that the command has made is dropped again unless there are rows in it, also
- * after a signal.
+ * and stay. The table that the command has made (its OID, or 0) is dropped again unless there are
+ * rows in it, also after a signal; never another that has its name by now.
  */
-void create_report_rest(cli_db *db, const char *table, bool made, int64_t taken, int64_t committed);
+void create_report_rest(cli_db *db, const char *table, uint32_t made, int64_t taken,
+						int64_t committed);
 
 #endif /* CLI_CREATE_H */

@@ -315,22 +315,24 @@ PST_EXPORT pst_status pst_catalog_flink_ddl(pst_catalog *catalog, const char *ta
  * server has that type, else by its format (docs/types.md). key names the primary key's columns, a
  * NULL-terminated array or NULL for none. With PST_CREATE_IF_NOT_EXISTS an existing table must
  * have every column of the schema with a type that the column's values can be written to. *made
- * (NULL allowed) tells whether this call has made it.
+ * (NULL allowed) is the OID of the table that this call has made, or 0.
  */
 PST_EXPORT pst_status pst_catalog_create_table(pst_catalog *catalog, const char *table,
 											   const struct ArrowSchema *schema,
-											   const char *const *key, int flags, bool *made,
+											   const char *const *key, int flags, uint32_t *made,
 											   pst_error *err);
 
 /* Flags of pst_catalog_drop_table. */
 #define PST_DROP_IF_EMPTY 1
 
 /*
- * Drops a table. With PST_DROP_IF_EMPTY it is looked into first, under a lock for which at most two
- * seconds are waited: one that has rows stays (PST_ERR_STATE), one in use too (PST_ERR_CONFLICT).
+ * Drops a table. oid is that of the table meant, or 0 for whichever has the name: another one that has
+ * taken the name stays (PST_ERR_NOT_FOUND). With PST_DROP_IF_EMPTY it is looked into first: one that
+ * has rows stays (PST_ERR_STATE), one in use too (PST_ERR_CONFLICT). For both a lock is taken, for
+ * which at most two seconds are waited.
  */
-PST_EXPORT pst_status pst_catalog_drop_table(pst_catalog *catalog, const char *table, int flags,
-											 pst_error *err);
+PST_EXPORT pst_status pst_catalog_drop_table(pst_catalog *catalog, const char *table, uint32_t oid,
+											 int flags, pst_error *err);
 PST_EXPORT pst_status pst_catalog_create_database(pst_catalog *catalog, const char *database,
 												  pst_error *err);
 PST_EXPORT pst_status pst_catalog_drop_database(pst_catalog *catalog, const char *database,

@@ -162,26 +162,94 @@ check_existing(pst_catalog *catalog, const char *table, const struct ArrowSchema
 	return status;
 }
 
+/* The OID in the answer to put_oid's query; 0 when it is none. */
+static uint32_t
+read_oid(const PGresult *result)
+{
+	return PQntuples(result) == 1 ? (uint32_t) strtoul(PQgetvalue(result, 0, 0), NULL, 10) : 0;
+}
+
+/* The name's table now, as an expression; before is what stands before the quoted name. */
+static void
+put_oid(psti_buf *sql, const char *before, const psti_name *name)
+{
+	psti_buf plain = PSTI_BUF_INIT;
+
+	psti_name_put(&plain, name);
+	psti_buf_printf(sql, "(%s", before);
+	psti_buf_literal(sql, plain.failed ? "" : plain.data);
+	psti_buf_puts(sql, ")::pg_catalog.regclass::pg_catalog.oid");
+	sql->failed = sql->failed || plain.failed;
+	psti_buf_free(&plain);
+}
+
+/*
+ * Another session has made a relation or type of the name since we looked: then the server's own
+ * check finds none either, and the catalogs' unique indexes refuse ours.
+ */
+static bool
+made_meanwhile(const pst_error *err)
+{
+	return strcmp(err->sqlstate, "23505") == 0 &&
+		   (strcmp(err->constraint, "pg_type_typname_nsp_index") == 0 ||
+			strcmp(err->constraint, "pg_class_relname_nsp_index") == 0);
+}
+
+/*
+ * One text is one transaction, in which a name of one part means the table just made where CREATE
+ * puts it: a temporary table or one of the system's would be found first by the name alone.
+ */
 static pst_status
 make_table(pst_catalog *catalog, const psti_name *name, const struct ArrowSchema *schema,
-		   const char *const *key, pst_error *err)
+		   const char *const *key, uint32_t *made, pst_error *err)
 {
+	static const char current[] =
+		"pg_catalog.quote_ident(pg_catalog.current_schema()) OPERATOR(pg_catalog.||) '.' "
+		"OPERATOR(pg_catalog.||) ";
 	psti_buf sql = PSTI_BUF_INIT;
 	type_list types = {NULL, NULL, 0};
+	PGresult *result = NULL;
 	pst_status status = choose_types(catalog, schema, &types, err);
 
 	if (status == PST_OK)
 		status = psti_create_sql(name, schema, (const char *const *) types.texts, key, &sql, err);
 	if (status == PST_OK)
-		status = psti_conn_exec(catalog->conn, "creating the table", sql.data, NULL, err);
+	{
+		psti_buf_puts(&sql, "; SELECT ");
+		put_oid(&sql, name->nparts == 1 ? current : "", name);
+		status = psti_buf_check(&sql, err);
+	}
+	if (status == PST_OK)
+		status = psti_conn_exec(catalog->conn, "creating the table", sql.data, &result, err);
+	if (status == PST_OK)
+		*made = read_oid(result);
+	else if (made_meanwhile(err))
+		status = psti_fail_sqlstate(err, "42P07",
+									"creating the table: another session has just made a relation "
+									"or type of this name");
+	PQclear(result);
 	free_types(&types);
 	psti_buf_free(&sql);
 	return status;
 }
 
+/* Somebody made it meanwhile: then it counts as there. What is no relation stays in the way. */
+static pst_status
+check_meanwhile(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema,
+				pst_error *err)
+{
+	pst_error first = *err;
+	bool exists = false;
+	pst_status status = check_existing(catalog, table, schema, &exists, err);
+
+	if (status == PST_OK && !exists)
+		*err = first;
+	return status == PST_OK && !exists ? first.status : status;
+}
+
 static pst_status
 create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema,
-			 const char *const *key, bool may_exist, bool *made, pst_error *err)
+			 const char *const *key, bool may_exist, uint32_t *made, pst_error *err)
 {
 	psti_name name = {{NULL}, 0, NULL};
 	bool exists = false;
@@ -195,13 +263,9 @@ create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *
 	if (status == PST_OK && may_exist)
 		status = check_existing(catalog, table, schema, &exists, err);
 	if (status == PST_OK && !exists)
-	{
-		status = make_table(catalog, &name, schema, key, err);
-		*made = status == PST_OK;
-	}
-	/* Somebody made it meanwhile: then it counts as there. */
+		status = make_table(catalog, &name, schema, key, made, err);
 	if (status == PST_ERR_EXISTS && may_exist && !exists && psti_conn_usable(catalog->conn))
-		status = check_existing(catalog, table, schema, &exists, err);
+		status = check_meanwhile(catalog, table, schema, err);
 	if (status == PST_ERR_EXISTS)
 		PSTI_ERROR_SET(err, table, table);
 	psti_name_free(&name);
@@ -210,15 +274,15 @@ create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *
 
 pst_status
 pst_catalog_create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema,
-						 const char *const *key, int flags, bool *made, pst_error *err)
+						 const char *const *key, int flags, uint32_t *made, pst_error *err)
 {
 	pst_error full;
-	bool ignored;
+	uint32_t ignored;
 
 	psti_enter(&full);
 	if (made == NULL)
 		made = &ignored;
-	*made = false;
+	*made = 0;
 	if (flags & ~PST_CREATE_IF_NOT_EXISTS)
 		return psti_leave(
 			err, &full,
@@ -245,57 +309,88 @@ fail_absent(pst_catalog *catalog, const char *table, pst_error *err)
 	return err->status;
 }
 
-/* Runs one of our statements on the table: before, its quoted name, after. */
 static pst_status
-run_on_table(pst_catalog *catalog, const char *before, const psti_name *name, const char *after,
-			 PGresult **out, pst_error *err)
+run_drop(pst_catalog *catalog, const psti_name *name, const char *after, pst_error *err)
 {
 	psti_buf sql = PSTI_BUF_INIT;
 	pst_status status;
 
-	psti_buf_puts(&sql, before);
+	psti_buf_puts(&sql, "DROP TABLE ");
 	psti_name_put(&sql, name);
 	psti_buf_puts(&sql, after);
 	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
-		status = psti_conn_exec(catalog->conn, "dropping the table", sql.data, out, err);
+		status = psti_conn_exec(catalog->conn, "dropping the table", sql.data, NULL, err);
 	psti_buf_free(&sql);
 	return status;
 }
 
+/* Runs a text whose first column tells which table has the name now: the one that is meant? */
+static pst_status
+ask_table(pst_catalog *catalog, const char *sql, const char *table, uint32_t oid, PGresult **out,
+		  pst_error *err)
+{
+	pst_status status = psti_conn_exec(catalog->conn, "dropping the table", sql, out, err);
+
+	if (status == PST_OK && oid != 0 && read_oid(*out) != oid)
+		status = psti_fail(err, PST_ERR_NOT_FOUND,
+						   "table %s of OID %lu does not exist: another has its name", table,
+						   (unsigned long) oid);
+	return status;
+}
+
 /*
- * The lock ends what others are doing with the table, so what is seen under it is all there is. It
- * is not waited for long: whoever holds it is using the table.
+ * Looked at before the lock, so that another's table is not held up by us; and under the lock, which
+ * ends what others are doing with the table, so what is seen is all there is. The lock is not waited
+ * for long: whoever holds it is using the table.
  */
 static pst_status
-lock_empty(pst_catalog *catalog, const psti_name *name, const char *table, pst_error *err)
+lock_table(pst_catalog *catalog, const psti_name *name, const char *table, uint32_t oid, bool empty,
+		   pst_error *err)
 {
-	psti_buf begin = PSTI_BUF_INIT;
+	psti_buf sql = PSTI_BUF_INIT;
 	PGresult *result = NULL;
 	pst_status status;
 
-	psti_buf_puts(
-		&begin, "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL row_security = off; LOCK TABLE ");
-	psti_name_put(&begin, name);
-	psti_buf_puts(&begin, " IN ACCESS EXCLUSIVE MODE; SELECT EXISTS (SELECT FROM ");
-	status = psti_buf_check(&begin, err);
+	psti_buf_puts(&sql,
+				  "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL row_security = off; SELECT ");
+	put_oid(&sql, "", name);
+	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
-		status = run_on_table(catalog, begin.data, name, ")", &result, err);
-	if (status == PST_OK && PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] != 'f')
+		status = ask_table(catalog, sql.data, table, oid, &result, err);
+	PQclear(result);
+	result = NULL;
+	psti_buf_reset(&sql);
+	psti_buf_puts(&sql, "LOCK TABLE ");
+	psti_name_put(&sql, name);
+	psti_buf_puts(&sql, " IN ACCESS EXCLUSIVE MODE; SELECT ");
+	put_oid(&sql, "", name);
+	psti_buf_puts(&sql, empty ? ", EXISTS (SELECT FROM " : ", false");
+	if (empty)
+	{
+		psti_name_put(&sql, name);
+		psti_buf_putc(&sql, ')');
+	}
+	if (status == PST_OK)
+		status = psti_buf_check(&sql, err);
+	if (status == PST_OK)
+		status = ask_table(catalog, sql.data, table, oid, &result, err);
+	if (status == PST_OK && PQgetvalue(result, 0, 1)[0] != 'f')
 		status = psti_fail(err, PST_ERR_STATE, "table %s is not empty", table);
 	PQclear(result);
-	psti_buf_free(&begin);
+	psti_buf_free(&sql);
 	return status;
 }
 
 static pst_status
-drop_if_empty(pst_catalog *catalog, const psti_name *name, const char *table, pst_error *err)
+drop_checked(pst_catalog *catalog, const psti_name *name, const char *table, uint32_t oid,
+			 bool empty, pst_error *err)
 {
 	pst_error ignored;
-	pst_status status = lock_empty(catalog, name, table, err);
+	pst_status status = lock_table(catalog, name, table, oid, empty, err);
 
 	if (status == PST_OK)
-		status = run_on_table(catalog, "DROP TABLE ", name, "; COMMIT", NULL, err);
+		status = run_drop(catalog, name, "; COMMIT", err);
 	psti_enter(&ignored);
 	if (status != PST_OK && psti_conn_usable(catalog->conn))
 		psti_conn_exec(catalog->conn, "leaving the table", "ROLLBACK", NULL, &ignored);
@@ -303,10 +398,12 @@ drop_if_empty(pst_catalog *catalog, const psti_name *name, const char *table, ps
 }
 
 pst_status
-pst_catalog_drop_table(pst_catalog *catalog, const char *table, int flags, pst_error *err)
+pst_catalog_drop_table(pst_catalog *catalog, const char *table, uint32_t oid, int flags,
+					   pst_error *err)
 {
 	pst_error full;
 	psti_name name = {{NULL}, 0, NULL};
+	bool empty = (flags & PST_DROP_IF_EMPTY) != 0;
 	pst_status status = PST_OK;
 
 	psti_enter(&full);
@@ -317,9 +414,8 @@ pst_catalog_drop_table(pst_catalog *catalog, const char *table, int flags, pst_e
 	if (status == PST_OK)
 		status = psti_catalog_connect(catalog, &full);
 	if (status == PST_OK)
-		status = (flags & PST_DROP_IF_EMPTY) != 0
-					 ? drop_if_empty(catalog, &name, table, &full)
-					 : run_on_table(catalog, "DROP TABLE ", &name, "", NULL, &full);
+		status = empty || oid != 0 ? drop_checked(catalog, &name, table, oid, empty, &full)
+								   : run_drop(catalog, &name, "", &full);
 	if (status == PST_ERR_NOT_FOUND)
 		status = fail_absent(catalog, table, &full);
 	psti_name_free(&name);

@@ -873,7 +873,7 @@ names_of_any_shape_are_described_listed_made_and_dropped(void **state)
 		(void) named(all, names[i]);
 		assert_ok(pst_catalog_flink_ddl(catalog, qualified.data, &ddl, &err), &err);
 		pst_free(ddl);
-		assert_ok(pst_catalog_drop_table(catalog, qualified.data, 0, &err), &err);
+		assert_ok(pst_catalog_drop_table(catalog, qualified.data, 0, 0, &err), &err);
 		psti_json_free(all);
 		psti_json_free(relation);
 		psti_schema_release(&schema);
@@ -1119,8 +1119,8 @@ a_table_is_made_with_the_types_of_its_metadata_or_its_format(void **state)
 	assert_ok(pst_catalog_create_table(catalog, "public.\"Made\"", &schema, key,
 									   PST_CREATE_IF_NOT_EXISTS, NULL, &err),
 			  &err);
-	assert_ok(pst_catalog_drop_table(catalog, "public.\"Made\"", 0, &err), &err);
-	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", 0, &err), PST_ERR_NOT_FOUND,
+	assert_ok(pst_catalog_drop_table(catalog, "public.\"Made\"", 0, 0, &err), &err);
+	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", 0, 0, &err), PST_ERR_NOT_FOUND,
 				 &err);
 	assert_contains(err.message, "public.\"Made\" does not exist");
 	psti_schema_release(&schema);
@@ -1176,7 +1176,8 @@ making_tells_whether_it_made_and_dropping_if_empty_spares_rows(void **state)
 	pst_catalog *catalog = open_plain();
 	pst_error err = PST_ERROR_INIT;
 	struct ArrowSchema schema;
-	bool made = false;
+	uint32_t made = 0;
+	uint32_t oid = 0;
 
 	(void) state;
 	make_schema(&schema, fields, 1);
@@ -1185,23 +1186,62 @@ making_tells_whether_it_made_and_dropping_if_empty_spares_rows(void **state)
 		assert_ok(pst_catalog_create_table(catalog, "public.\"Made\"", &schema, NULL,
 										   PST_CREATE_IF_NOT_EXISTS, &made, &err),
 				  &err);
-		assert_int_equal(made, i == 0);
+		assert_int_equal(made != 0, i == 0);
+		oid = made != 0 ? made : oid;
 	}
 	live_exec(admin, "INSERT INTO public.\"Made\" VALUES (1)");
-	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", PST_DROP_IF_EMPTY, &err),
+	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", 0, PST_DROP_IF_EMPTY, &err),
 				 PST_ERR_STATE, &err);
 	assert_contains(err.message, "is not empty");
 	live_exec(admin, "DELETE FROM public.\"Made\"");
 	live_exec(admin, "BEGIN; LOCK TABLE public.\"Made\" IN ROW EXCLUSIVE MODE");
-	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", PST_DROP_IF_EMPTY, &err),
+	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", 0, PST_DROP_IF_EMPTY, &err),
 				 PST_ERR_CONFLICT, &err);
 	assert_contains(err.message, "lock timeout");
 	live_exec(admin, "COMMIT");
-	assert_ok(pst_catalog_drop_table(catalog, "public.\"Made\"", PST_DROP_IF_EMPTY, &err), &err);
-	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", PST_DROP_IF_EMPTY, &err),
+	assert_ok(pst_catalog_drop_table(catalog, "public.\"Made\"", oid, PST_DROP_IF_EMPTY, &err),
+			  &err);
+	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", 0, PST_DROP_IF_EMPTY, &err),
 				 PST_ERR_NOT_FOUND, &err);
-	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", 2, &err), PST_ERR_INVALID,
+	assert_fails(pst_catalog_drop_table(catalog, "public.\"Made\"", 0, 2, &err), PST_ERR_INVALID,
 				 &err);
+	psti_schema_release(&schema);
+	pst_catalog_close(catalog);
+}
+
+static void
+dropping_by_oid_spares_another_table_of_the_name(void **state)
+{
+	static const field fields[] = {{"a", "i", NULL, true}};
+	static const char *const names[] = {"public.\"Made\"", "\"Made\"", "pg_class"};
+	pst_catalog *catalog = open_plain();
+	pst_error err = PST_ERROR_INIT;
+	struct ArrowSchema schema;
+
+	(void) state;
+	make_schema(&schema, fields, 1);
+	for (int i = 0; i < 6; i++)
+	{
+		const char *name = names[i % 3];
+		int flags = i < 3 ? 0 : PST_DROP_IF_EMPTY;
+		char query[200];
+		uint32_t made = 0;
+
+		assert_ok(pst_catalog_create_table(catalog, name, &schema, NULL, 0, &made, &err), &err);
+		snprintf(query, sizeof(query),
+				 "SELECT count(*) FROM pg_class WHERE oid = %lu AND relkind = 'r' AND relnamespace "
+				 "= 'public'::regnamespace",
+				 (unsigned long) made);
+		assert_int_equal(live_int(admin, query), 1);
+		if (i % 3 == 2)
+			name = "public.pg_class";
+		assert_fails(pst_catalog_drop_table(catalog, name, made + 1, flags, &err),
+					 PST_ERR_NOT_FOUND, &err);
+		assert_contains(err.message, "another has its name");
+		assert_int_equal(live_int(admin, query), 1);
+		assert_ok(pst_catalog_drop_table(catalog, name, made, flags, &err), &err);
+		assert_int_equal(live_int(admin, query), 0);
+	}
 	psti_schema_release(&schema);
 	pst_catalog_close(catalog);
 }
@@ -1223,7 +1263,7 @@ dropping_if_empty_spares_rows_that_row_security_hides(void **state)
 					 "CREATE POLICY none ON public.hid USING (false); "
 					 "INSERT INTO public.hid VALUES (1)");
 	assert_ok(pst_catalog_open(keys, values, NULL, &catalog, &err), &err);
-	assert_fails(pst_catalog_drop_table(catalog, "public.hid", PST_DROP_IF_EMPTY, &err),
+	assert_fails(pst_catalog_drop_table(catalog, "public.hid", 0, PST_DROP_IF_EMPTY, &err),
 				 PST_ERR_PRIVILEGE, &err);
 	pst_catalog_close(catalog);
 	assert_int_equal(live_int(admin, "SELECT count(*) FROM public.hid"), 1);
@@ -1237,9 +1277,9 @@ dropping_what_is_no_table_says_so(void **state)
 	pst_error err = PST_ERROR_INIT;
 
 	(void) state;
-	assert_fails(pst_catalog_drop_table(catalog, "upper", 0, &err), PST_ERR_NOT_FOUND, &err);
+	assert_fails(pst_catalog_drop_table(catalog, "upper", 0, 0, &err), PST_ERR_NOT_FOUND, &err);
 	assert_contains(err.hint, "There is public.\"Upper\"");
-	assert_fails(pst_catalog_drop_table(catalog, "a_view", 0, &err), PST_ERR_SQL, &err);
+	assert_fails(pst_catalog_drop_table(catalog, "a_view", 0, 0, &err), PST_ERR_SQL, &err);
 	assert_contains(err.message, "is not a table");
 	pst_catalog_close(catalog);
 }
@@ -1386,6 +1426,7 @@ main(void)
 		cmocka_unit_test(a_table_is_made_with_the_types_of_its_metadata_or_its_format),
 		cmocka_unit_test(an_existing_table_must_fit_and_the_column_is_named),
 		cmocka_unit_test(making_tells_whether_it_made_and_dropping_if_empty_spares_rows),
+		cmocka_unit_test(dropping_by_oid_spares_another_table_of_the_name),
 		cmocka_unit_test(dropping_if_empty_spares_rows_that_row_security_hides),
 		cmocka_unit_test(dropping_what_is_no_table_says_so),
 		cmocka_unit_test(databases_are_made_and_dropped_letter_by_letter),

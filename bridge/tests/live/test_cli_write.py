@@ -321,6 +321,12 @@ def test_copy_carries_every_type(penstock, new_database):
         assert records(copy_csv(a, "every_type")) == records(copy_csv(b, "every_type"))
 
 
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+
+
 def made(database, table):
     return database.value("SELECT to_regclass(%s) IS NOT NULL", [table])
 
@@ -382,23 +388,56 @@ def test_a_write_that_fails_keeps_the_table_it_made_for_rows(penstock, database)
 
 
 def test_a_failing_write_never_drops_the_rows_of_another(start_penstock, penstock, database):
-    child = start_penstock("write", database.url, "t", "--create", "--with", "sink.buffer-flush.interval=0")
-    child.stdin.write(b"a,b\n1,2\n")
-    child.stdin.flush()
-    deadline = time.monotonic() + 60
-    while not made(database, "t"):
-        assert time.monotonic() < deadline
+    child = start_and_make(start_penstock, database)
     penstock("write", database.url, "t", "--create", input="a,b\n3,4\n")
     assert b"stays: table public.t is not empty" in child.communicate(b"1,2,3\n", timeout=60)[1]
     assert child.returncode == 1 and rows(database) == [("3", "4")]
 
 
-def test_a_signal_takes_the_table_made_away(start_penstock, database):
+def start_and_make(start_penstock, database):
+    """A write with --create that has made the table t and waits for more input."""
     child = start_penstock("write", database.url, "t", "--create", "--with", "sink.buffer-flush.interval=0")
     child.stdin.write(b"a,b\n1,2\n")
     child.stdin.flush()
-    deadline = time.monotonic() + 60
-    while not made(database, "t"):
-        assert time.monotonic() < deadline
+    wait_for(lambda: made(database, "t"))
+    return child
+
+
+def test_a_failing_write_never_drops_a_table_that_took_the_name(start_penstock, database):
+    child = start_and_make(start_penstock, database)
+    database.execute("DROP TABLE t; CREATE TABLE t (mine int)")
+    assert b"dropped" not in child.communicate(b"1,2,3\n", timeout=60)[1]
+    assert child.returncode == 1 and made(database, "t")
+
+
+def test_a_failing_write_waits_for_the_rows_of_another_and_leaves_them(start_penstock, database):
+    child = start_and_make(start_penstock, database)
+    with database.connect() as other:
+        other.execute("BEGIN; INSERT INTO t VALUES (3, 4)")
+        errors = child.communicate(b"1,2,3\n", timeout=60)[1]
+        other.execute("COMMIT")
+    assert b"stays" in errors and rows(database) == [("3", "4")]
+
+
+@pytest.mark.parametrize("what", ["TABLE t (a text, b text)", "TYPE t AS ENUM ('a')"])
+def test_a_table_that_another_makes_at_the_same_time_counts_as_there(start_penstock, database, what):
+    with database.connect() as other:
+        other.execute(f"BEGIN; CREATE {what}")
+        child = start_penstock("write", database.url, "t", "--create")
+        child.stdin.write(b"a,b\n1,2\n")
+        child.stdin.close()
+        child.stdin = None
+        wait_for(lambda: database.value("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+        other.execute("COMMIT")
+    errors = child.communicate(timeout=60)[1]
+    assert child.returncode == (0 if "TABLE" in what else 1), errors
+    if "TABLE" in what:
+        assert rows(database) == [("1", "2")]
+    else:
+        assert b"another session has just made" in errors, errors
+
+
+def test_a_signal_takes_the_table_made_away(start_penstock, database):
+    child = start_and_make(start_penstock, database)
     child.send_signal(2)
     assert child.wait(60) == 130 and not made(database, "t")

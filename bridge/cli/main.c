@@ -142,22 +142,6 @@ run(int argc, char **argv)
 	return run_command(command, argc - 1, argv + 1);
 }
 
-/* What stdio still holds: a list that did not reach the disk is no success. */
-static int
-finish_output(int exit_code)
-{
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return exit_code;
-	if (errno == EPIPE)
-		return CLI_EXIT_PIPE;
-	if (exit_code == CLI_EXIT_OK)
-	{
-		report_failure("cannot write the output: %s", strerror(errno));
-		exit_code = CLI_EXIT_FAILED;
-	}
-	return exit_code;
-}
-
 /* Copies of the arguments: the originals can be seen by everyone, and lose their passwords. */
 static char **
 copy_arguments(int argc, char **argv)
@@ -195,7 +179,7 @@ main(int argc, char **argv)
 	keep_standard_streams();
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write, told by the exit code */
 	report_init(NULL, false, false);
-	exit_code = finish_output(run(argc, arguments));
+	exit_code = report_output(run(argc, arguments));
 	for (int i = 0; i < argc; i++)
 		free(arguments[i]);
 	free(arguments);

@@ -1,4 +1,5 @@
 /* report.c - everything the command says on standard error. */
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -244,6 +245,20 @@ report_failure(const char *fmt, ...)
 	va_start(ap, fmt);
 	say(LEVEL_ERROR, NULL, NULL, fmt, ap);
 	va_end(ap);
+}
+
+int
+report_output(int exit_code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return exit_code;
+	clearerr(stdout); /* told once */
+	if (errno == EPIPE)
+		return CLI_EXIT_PIPE;
+	if (exit_code != CLI_EXIT_OK)
+		return exit_code;
+	report_failure("cannot write the output: %s", strerror(errno));
+	return CLI_EXIT_FAILED;
 }
 
 void

@@ -51,6 +51,13 @@ void report_error(const pst_error *err, long long record);
 /* The same for errors that have nothing but a message. */
 void report_failure(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * Writes out what stdio holds of standard output; gives exit_code, or another where that failed: a
+ * list that did not reach the disk is no success. To be called right after printing: stdio keeps no
+ * cause, and closing a connection overwrites errno.
+ */
+int report_output(int exit_code);
+
 /* "penstock COMMAND: text", and where the help is. */
 void report_usage(const char *text, const char *command);
 

@@ -68,7 +68,8 @@ session_answer(const cli_args *args, session_ask ask, session_print print)
 		if (status == PST_OK)
 			status = ask(catalog, args, &text, &err);
 		progress_finish(false); /* before printing: the live line's place is the same terminal */
-		exit_code = status < 0 ? report_failed(status, &err) : print(args, catalog, text);
+		exit_code =
+			status < 0 ? report_failed(status, &err) : report_output(print(args, catalog, text));
 	}
 	pst_free(text);
 	pst_catalog_close(catalog);

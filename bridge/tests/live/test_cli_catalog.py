@@ -104,7 +104,7 @@ def test_doctor_blocked_exits_3_and_says_the_remedy(penstock, server, database):
         done = penstock("doctor", server.url(database.name, user="nobody_special"), code=3)
         assert "blocked" in done.text and "GRANT INSERT ON locked.t TO nobody_special;" in done.text
         assert "DELETE ON locked.t" not in done.text, "no more than what a table without a key can use"
-        paste = "\n".join(line[9:] for line in done.text.splitlines() if line.startswith(" " * 9) and "fix:" not in line)
+        paste = "\n".join(line[9:] for line in done.text.splitlines() if line.startswith(" " * 9) and line.endswith(";"))
         database.execute(paste)
         assert "blocked" not in penstock("doctor", server.url(database.name, user="nobody_special")).text
         database.execute("DROP OWNED BY nobody_special")
@@ -131,9 +131,11 @@ def test_grants_are_sql_that_works(penstock, server, database, feature):
             conn.execute("DROP OWNED BY your_role; DROP ROLE your_role")
 
 
-def test_answers_that_cannot_be_written_are_errors(penstock, server):
+@pytest.mark.parametrize("command", [["databases"], ["tables", "pg_catalog"], ["tables", "pg_catalog", "--json"]])
+def test_answers_that_cannot_be_written_are_errors(server, command):
     import os
     import subprocess
+    command.insert(1, server.url())
     with open("/dev/full", "w", encoding="utf-8") as full:
-        done = subprocess.run([os.environ["PENSTOCK_BIN"], "databases", server.url()], stdout=full, stderr=subprocess.PIPE)
+        done = subprocess.run([os.environ["PENSTOCK_BIN"], *command], stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 1 and b"No space left" in done.stderr

@@ -111,10 +111,11 @@ def test_a_closed_pipe_is_a_quiet_141(filled):
     until(lambda: backends(filled) == 0, "the end of the server's work")
 
 
-def test_a_closed_pipe_of_a_list_is_141_too(filled):
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_closed_pipe_of_a_list_is_141_too(filled, form):
     read_end, write_end = os.pipe()
     os.close(read_end)
-    done = subprocess.run([os.environ["PENSTOCK_BIN"], "tables", filled.url, "pg_catalog"], stdout=write_end, stderr=subprocess.PIPE)
+    done = subprocess.run([os.environ["PENSTOCK_BIN"], "tables", filled.url, "pg_catalog", *form], stdout=write_end, stderr=subprocess.PIPE)
     os.close(write_end)
     assert done.returncode == 141 and done.stderr == b""
 

@@ -17,6 +17,10 @@ typedef unsigned __int128 u128;
 /* So many groups and as many more zeros are at most 19 digits, which 64 bits without sign hold. */
 #define SMALL_GROUPS 4
 #define SMALL_SHIFT 3
+/* So many digits behind the point fill whole groups in 64 bits. */
+#define SMALL_SCALE_MAX 16
+/* Base-10000 digits of 39 decimal ones, wherever the point lies. */
+#define MAX_GROUPS ((PSTI_DECIMAL_BYTES - HEADER_BYTES) / 2)
 
 /* A binary numeric taken apart: the value is the sum of groups[i] * 10000^(weight - i). */
 typedef struct numeric
@@ -328,14 +332,20 @@ psti_numeric_to_text(const uint8_t *data, size_t nbytes, psti_buf *out)
 	return num.kind;
 }
 
+static uint64_t
+get64_le(const uint8_t *at)
+{
+	return (uint64_t) at[0] | (uint64_t) at[1] << 8 | (uint64_t) at[2] << 16 |
+		   (uint64_t) at[3] << 24 | (uint64_t) at[4] << 32 | (uint64_t) at[5] << 40 |
+		   (uint64_t) at[6] << 48 | (uint64_t) at[7] << 56;
+}
+
 /* |value| of a decimal128; *negative its sign. */
 static u128
 magnitude_of(const uint8_t decimal[16], bool *negative)
 {
-	u128 value = 0;
+	u128 value = (u128) get64_le(decimal + 8) << 64 | get64_le(decimal);
 
-	for (int i = 15; i >= 0; i--)
-		value = value << 8 | decimal[i];
 	*negative = (decimal[15] & 0x80) != 0;
 	return *negative ? -value : value;
 }
@@ -371,12 +381,12 @@ floor_div4(int a)
 
 /* Digits into base-10000 groups, last digit at 10^-scale; zero groups at the end are left out. */
 static int
-group_digits(const char *digits, int ndigits, int scale, int *weight, int16_t groups[12])
+group_digits(const char *digits, int ndigits, int scale, int *weight, int16_t groups[MAX_GROUPS])
 {
 	int ngroups = 0;
 
 	*weight = ndigits > 0 ? floor_div4(ndigits - 1 - scale) : 0;
-	memset(groups, 0, 12 * sizeof(groups[0]));
+	memset(groups, 0, MAX_GROUPS * sizeof(groups[0]));
 	for (int i = 0; i < ndigits; i++)
 	{
 		int place = ndigits - 1 - i - scale;
@@ -390,25 +400,56 @@ group_digits(const char *digits, int ndigits, int scale, int *weight, int16_t gr
 	return ngroups;
 }
 
-void
-psti_decimal_to_numeric(const uint8_t decimal[16], int scale, psti_buf *out)
+/*
+ * As group_digits, by division alone, for what nearly all columns of money and measures hold: a
+ * magnitude in 64 bits and no more than 16 digits behind the point.
+ */
+static int
+group_small(uint64_t value, int scale, int *weight, int16_t groups[MAX_GROUPS])
+{
+	int16_t reversed[MAX_GROUPS];
+	int behind = (scale + 3) / 4;
+	uint64_t power = (uint64_t) pow10_128(scale);
+	uint64_t whole = value / power;
+	uint64_t fraction = (value - whole * power) * (uint64_t) small_powers[4 * behind - scale];
+	int ngroups = 0;
+	int zeros = 0;
+
+	for (int i = 0; i < behind; i++, fraction /= 10000)
+		reversed[ngroups++] = (int16_t) (fraction % 10000);
+	for (; whole != 0; whole /= 10000)
+		reversed[ngroups++] = (int16_t) (whole % 10000);
+	while (ngroups > 0 && reversed[ngroups - 1] == 0)
+		ngroups--;
+	while (zeros < ngroups && reversed[zeros] == 0)
+		zeros++;
+	*weight = ngroups > 0 ? ngroups - 1 - behind : 0;
+	for (int i = 0; i < ngroups - zeros; i++)
+		groups[i] = reversed[ngroups - 1 - i];
+	return ngroups - zeros;
+}
+
+size_t
+psti_decimal_to_numeric(const uint8_t decimal[16], int scale, uint8_t out[PSTI_DECIMAL_BYTES])
 {
 	char digits[40];
-	int16_t groups[12];
-	uint8_t bytes[HEADER_BYTES + sizeof(groups)];
+	int16_t groups[MAX_GROUPS];
 	int weight;
 	int ngroups;
 	bool negative;
-	int ndigits = put_digits(magnitude_of(decimal, &negative), digits);
+	u128 magnitude = magnitude_of(decimal, &negative);
 
-	ngroups = group_digits(digits, ndigits, scale, &weight, groups);
-	psti_put16(bytes, (uint16_t) ngroups);
-	psti_put16(bytes + 2, (uint16_t) weight);
-	psti_put16(bytes + 4, negative ? SIGN_MINUS : 0);
-	psti_put16(bytes + 6, (uint16_t) (scale < 0 ? 0 : scale));
+	if (magnitude <= UINT64_MAX && scale >= 0 && scale <= SMALL_SCALE_MAX)
+		ngroups = group_small((uint64_t) magnitude, scale, &weight, groups);
+	else
+		ngroups = group_digits(digits, put_digits(magnitude, digits), scale, &weight, groups);
+	psti_put16(out, (uint16_t) ngroups);
+	psti_put16(out + 2, (uint16_t) weight);
+	psti_put16(out + 4, negative ? SIGN_MINUS : 0);
+	psti_put16(out + 6, (uint16_t) (scale < 0 ? 0 : scale));
 	for (int i = 0; i < ngroups; i++)
-		psti_put16(bytes + HEADER_BYTES + 2 * i, (uint16_t) groups[i]);
-	psti_buf_append(out, bytes, HEADER_BYTES + 2 * (size_t) ngroups);
+		psti_put16(out + HEADER_BYTES + 2 * i, (uint16_t) groups[i]);
+	return HEADER_BYTES + 2 * (size_t) ngroups;
 }
 
 static void

@@ -32,8 +32,10 @@ psti_numeric_kind psti_numeric_to_text(const uint8_t *data, size_t nbytes, psti_
 /* The scales that a numeric can have: the caller of the two functions below has checked it. */
 #define PSTI_NUMERIC_SCALE_MAX 16383
 
-/* decimal128 to the binary form with dscale = scale (scale < 0: 0), without a length word. */
-void psti_decimal_to_numeric(const uint8_t decimal[16], int scale, psti_buf *out);
+/* decimal128 to the binary form with dscale = scale (scale < 0: 0); its length in bytes. */
+#define PSTI_DECIMAL_BYTES 32
+size_t psti_decimal_to_numeric(const uint8_t decimal[16], int scale,
+							   uint8_t out[PSTI_DECIMAL_BYTES]);
 
 /* decimal128 to text, as numeric_out of the same value at this scale. */
 void psti_decimal_to_text(const uint8_t decimal[16], int scale, psti_buf *out);

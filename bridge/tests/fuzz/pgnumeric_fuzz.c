@@ -17,6 +17,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	psti_buf text = PSTI_BUF_INIT;
 	uint8_t decimal[16];
 	uint8_t again[16];
+	uint8_t numeric[PSTI_DECIMAL_BYTES];
+	size_t nbytes;
 	psti_numeric_kind kind;
 	int precision;
 	int scale;
@@ -32,14 +34,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (psti_numeric_to_decimal(data + 2, size - 2, precision, scale, decimal) ==
 		PSTI_NUMERIC_FINITE)
 	{
-		psti_decimal_to_numeric(decimal, scale, &out);
-		if (psti_numeric_to_decimal((const uint8_t *) out.data, out.len, precision, scale, again) !=
+		nbytes = psti_decimal_to_numeric(decimal, scale, numeric);
+		if (psti_numeric_to_decimal(numeric, nbytes, precision, scale, again) !=
 				PSTI_NUMERIC_FINITE ||
 			memcmp(decimal, again, 16) != 0)
 			abort();
 		/* Both ways to the text agree. */
 		psti_decimal_to_text(decimal, scale, &back);
-		psti_numeric_to_text((const uint8_t *) out.data, out.len, &text);
+		psti_numeric_to_text(numeric, nbytes, &text);
 		if (text.len != back.len || memcmp(text.data, back.data, text.len) != 0)
 			abort();
 	}

@@ -87,7 +87,7 @@ server_takes_our_binary_form(void **state)
 		unsigned __int128 value = (unsigned __int128) random64() << 64 | random64();
 		int scale = (int) (random64() % 60) - 10;
 		uint8_t decimal[16];
-		psti_buf binary = PSTI_BUF_INIT;
+		uint8_t binary[PSTI_DECIMAL_BYTES];
 		psti_buf text = PSTI_BUF_INIT;
 		const char *params[1];
 		int lengths[1];
@@ -99,16 +99,14 @@ server_takes_our_binary_form(void **state)
 		if (random64() & 1)
 			value = -value;
 		memcpy(decimal, &value, 16);
-		psti_decimal_to_numeric(decimal, scale, &binary);
+		lengths[0] = (int) psti_decimal_to_numeric(decimal, scale, binary);
 		psti_decimal_to_text(decimal, scale, &text);
-		params[0] = binary.data;
-		lengths[0] = (int) binary.len;
+		params[0] = (const char *) binary;
 		result = PQexecParams(conn, "SELECT $1", 1, types, params, lengths, formats, 0);
 		if (PQresultStatus(result) != PGRES_TUPLES_OK)
 			fail_msg("%s", PQerrorMessage(conn));
 		assert_string_equal(text.data, PQgetvalue(result, 0, 0));
 		PQclear(result);
-		psti_buf_free(&binary);
 		psti_buf_free(&text);
 	}
 }

@@ -164,7 +164,7 @@ void psti_source_back(pst_source *source);
 
 /*
  * The table and everything under it as the moment sees it, in order of OID: OID, schema, name,
- * present file node. *out is borrowed until the moment ends.
+ * present file node, … (leaves_sql). *out is borrowed until the moment ends.
  */
 pst_status psti_source_leaves(pst_source *source, const PGresult **out, pst_error *err);
 
@@ -174,6 +174,9 @@ pst_status psti_source_leaves(pst_source *source, const PGresult **out, pst_erro
 	"FROM pg_catalog.pg_inherits i JOIN tree t ON i.inhparent OPERATOR(pg_catalog.=) t.oid "       \
 	"WHERE NOT COALESCE((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) "                         \
 	"'inhdetachpending')::pg_catalog.bool, false)) "
+
+/* Of these, as c, what can be read at all: not the temporary tables of other sessions. */
+#define PSTI_READABLE_TREE "NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace) "
 
 /*
  * read.filter is one condition on its own; anything else is refused. Where another session keeps the

@@ -641,6 +641,8 @@ plan_strides(pst_source *source, size_t max_splits, draft *d, pst_error *err)
 	"a.attcollation, ',', a.attname) ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE "     \
 	"a.attrelid OPERATOR(pg_catalog.=) " oid " AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT "     \
 	"a.attisdropped)"
+#define HAS_COLUMNS_OF(oid) MEMBER_COLUMNS("c.oid") " OPERATOR(pg_catalog.=) " MEMBER_COLUMNS(oid)
+
 static const char members_sql[] = PSTI_TREE_SQL
 	"SELECT c.oid, COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
 	"CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog.\"char\" THEN "
@@ -652,24 +654,13 @@ static const char members_sql[] = PSTI_TREE_SQL
 	"pg_catalog.row_security_active(c.oid), "
 	"pg_catalog.has_table_privilege(c.oid, 'SELECT') AND "
 	"pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE'), "
-	"pg_catalog.current_setting('block_size'), " MEMBER_COLUMNS(
-		"c.oid") " OPERATOR(pg_catalog.=) " MEMBER_COLUMNS("$1::pg_catalog.oid") " "
-																				 "FROM tree t JOIN "
-																				 "pg_catalog.pg_"
-																				 "class c ON c.oid "
-																				 "OPERATOR(pg_"
-																				 "catalog.=) t.oid "
-																				 "LEFT JOIN "
-																				 "pg_catalog.pg_am "
-																				 "m ON m.oid "
-																				 "OPERATOR(pg_"
-																				 "catalog.=) "
-																				 "c.relam "
-																				 "ORDER BY c.oid "
-																				 "OPERATOR(pg_"
-																				 "catalog.<>) "
-																				 "$1::pg_catalog."
-																				 "oid, c.oid";
+	"pg_catalog.current_setting('block_size'), " HAS_COLUMNS_OF(
+		"$1::pg_catalog.oid") " FROM tree t JOIN pg_catalog.pg_class c ON c.oid "
+							  "OPERATOR(pg_catalog.=) t.oid "
+							  "LEFT JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) "
+							  "c.relam "
+							  "WHERE " PSTI_READABLE_TREE
+							  "ORDER BY c.oid OPERATOR(pg_catalog.<>) $1::pg_catalog.oid, c.oid";
 
 enum
 {

@@ -5,7 +5,8 @@
  * FULL, TRUNCATE, ALTER … TYPE) between snapshot and lock reads as empty or in part, without any
  * error. LOCK TABLE takes no snapshot, so it goes first; where it is refused (views, foreign tables,
  * column grants) planning the SELECT takes the same locks, after the snapshot. Either way the file
- * nodes of everything that is locked are then compared: as the snapshot sees them, and as they are.
+ * nodes of everything that is locked are then compared: as the snapshot sees them, and as they are; and
+ * everything under the table in the snapshot must be locked, or it has left the tree since.
  */
 #include "source_internal.h"
 
@@ -25,20 +26,23 @@ static const char lock_timeout_sql[] = "SET LOCAL lock_timeout = '1s'; ";
 
 static const char begin_sql[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
+/* The relations of this database that this session has locked, as l. */
+#define OWN_LOCKS                                                                                  \
+	"pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() "        \
+	"AND l.locktype OPERATOR(pg_catalog.=) 'relation' "                                            \
+	"AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "           \
+	"WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())"
+
 /*
  * Tables that this session has locked and whose file is not the one of the snapshot. The catalogs
  * are left out: their own nodes are mapped elsewhere. So is what has no file: before server 12 views,
  * foreign and partitioned tables had a number there all the same.
  */
 static const char rewritten_sql[] =
-	"SELECT n.nspname, c.relname FROM pg_catalog.pg_locks l "
-	"JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relation "
+	"SELECT n.nspname, c.relname FROM (SELECT l.relation FROM " OWN_LOCKS ") k "
+	"JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.relation "
 	"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-	"WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() "
-	"AND l.locktype OPERATOR(pg_catalog.=) 'relation' "
-	"AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
-	"WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
-	"AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,m}'::pg_catalog.\"char\"[]) "
+	"WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,m}'::pg_catalog.\"char\"[]) "
 	"AND c.relfilenode OPERATOR(pg_catalog.<>) 0::pg_catalog.oid "
 	/* IS DISTINCT FROM would look its operator up in the caller's search_path. */
 	"AND (c.relfilenode OPERATOR(pg_catalog.=) pg_catalog.pg_relation_filenode(c.oid)) IS NOT TRUE "
@@ -179,7 +183,21 @@ begin_transaction(pst_source *source, const char *import, bool lock, pst_error *
 	return status;
 }
 
-/* PST_AGAIN with err filled: a table was rewritten between snapshot and lock. */
+/* PST_AGAIN with err filled: what the snapshot sees of a table is not what there is. */
+static pst_status
+begin_anew(pst_error *err, const char *schema, const char *table, const char *what)
+{
+	psti_fail(err, PST_ERR_CONFLICT,
+			  "cannot read \"%s\".\"%s\": it was %s while the snapshot was taken", schema, table,
+			  what);
+	psti_error_hint(err, "Try again when VACUUM FULL, CLUSTER, TRUNCATE or ALTER TABLE on it are "
+						 "over.");
+	PSTI_ERROR_SET(err, schema, schema);
+	PSTI_ERROR_SET(err, table, table);
+	err->retryable = true;
+	return PST_AGAIN;
+}
+
 static pst_status
 check_rewritten(pst_source *source, pst_error *err)
 {
@@ -188,20 +206,7 @@ check_rewritten(pst_source *source, pst_error *err)
 		psti_conn_exec(source->conn, "checking the tables' files", rewritten_sql, &result, err);
 
 	if (status == PST_OK && PQntuples(result) > 0)
-	{
-		const char *schema = PQgetvalue(result, 0, 0);
-		const char *table = PQgetvalue(result, 0, 1);
-
-		psti_fail(err, PST_ERR_CONFLICT,
-				  "cannot read \"%s\".\"%s\": it was rewritten while the snapshot was taken",
-				  schema, table);
-		psti_error_hint(err, "Try again when VACUUM FULL, CLUSTER, TRUNCATE or ALTER TABLE on it "
-							 "are over.");
-		PSTI_ERROR_SET(err, schema, schema);
-		PSTI_ERROR_SET(err, table, table);
-		err->retryable = true;
-		status = PST_AGAIN;
-	}
+		status = begin_anew(err, PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), "rewritten");
 	PQclear(result);
 	return status;
 }
@@ -234,18 +239,20 @@ tree_of(const psti_relation *now)
 }
 
 /*
- * Names and present file nodes, and whether the role may read tableoid, which a grant of columns does
- * not give. A statement reads whatever is under a table when it begins, and a
- * partition can come in (ATTACH PARTITION, INHERIT) under the locks that a read holds. The catalogs
- * as the moment sees them are the same for every worker, so they say what is read.
+ * Names and present file nodes, whether the role may read tableoid, which a grant of columns does not
+ * give, and whether this session has locked it. A statement reads whatever is under a table when it
+ * begins, and a partition can come in (ATTACH PARTITION, INHERIT) under the locks that a read holds. The
+ * catalogs as the moment sees them are the same for every worker, so they say what is read.
  */
-static const char leaves_sql[] =
-	PSTI_TREE_SQL "SELECT c.oid, n.nspname, c.relname, "
-				  "COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
-				  "pg_catalog.has_table_privilege($1::pg_catalog.oid, 'SELECT') "
-				  "FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid "
-				  "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-				  "ORDER BY c.oid";
+static const char leaves_sql[] = PSTI_TREE_SQL
+	"SELECT c.oid, n.nspname, c.relname, "
+	"COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
+	"pg_catalog.has_table_privilege($1::pg_catalog.oid, 'SELECT'), k.relation IS NOT NULL "
+	"FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid "
+	"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+	"LEFT JOIN (SELECT DISTINCT l.relation FROM " OWN_LOCKS ") k "
+	"ON k.relation OPERATOR(pg_catalog.=) c.oid "
+	"WHERE " PSTI_READABLE_TREE "ORDER BY c.oid";
 
 pst_status
 psti_source_leaves(pst_source *source, const PGresult **out, pst_error *err)
@@ -259,6 +266,23 @@ psti_source_leaves(pst_source *source, const PGresult **out, pst_error *err)
 		status = psti_conn_query(source->conn, "finding the tables to read", leaves_sql, 1, params,
 								 &source->leaves, err);
 	*out = source->leaves;
+	return status;
+}
+
+/*
+ * Where the snapshot came before the locks, what has left the tree in between is under the table for the
+ * one and not for the others: its rows would be read neither there nor where they are now.
+ */
+static pst_status
+check_locked(pst_source *source, pst_error *err)
+{
+	const PGresult *leaves = NULL;
+	pst_status status = psti_source_leaves(source, &leaves, err);
+
+	for (int i = 0; status == PST_OK && i < PQntuples(leaves); i++)
+		if (PQgetvalue(leaves, i, 5)[0] != 't')
+			status = begin_anew(err, PQgetvalue(leaves, i, 1), PQgetvalue(leaves, i, 2),
+								"detached or dropped");
 	return status;
 }
 
@@ -302,7 +326,6 @@ static pst_status
 stand(pst_source *source, const char *import, bool *lock, pst_error *err)
 {
 	psti_select all = {NULL, NULL, false, false, 0};
-	const PGresult *leaves;
 	int64_t rows;
 	int64_t width;
 	pst_status status = begin_transaction(source, import, *lock, err);
@@ -319,7 +342,7 @@ stand(pst_source *source, const char *import, bool *lock, pst_error *err)
 	if (status == PST_OK)
 		status = check_columns(source, err);
 	if (status == PST_OK && source->tree == PSTI_TREE_LEAVES)
-		status = psti_source_leaves(source, &leaves, err);
+		status = check_locked(source, err);
 	/* A worker's filter was checked by the planner: it is part of the fingerprint. */
 	if (status == PST_OK && import == NULL)
 		status = psti_source_check_filter(source, true, err);

@@ -1,6 +1,7 @@
 /* source_plan_test.c - splits that stay one moment: what changes around them, what may fail. */
 #include "test.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include "live.h"
@@ -294,6 +295,101 @@ partitions_with_the_tables_columns_are_cut_under_a_filter_too(void **state)
 	live_exec(admin, "DROP TABLE sc");
 }
 
+/*
+ * LOCK TABLE would come before the snapshot, but a role that has columns only may not: its snapshot
+ * may be older than its locks.
+ */
+static void
+rows_that_leave_the_tree_between_snapshot_and_lock_are_not_lost(void **state)
+{
+	static const char *const trees[] = {
+		"CREATE TABLE lt (a int, b text); CREATE TABLE lt1 () INHERITS (lt)",
+		"CREATE TABLE lt (a int, b text) PARTITION BY LIST (a); "
+		"CREATE TABLE lt1 PARTITION OF lt FOR VALUES IN (1); "
+		"CREATE TABLE lt2 PARTITION OF lt DEFAULT"};
+	static const char *const leave[] = {"ALTER TABLE lt1 NO INHERIT lt",
+										"ALTER TABLE lt DETACH PARTITION lt1"};
+
+	(void) state;
+	live_exec(admin, "DROP ROLE IF EXISTS penstock_reader; CREATE ROLE penstock_reader LOGIN; "
+					 "GRANT USAGE ON SCHEMA public TO penstock_reader");
+	for (int i = 0; i < (PQserverVersion(admin) >= 110000 ? 2 : 1); i++)
+	{
+		blocked_read job = {.table = "lt", .columns = "a", .role = "penstock_reader"};
+		PGconn *writer = live_connect("");
+		pthread_t thread;
+
+		live_exec(admin,
+				  "%s; INSERT INTO lt1 SELECT 1 FROM generate_series(1, 100); "
+				  "GRANT SELECT (a) ON lt TO penstock_reader",
+				  trees[i]);
+		live_exec(writer, "BEGIN; LOCK TABLE lt; %s; INSERT INTO lt SELECT a FROM lt1", leave[i]);
+		assert_int_equal(pthread_create(&thread, NULL, read_in_thread, &job), 0);
+		wait_for_lock(admin);
+		live_exec(writer, "COMMIT");
+		pthread_join(thread, NULL);
+		assert_string_equal(job.error, "");
+		assert_int_equal(job.count, 100);
+		PQfinish(writer);
+		live_exec(admin, "DROP TABLE lt, lt1 CASCADE");
+	}
+	live_exec(admin, "DROP OWNED BY penstock_reader; DROP ROLE penstock_reader");
+}
+
+static void
+a_partition_that_is_being_detached_concurrently_is_part_of_an_earlier_moment(void **state)
+{
+	PGconn *other = live_connect("");
+	pst_source *source;
+	pst_source *worker;
+	pst_error err = PST_ERROR_INIT;
+	char **splits;
+	size_t n;
+
+	(void) state;
+	live_since(140000, "DETACH PARTITION CONCURRENTLY");
+	live_exec(admin, "CREATE TABLE dc (a int) PARTITION BY RANGE (a); "
+					 "CREATE TABLE dc1 PARTITION OF dc FOR VALUES FROM (0) TO (100); "
+					 "CREATE TABLE dc2 PARTITION OF dc FOR VALUES FROM (100) TO (200); "
+					 "INSERT INTO dc SELECT generate_series(0, 199)");
+	for (int i = 0; i < 2; i++)
+		assert_ok(open_source(i == 0 ? &source : &worker, &err, "table-name", "dc",
+							  "scan.partition.column", "a", "scan.partition.lower-bound", "0",
+							  "scan.partition.upper-bound", "200", "scan.partition.num", "4", NULL),
+				  &err);
+	assert_ok(pst_source_plan(source, 0, &splits, &n, &err), &err);
+	assert_int_equal(PQsendQuery(other, "ALTER TABLE dc DETACH PARTITION dc2 CONCURRENTLY"), 1);
+	wait_for_lock(admin);
+	assert_int_equal(count_splits(worker, splits, n), 200);
+	assert_int_equal(count_splits(source, splits, n), 200);
+	pst_free(splits);
+	pst_source_close(worker);
+	pst_source_close(source);
+	PQclear(PQgetResult(other));
+	PQfinish(other);
+	assert_int_equal(count_planned(0, "table-name", "dc", NULL), 100);
+	live_exec(admin, "DROP TABLE dc, dc2");
+}
+
+/* As in any query: nobody can read another session's temporary table. */
+static void
+temporary_children_of_other_sessions_are_passed_over(void **state)
+{
+	(void) state;
+	live_exec(admin, "CREATE TABLE tc AS SELECT g AS a FROM generate_series(1, 100) g; "
+					 "CREATE TEMPORARY TABLE tc1 () INHERITS (tc); INSERT INTO tc1 VALUES (0)");
+	assert_int_equal(count_planned(0, "table-name", "tc", "read.split-bytes", "8kb", NULL), 100);
+	assert_int_equal(count_rows("table-name", "tc", NULL), 100);
+	live_exec(admin, "DROP ROLE IF EXISTS penstock_reader; CREATE ROLE penstock_reader LOGIN; "
+					 "GRANT USAGE ON SCHEMA public TO penstock_reader; "
+					 "GRANT SELECT (a) ON tc TO penstock_reader");
+	assert_int_equal(
+		count_rows("table-name", "tc", "username", "penstock_reader", "read.columns", "a", NULL),
+		100);
+	live_exec(admin, "DROP TABLE tc CASCADE; DROP OWNED BY penstock_reader; "
+					 "DROP ROLE penstock_reader");
+}
+
 /* ---- What a name means ---- */
 
 /* Every row of `blue` says 1, every one of `green` 2; blue.c has other columns there, blue.o is none. */
@@ -534,6 +630,10 @@ main(void)
 		cmocka_unit_test(a_table_that_comes_under_the_one_being_read_is_not_part_of_the_moment),
 		cmocka_unit_test(a_filter_on_whole_rows_sees_the_tables_columns_in_every_plan),
 		cmocka_unit_test(partitions_with_the_tables_columns_are_cut_under_a_filter_too),
+		cmocka_unit_test(rows_that_leave_the_tree_between_snapshot_and_lock_are_not_lost),
+		cmocka_unit_test(
+			a_partition_that_is_being_detached_concurrently_is_part_of_an_earlier_moment),
+		cmocka_unit_test(temporary_children_of_other_sessions_are_passed_over),
 		cmocka_unit_test(tables_that_change_places_under_a_read_are_not_mixed),
 		cmocka_unit_test(tables_under_the_one_being_read_may_change_their_schemas_name),
 		cmocka_unit_test(a_role_that_has_columns_only_is_told_of_the_renaming_too),

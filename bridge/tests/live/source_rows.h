@@ -523,6 +523,8 @@ wait_for_lock(PGconn *conn)
 typedef struct blocked_read
 {
 	const char *table;
+	const char *columns; /* NULL: all */
+	const char *role;	 /* NULL: that of the test */
 	int64_t count;
 	char error[1024];
 } blocked_read;
@@ -532,8 +534,8 @@ static inline void *
 read_in_thread(void *arg)
 {
 	blocked_read *job = arg;
-	const char *keys[] = {"url", "table-name", NULL};
-	const char *values[] = {"", job->table, NULL};
+	const char *keys[] = {"url", "table-name", "read.columns", "username", NULL};
+	const char *values[] = {"", job->table, job->columns, job->role, NULL};
 	pst_source *source = NULL;
 	pst_error err = PST_ERROR_INIT;
 	char **splits = NULL;

@@ -223,6 +223,17 @@ hide_userinfo(char *text)
 		hide(colon + 1, (size_t) (at - colon - 1));
 }
 
+/* An unencoded & is part of the value as long as no parameter begins behind it. */
+static size_t
+uri_secret_length(const char *value)
+{
+	size_t len = strcspn(value, "&");
+
+	while (value[len] == '&' && value[len + 1 + strcspn(value + len + 1, "=&")] != '=')
+		len += 1 + strcspn(value + len + 1, "&");
+	return len;
+}
+
 /* The length of a value in a keyword string (quotes included) or in a URI's parameters. */
 static size_t
 secret_length(const char *value, bool in_uri)
@@ -230,7 +241,7 @@ secret_length(const char *value, bool in_uri)
 	size_t len = 0;
 
 	if (in_uri)
-		return strcspn(value, "&");
+		return uri_secret_length(value);
 	if (value[0] != '\'')
 	{
 		while (value[len] != '\0' && !isspace((unsigned char) value[len]))
@@ -276,16 +287,30 @@ hide_in_text(char *text)
 	hide_userinfo(text);
 }
 
-/* Whether word is --password, or as much of it as getopt takes for it; *value after its '='. */
+/* Whether word is this option, or as much of it as getopt takes for it; *value after its '='. */
 static bool
-is_password_option(char *word, char **value)
+is_option(char *word, const char *name, size_t least, char **value)
 {
 	size_t len = strcspn(word, "=");
 
-	if (len < 3 || strncmp(word, "--password", len) != 0)
+	if (len < least || strncmp(word, name, len) != 0)
 		return false;
 	*value = word[len] == '=' ? word + len + 1 : NULL;
 	return true;
+}
+
+/* KEY=VALUE of --with: the whole value is the password, whatever stands in it. */
+static void
+hide_in_pair(char *pair)
+{
+	static const char word[] = "password";
+	size_t len = strcspn(pair, "=");
+
+	if (pair[len] == '=' && len >= sizeof(word) - 1 &&
+		strncasecmp(pair + len - (sizeof(word) - 1), word, sizeof(word) - 1) == 0)
+		hide(pair + len + 1, strlen(pair + len + 1));
+	else
+		hide_in_text(pair);
 }
 
 void
@@ -294,15 +319,18 @@ db_scrub(int argc, char **argv)
 	for (int i = 1; i < argc; i++)
 	{
 		char *value;
+		bool password = is_option(argv[i], "--password", 3, &value);
 
-		if (!is_password_option(argv[i], &value))
+		if (!password && !is_option(argv[i], "--with", 4, &value))
 		{
 			hide_in_text(argv[i]);
 			continue;
 		}
 		if (value == NULL && i + 1 < argc)
 			value = argv[++i];
-		if (value != NULL)
+		if (value != NULL && password)
 			hide(value, strlen(value));
+		else if (value != NULL)
+			hide_in_pair(value);
 	}
 }

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "conninfo.h"
+
 #define JDBC_PREFIX "jdbc:postgresql://"
 
 static void
@@ -141,38 +143,23 @@ put_percent(psti_buf *out, const char *text)
 	}
 }
 
-/* Whether a parameter "name=value" of n bytes names who logs in: that is told by other options. */
-static bool
-is_login(const char *param, size_t n)
-{
-	static const char *const names[] = {"user", "password", "sslpassword"};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-	{
-		size_t len = strlen(names[i]);
-
-		if (n >= len && strncmp(param, names[i], len) == 0 && (n == len || param[len] == '='))
-			return true;
-	}
-	return false;
-}
-
+/* Without those that name who logs in: that is told by other options. */
 static void
 put_parameters(psti_buf *out, const char *query)
 {
 	char separator = '?';
 
-	while (*query != '\0')
+	for (const char *at = query; *at != '\0';)
 	{
-		size_t n = strcspn(query, "&");
+		size_t n = strcspn(at, "&");
 
-		if (n > 0 && !is_login(query, n))
+		if (n > 0 && psti_jdbc_may_show(query, at))
 		{
 			psti_buf_putc(out, separator);
-			psti_buf_append(out, query, n);
+			psti_buf_append(out, at, n);
 			separator = '&';
 		}
-		query += n + (query[n] == '&');
+		at += n + (at[n] == '&');
 	}
 }
 

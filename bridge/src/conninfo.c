@@ -120,15 +120,38 @@ add_setting(psti_conninfo *info, const char *name, const char *value, pst_error 
 	return status;
 }
 
-/* --- libpq's own forms ------------------------------------------------------------------- */
+/* --- what is wrong with a URL, without the password --------------------------------------- */
+
+static const char encode_hint[] =
+	"In a password, as in every part of a URI, the characters @ / & ? # % are written %40 %2F %26 "
+	"%3F %23 %25. A password may also stand in option password, in PGPASSWORD or .pgpass.";
+
+static const char form_hint[] =
+	"It takes postgresql://user@host:port/database, a keyword string such as \"host=… dbname=…\", "
+	"or jdbc:postgresql://host:port/database.";
+
+static const char parameter_hint[] = "Parameters are those of libpq: host, port, dbname, user, "
+									 "sslmode …; a value with blanks stands "
+									 "in single quotes.";
 
 static pst_status
-fail_url(const psti_options *options, pst_error *err, const char *why)
+fail_url(const psti_options *options, pst_error *err, const char *why, const char *hint)
 {
 	psti_opt_fail(options, PSTI_OPT_URL, err, "%s", why);
-	psti_error_hint(err, "It takes postgresql://user@host:port/database, a keyword string such as "
-						 "\"host=… dbname=…\", or jdbc:postgresql://host:port/database.");
+	psti_error_hint(err, "%s", hint);
 	return PST_ERR_INVALID;
+}
+
+static bool
+is_jdbc(const char *url)
+{
+	return strncmp(url, JDBC_PREFIX, strlen(JDBC_PREFIX)) == 0;
+}
+
+static bool
+is_uri(const char *url)
+{
+	return strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0;
 }
 
 /* A name as people give to databases and hosts: nothing in it looks like a connection string. */
@@ -138,24 +161,77 @@ is_bare_name(const char *url)
 	return url[0] != '\0' && strpbrk(url, "=:/@?&' \t\r\n") == NULL;
 }
 
-/*
- * Whether a piece of the text may belong to a password: of a keyword string that has one, or of a
- * URI before its last @, since an unencoded one may stand in it.
- */
+/* Whether n bytes name a password, or may once %XX in them are decoded. */
 static bool
-may_be_secret(const char *url, const char *piece)
+names_password(const char *text, size_t n)
 {
 	static const char word[] = "pass";
-	const char *at = strstr(url, piece);
 
-	if (strstr(url, "://") != NULL)
-		return at == NULL || strchr(at, '@') != NULL;
-	for (const char *p = url; *p != '\0'; p++)
+	for (size_t i = 0; i < n; i++)
 	{
-		if (strncasecmp(p, word, sizeof(word) - 1) == 0)
+		if (text[i] == '%' ||
+			(n - i >= sizeof(word) - 1 && strncasecmp(text + i, word, sizeof(word) - 1) == 0))
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Whether the name of a URL's parameter, at `name`, may be a piece of a password: of one with an
+ * unencoded & when it stands behind a parameter that may be a password, of one with an unencoded ?
+ * when an @ follows.
+ */
+static bool
+may_be_secret(const char *query, const char *name)
+{
+	return strchr(name, '@') != NULL || names_password(query, (size_t) (name - query));
+}
+
+/* Where in a query the parameter of this name stands; NULL when it does not, as it stands. */
+static const char *
+find_parameter(const char *query, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (const char *at = query; at != NULL; at = strchr(at, '&'))
+	{
+		at += *at == '&';
+		if (strncmp(at, name, n) == 0 && strchr("=&", at[n]) != NULL)
+			return at;
+	}
+	return NULL;
+}
+
+/*
+ * A URI whose parts cannot be told apart is refused before libpq cuts it, since libpq would take the
+ * rest of a password for host, port or database and quote it. An @ has one place in a URI, at the
+ * end of user:password, and none in a JDBC URL; in parameters it is harmless once a / or the
+ * end of the hosts has been seen. (libpq looks for the @ up to the first /.)
+ */
+static bool
+is_ambiguous(const char *url)
+{
+	const char *rest = is_jdbc(url) ? url + strlen(JDBC_PREFIX) : strstr(url, "://") + 3;
+	size_t head = strcspn(rest, "?");
+	const char *at = memchr(rest, '@', head);
+
+	if (at == NULL)
+		return !is_jdbc(url) && memchr(rest, '/', head) == NULL && strchr(rest, '@') != NULL;
+	return is_jdbc(url) || (size_t) (at - rest) > strcspn(rest, "/") ||
+		   memchr(at + 1, '@', head - (size_t) (at + 1 - rest)) != NULL;
+}
+
+static pst_status
+fail_ambiguous(const psti_options *options, bool jdbc, pst_error *err)
+{
+	static const char jdbc_hint[] =
+		"A JDBC URL has no user:password@; they are its parameters user and password, in which the "
+		"characters @ & # % are written %40 %26 %23 %25.";
+
+	return fail_url(options, err,
+					"is ambiguous: an \"@\", \"/\" or \"?\" stands unencoded in its password or "
+					"another part",
+					jdbc ? jdbc_hint : encode_hint);
 }
 
 /* What libpq says of a text that it cannot read, where there is no translation of it. */
@@ -163,16 +239,16 @@ static const struct
 {
 	const char *begins; /* libpq's message */
 	const char *why;	/* ours */
-	bool piece;			/* libpq quotes what it stumbled over, and it is worth repeating */
+	const char *named;	/* the same before the piece that libpq quotes; NULL: it quotes none */
 } url_faults[] = {
-	{"missing \"=\"", "lacks a \"=\" behind", true},
-	{"missing key/value separator", "lacks a \"=\" behind", true},
-	{"invalid connection option", "has an unknown parameter", true},
-	{"invalid URI query parameter", "has an unknown parameter", true},
-	{"unterminated quoted string", "has a quote that does not close", false},
-	{"invalid percent-encoded token", "has a malformed %XX", false},
+	{"missing \"=\"", "has a parameter without a \"=\"", "lacks a \"=\" behind"},
+	{"missing key/value separator", "has a parameter without a \"=\"", "lacks a \"=\" behind"},
+	{"invalid connection option", "has an unknown parameter", "has an unknown parameter"},
+	{"invalid URI query parameter", "has an unknown parameter", "has an unknown parameter"},
+	{"unterminated quoted string", "has a quote that does not close", NULL},
+	{"invalid percent-encoded token", "has a malformed %XX", NULL},
 	{"end of string reached when looking for matching \"]\"",
-	 "has an IPv6 address without its closing bracket", false},
+	 "has an IPv6 address without its closing bracket", NULL},
 };
 
 /* The piece that a message ends with, in quotes; false when it is not there, is no name or too long. */
@@ -193,47 +269,97 @@ last_quoted(const char *message, char *piece, size_t size)
 	return is_bare_name(piece);
 }
 
-/* The piece may be part of a password, so it is repeated only where it cannot be. */
+/* Whether a piece that libpq quotes may be told: a parameter of a URI, a word of a keyword string. */
+static bool
+may_be_told(const char *url, const char *piece)
+{
+	const char *query;
+	const char *at;
+
+	if (!is_uri(url))
+		return strstr(url, "://") == NULL && !names_password(url, strlen(url));
+	query = strchr(url, '?');
+	at = query == NULL ? NULL : find_parameter(query + 1, piece);
+	return at != NULL && !may_be_secret(query, at);
+}
+
 static pst_status
 fail_libpq(const psti_options *options, const char *url, const char *message, pst_error *err)
 {
+	bool uri = is_uri(url);
 	char piece[64];
 
 	if (is_bare_name(url))
-	{
-		psti_opt_fail(options, PSTI_OPT_URL, err, "is a bare word, not a connection string");
-		psti_error_hint(err, "A database's name alone is given as \"dbname=NAME\".");
-		return PST_ERR_INVALID;
-	}
-	if (strncmp(url, "postgresql://", 13) != 0 && strncmp(url, "postgres://", 11) != 0 &&
-		(strchr(url, '=') == NULL || strcspn(url, ":") < strcspn(url, "=")))
-		return fail_url(options, err, "begins with neither postgresql:// nor jdbc:postgresql:");
+		return fail_url(options, err, "is a bare word, not a connection string",
+						"A database's name alone is given as \"dbname=NAME\".");
+	if (!uri && (strchr(url, '=') == NULL || strcspn(url, ":") < strcspn(url, "=")))
+		return fail_url(options, err,
+						"begins with neither postgresql:// nor jdbc:postgresql:", form_hint);
 	for (size_t i = 0; i < sizeof(url_faults) / sizeof(url_faults[0]); i++)
 	{
 		if (strncmp(message, url_faults[i].begins, strlen(url_faults[i].begins)) != 0)
 			continue;
-		if (!url_faults[i].piece)
-			return fail_url(options, err, url_faults[i].why);
-		if (!last_quoted(message, piece, sizeof(piece)))
-			break;
-		if (may_be_secret(url, piece))
-			break;
-		psti_opt_fail(options, PSTI_OPT_URL, err, "%s \"%s\"", url_faults[i].why, piece);
-		psti_error_hint(err,
-						"Parameters are those of libpq: host, port, dbname, user, sslmode …; a "
-						"value with blanks stands in single quotes.");
+		if (url_faults[i].named == NULL || !last_quoted(message, piece, sizeof(piece)) ||
+			!may_be_told(url, piece))
+			return fail_url(options, err, url_faults[i].why, uri ? encode_hint : parameter_hint);
+		psti_opt_fail(options, PSTI_OPT_URL, err, "%s \"%s\"", url_faults[i].named, piece);
+		psti_error_hint(err, "%s", parameter_hint);
 		return PST_ERR_INVALID;
 	}
-	return fail_url(options, err, "is not a connection URI or keyword string");
+	return fail_url(options, err, "is not a connection URI or keyword string", form_hint);
 }
+
+/* Lists of ports: what is no number would be quoted by libpq, and may be a password's beginning. */
+static bool
+are_ports(const char *list)
+{
+	for (;;)
+	{
+		long port = 0;
+		size_t n = strspn(list, "0123456789");
+
+		for (size_t i = 0; i < n && i < 6; i++)
+			port = port * 10 + (list[i] - '0');
+		if (n > 5 || (n > 0 && (port < 1 || port > 65535)) || (list[n] != ',' && list[n] != '\0'))
+			return false;
+		if (list[n] == '\0')
+			return true;
+		list += n + 1;
+	}
+}
+
+/* What libpq or the server would take, and then quote in a message of its own. */
+static pst_status
+check_parts(const psti_options *options, const psti_conninfo *info, pst_error *err)
+{
+	const char *url = psti_opt_text(options, PSTI_OPT_URL);
+	const char *port = psti_conninfo_get(info, "port");
+	const char *database = psti_conninfo_get(info, "dbname");
+
+	if (port != NULL && !are_ports(port))
+		return fail_url(options, err, "has a port that is no number from 1 to 65535",
+						url != NULL && is_uri(url) ? encode_hint : form_hint);
+	if (database != NULL && is_uri(database))
+	{
+		psti_fail(err, PST_ERR_INVALID, "the name of the database is a URI");
+		psti_error_hint(err, "A URI is given by itself, as the option url.");
+		return err->status;
+	}
+	return PST_OK;
+}
+
+/* --- libpq's own forms ------------------------------------------------------------------- */
 
 static pst_status
 read_libpq(const psti_options *options, const char *url, psti_conninfo *info, pst_error *err)
 {
 	char *message = NULL;
-	PQconninfoOption *pairs = PQconninfoParse(url, &message);
+	PQconninfoOption *pairs;
 	pst_status status = PST_OK;
 
+	if (is_uri(url) && is_ambiguous(url))
+		return fail_ambiguous(options, false, err);
+	pairs = PQconninfoParse(url, &message);
 	if (pairs == NULL)
 	{
 		status = message == NULL ? psti_fail_nomem(err) : fail_libpq(options, url, message, err);
@@ -340,34 +466,41 @@ hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Decodes %XX and, in parameters, +; NULL when out of memory or malformed (then *bad). */
-static char *
-url_decode(const char *text, size_t len, bool plus, bool *bad)
+/* Decodes %XX and, in parameters, + to out, which has room for len + 1; false when malformed. */
+static bool
+decode_to(char *out, const char *text, size_t len, bool plus)
 {
-	char *out = malloc(len + 1);
-	size_t n = 0;
-
-	for (size_t i = 0; out != NULL && i < len; i++)
+	for (size_t i = 0; i < len; i++)
 	{
 		int high = text[i] == '%' && i + 2 < len ? hex_digit(text[i + 1]) : -1;
 		int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
 
 		if (text[i] == '%' && (low < 0 || (high == 0 && low == 0)))
-		{
-			*bad = true;
-			free(out);
-			return NULL;
-		}
+			return false;
 		if (text[i] == '%')
 		{
-			out[n++] = (char) (high * 16 + low);
+			*out++ = (char) (high * 16 + low);
 			i += 2;
 		}
 		else
-			out[n++] = plus && text[i] == '+' ? ' ' : text[i];
+			*out++ = plus && text[i] == '+' ? ' ' : text[i];
 	}
-	if (out != NULL)
-		out[n] = '\0';
+	*out = '\0';
+	return true;
+}
+
+/* The same, to be freed; NULL when out of memory or malformed (then *bad). */
+static char *
+url_decode(const char *text, size_t len, bool plus, bool *bad)
+{
+	char *out = malloc(len + 1);
+
+	if (out != NULL && !decode_to(out, text, len, plus))
+	{
+		*bad = true;
+		free(out);
+		return NULL;
+	}
 	return out;
 }
 
@@ -397,20 +530,43 @@ set_socket_timeout(psti_conninfo *info, const char *value, pst_error *err)
 	return PST_OK;
 }
 
-/* Applies one decoded parameter. */
-static pst_status
-jdbc_apply(psti_conninfo *info, const char *name, const char *value, const pst_hooks *hooks,
-		   pst_error *err)
+static const jdbc_param *
+find_jdbc(const char *name)
 {
-	const jdbc_param *param = NULL;
-	bool yes = value[0] == '\0' || strcasecmp(value, "true") == 0;
-
 	for (size_t i = 0; i < sizeof(jdbc_params) / sizeof(jdbc_params[0]); i++)
 	{
 		if (strcmp(jdbc_params[i].name, name) == 0)
-			param = &jdbc_params[i];
+			return &jdbc_params[i];
 	}
-	if (param == NULL || (param->keyword != NULL && !libpq_knows(param->keyword)))
+	return NULL;
+}
+
+bool
+psti_jdbc_may_show(const char *query, const char *at)
+{
+	static const char *const login[] = {"user", "password", "sslpassword"};
+	size_t n = strcspn(at, "=&");
+	char name[64];
+
+	if (n >= sizeof(name) || !decode_to(name, at, n, true))
+		return false;
+	for (size_t i = 0; i < sizeof(login) / sizeof(login[0]); i++)
+	{
+		if (strcmp(name, login[i]) == 0)
+			return false;
+	}
+	return find_jdbc(name) != NULL || !may_be_secret(query, at);
+}
+
+/* Applies one decoded parameter that pgjdbc has. */
+static pst_status
+jdbc_apply(psti_conninfo *info, const jdbc_param *param, const char *value, const pst_hooks *hooks,
+		   pst_error *err)
+{
+	const char *name = param->name;
+	bool yes = value[0] == '\0' || strcasecmp(value, "true") == 0;
+
+	if (param->keyword != NULL && !libpq_knows(param->keyword))
 	{
 		psti_log(hooks, PST_LOG_WARNING, "parameter %s of the JDBC URL has no effect here", name);
 		return PST_OK;
@@ -446,30 +602,52 @@ jdbc_apply(psti_conninfo *info, const char *name, const char *value, const pst_h
 	return PST_OK;
 }
 
+/* A parameter that is none of those above: at is its place in the query, n its length. */
+static pst_status
+jdbc_unknown(const psti_options *options, const char *query, const char *at, size_t n,
+			 const char *name, const pst_hooks *hooks, pst_error *err)
+{
+	/* Not merely without effect: it is the rest of a part with an unencoded & or ?. */
+	if (memchr(at, '=', n) == NULL)
+		return fail_url(options, err, "has a parameter without a \"=\"", encode_hint);
+	if (name[0] == '\0')
+		return fail_url(options, err, "has a parameter without a name", encode_hint);
+	if (memchr(at, '@', n) != NULL)
+		return fail_ambiguous(options, true, err);
+	if (may_be_secret(query, at))
+		psti_log(hooks, PST_LOG_WARNING, "a parameter of the JDBC URL has no effect here");
+	else
+		psti_log(hooks, PST_LOG_WARNING, "parameter %s of the JDBC URL has no effect here", name);
+	return PST_OK;
+}
+
 static pst_status
 jdbc_params_read(const psti_options *options, const char *query, const pst_hooks *hooks,
 				 psti_conninfo *info, pst_error *err)
 {
 	pst_status status = PST_OK;
 
-	while (status == PST_OK && *query != '\0')
+	for (const char *at = query; status == PST_OK && *at != '\0';)
 	{
-		size_t len = strcspn(query, "&");
-		size_t eq = strcspn(query, "=&");
+		size_t len = strcspn(at, "&");
+		size_t eq = strcspn(at, "=&");
 		bool bad = false;
-		char *name = url_decode(query, eq, true, &bad);
-		char *value = eq < len ? url_decode(query + eq + 1, len - eq - 1, true, &bad)
+		char *name = url_decode(at, eq, true, &bad);
+		char *value = eq < len ? url_decode(at + eq + 1, len - eq - 1, true, &bad)
 							   : url_decode("", 0, true, &bad);
+		const jdbc_param *param = name != NULL ? find_jdbc(name) : NULL;
 
 		if (bad)
-			status = fail_url(options, err, "has a malformed %XX in its parameters");
+			status = fail_url(options, err, "has a malformed %XX in its parameters", encode_hint);
 		else if (name == NULL || value == NULL)
 			status = psti_fail_nomem(err);
-		else if (name[0] != '\0')
-			status = jdbc_apply(info, name, value, hooks, err);
+		else if (param != NULL)
+			status = jdbc_apply(info, param, value, hooks, err);
+		else if (len > 0)
+			status = jdbc_unknown(options, query, at, len, name, hooks, err);
 		free(name);
 		free(value);
-		query += len + (query[len] == '&');
+		at += len + (at[len] == '&');
 	}
 	return status;
 }
@@ -497,7 +675,8 @@ jdbc_hosts_read(const psti_options *options, const char *hosts, size_t len, psti
 		if (name_end == NULL)
 			name_end = colon == NULL ? stop : colon;
 		if (*at == '[' && close == NULL)
-			status = fail_url(options, err, "has an IPv6 address without its closing bracket");
+			status = fail_url(options, err, "has an IPv6 address without its closing bracket",
+							  form_hint);
 		if (at > hosts)
 		{
 			psti_buf_putc(&names, ',');
@@ -532,6 +711,8 @@ read_jdbc(const psti_options *options, const char *url, const pst_hooks *hooks, 
 	size_t len;
 	char *database;
 
+	if (is_ambiguous(url))
+		return fail_ambiguous(options, true, err);
 	/* pgjdbc's default where libpq's is a Unix socket. */
 	status = set(info, "host", "localhost", err);
 	if (status == PST_OK && strncmp(at, "//", 2) == 0)
@@ -547,7 +728,7 @@ read_jdbc(const psti_options *options, const char *url, const pst_hooks *hooks, 
 	len = strcspn(at, "?");
 	database = url_decode(at, len, false, &bad);
 	if (bad)
-		return fail_url(options, err, "has a malformed %XX in its database name");
+		return fail_url(options, err, "has a malformed %XX in its database name", encode_hint);
 	if (database == NULL)
 		return psti_fail_nomem(err);
 	if (len > 0)
@@ -586,7 +767,7 @@ psti_conninfo_new(const psti_options *options, const char *database, const pst_h
 	pst_status status = PST_OK;
 
 	memset(out, 0, sizeof(*out));
-	if (url != NULL && strncmp(url, JDBC_PREFIX, strlen(JDBC_PREFIX)) == 0)
+	if (url != NULL && is_jdbc(url))
 		status = read_jdbc(options, url, hooks, out, err);
 	else if (url != NULL)
 		status = read_libpq(options, url, out, err);
@@ -601,6 +782,8 @@ psti_conninfo_new(const psti_options *options, const char *database, const pst_h
 	if (status == PST_OK)
 		status = set(out, "dbname",
 					 database != NULL ? database : psti_opt_text(options, PSTI_OPT_DATABASE), err);
+	if (status == PST_OK)
+		status = check_parts(options, out, err);
 	if (status == PST_OK)
 		status = set_application_name(options, hooks, out, err);
 	if (status == PST_OK)

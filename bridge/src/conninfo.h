@@ -24,6 +24,12 @@ pst_status psti_conninfo_new(const psti_options *options, const char *database,
 							 const pst_hooks *hooks, psti_conninfo *out, pst_error *err);
 void psti_conninfo_free(psti_conninfo *info);
 
+/*
+ * Whether a parameter of a JDBC URL may be shown to others: at is its place in the query, which begins
+ * behind the "?". Not who logs in, nor what may be the rest of a password with an unencoded "&".
+ */
+bool psti_jdbc_may_show(const char *query, const char *at);
+
 /* The value of a keyword, borrowed; NULL when not set. */
 const char *psti_conninfo_get(const psti_conninfo *info, const char *keyword);
 

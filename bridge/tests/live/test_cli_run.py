@@ -251,6 +251,8 @@ SECRET = "s3cr3t-p4ss"
     ["postgresql:///{name}?host={host}&port={port}&user=postgres&password=" + SECRET],
     ["{url}", "--password", SECRET], ["{url}", "--password=" + SECRET], ["{url}", "--pass=" + SECRET],
     ["{url}", "--with", "password=" + SECRET],
+    ["{url}", "--with", "password=a b " + SECRET], ["{url}", "--with=password=a b " + SECRET],
+    ["postgresql:///{name}?host={host}&port={port}&user=postgres&password=a%26b" + SECRET],
 ])
 def test_the_process_title_has_no_password(start_penstock, filled, server, args):
     args = [a.format(url=filled.url, name=filled.name, host=server.host, port=server.port) for a in args]
@@ -267,6 +269,10 @@ def test_the_process_title_has_no_password(start_penstock, filled, server, args)
 @pytest.mark.parametrize("db", ["host=127.0.0.1 port={port} user=password_user password=" + SECRET,
                                 "postgresql://password_user:" + SECRET + "@127.0.0.1:{port}/postgres",
                                 "postgresql://password_user:" + SECRET + "@127.0.0.1:{port}/postgres?no_such=1",
+                                "postgresql://password_user:a@" + SECRET + "@127.0.0.1:{port}/postgres",
+                                "postgresql://password_user:1/" + SECRET + "@127.0.0.1:{port}/postgres",
+                                "postgresql://127.0.0.1:{port}/postgres?password=a&" + SECRET,
+                                "jdbc:postgresql://127.0.0.1:{port}/postgres?user=password_user&password=a&" + SECRET,
                                 "jdbc:postgresql://127.0.0.1:{port}/postgres?user=password_user&password=" + SECRET])
 def test_no_message_has_the_password(penstock, server, db):
     for command in ("tables", "doctor"):

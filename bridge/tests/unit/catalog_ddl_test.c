@@ -416,10 +416,14 @@ a_flink_url_keeps_hosts_and_parameters_but_no_login(void **state)
 		{NULL, "@abstract", "5432", "jdbc:postgresql://localhost:5432/d%20b"},
 		{NULL, "::1", "5432", "jdbc:postgresql://[::1]:5432/d%20b"},
 		{"postgresql://u:secret@h/x", "h", "5432", "jdbc:postgresql://h:5432/d%20b"},
-		{"jdbc:postgresql://h1:1,h2:2/x?user=me&password=secret&sslmode=verify-full&a=b", "h2", "2",
-		 "jdbc:postgresql://h1:1,h2:2/d%20b?sslmode=verify-full&a=b"},
+		{"jdbc:postgresql://h1:1,h2:2/x?user=me&a=b&password=secret&sslmode=verify-full", "h2", "2",
+		 "jdbc:postgresql://h1:1,h2:2/d%20b?a=b&sslmode=verify-full"},
 		{"jdbc:postgresql://h:5432", "h", "5432", "jdbc:postgresql://h:5432/d%20b"},
 		{"jdbc:postgresql://h?password=secret", "h", "5432", "jdbc:postgresql://h/d%20b"},
+		{"jdbc:postgresql://h/x?us%65r=me&pass%77ord=secret&ssl%70assword=secret", "h", "5432",
+		 "jdbc:postgresql://h/d%20b"},
+		{"jdbc:postgresql://h/x?password=a&secret=b&s%73l=true", "h", "5432",
+		 "jdbc:postgresql://h/d%20b?s%73l=true"},
 		{"jdbc:postgresql:x", "localhost", "5432", "jdbc:postgresql://localhost:5432/d%20b"},
 	};
 

@@ -184,9 +184,24 @@ malformed_urls_are_told_what_is_wrong_where_that_is_no_secret(void **state)
 		{"host='a", "has a quote that does not close"},
 		{"postgresql://h/a%zz", "has a malformed %XX"},
 		{"postgresql://[::1/a", "without its closing bracket"},
-		{"host=a password=my hunter2=x", "is not a connection URI or keyword string"},
-		{"password=my hunter2", "is not a connection URI or keyword string"},
-		{"postgresql://u:pa/ss?hunter2=y@host/db", "is not a connection URI or keyword string"},
+		{"host=a password=my hunter2=x", "has an unknown parameter"},
+		{"password=my hunter2", "has a parameter without a \"=\""},
+		{"postgresql://u:pa/ss?hunter2=y@host/db", "has an unknown parameter"},
+		{"postgresql://h/a?password=b&hunter2", "has a parameter without a \"=\""},
+		{"postgresql://h/a?%70assword=b&hunter2", "has a parameter without a \"=\""},
+		{"postgresql://h/a?sslmod=b&password=hunter2", "has an unknown parameter \"sslmod\""},
+		{"postgresql://u:a@hunter2@h/db", "stands unencoded"},
+		{"postgresql://u:hunter2/a@h/db", "stands unencoded"},
+		{"postgresql://h/db@hunter2", "stands unencoded"},
+		{"postgresql://h?user=a@b", "stands unencoded"},
+		{"postgresql://u:hunter2", "a port that is no number from 1 to 65535"},
+		{"postgresql://h:0,h:99999/db", "a port that is no number from 1 to 65535"},
+		{"jdbc:postgresql://u:hunter2@h/db", "stands unencoded"},
+		{"jdbc:postgresql://u:hunter2/db", "a port that is no number from 1 to 65535"},
+		{"jdbc:postgresql://h/db?password=a&hunter2", "has a parameter without a \"=\""},
+		{"jdbc:postgresql://h/db?=hunter2", "has a parameter without a name"},
+		{"jdbc:postgresql://u:1?hunter2=b@h/db", "stands unencoded"},
+		{"dbname=postgresql://u:hunter2@h/db", "is a URI"},
 	};
 	psti_conninfo info;
 	pst_error err;
@@ -198,6 +213,103 @@ malformed_urls_are_told_what_is_wrong_where_that_is_no_secret(void **state)
 		assert_contains(err.message, faults[i].message);
 		assert_true(err.hint[0] != '\0');
 		assert_null(strstr(err.message, "hunter2"));
+	}
+}
+
+/* Whether a text has any three neighbouring characters of the secret. */
+static bool
+tells(const char *text, const char *secret)
+{
+	char piece[4] = "";
+
+	for (size_t i = 0; i + 3 <= strlen(secret); i++)
+	{
+		memcpy(piece, secret + i, 3);
+		if (strstr(text, piece) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Neither an error nor a warning tells a piece of the secret; and where the URL is taken, no piece of
+ * it is in what libpq's messages name: host, port, role, database.
+ */
+static void
+keeps_secret(const char *url, const char *secret)
+{
+	psti_conninfo info;
+	pst_error err;
+
+	if (read_url(url, &info, &err) != PST_OK)
+	{
+		if (tells(err.message, secret) || tells(err.detail, secret) || tells(err.hint, secret))
+			fail_msg("%s: %s; %s; %s", url, err.message, err.detail, err.hint);
+		assert_string_not_equal(err.hint, "");
+	}
+	else
+	{
+		for (size_t i = 0; i < info.count; i++)
+			if (strstr(info.keywords[i], "password") == NULL && tells(info.values[i], secret))
+				fail_msg("%s: %s is \"%s\"", url, info.keywords[i], info.values[i]);
+		psti_conninfo_free(&info);
+	}
+	if (tells(logged, secret))
+		fail_msg("%s: %s", url, logged);
+}
+
+static void
+no_piece_of_a_password_is_told_whatever_stands_in_it(void **state)
+{
+	static const char *const urls[] = {
+		"postgresql://joe:%s@db.example/shop",
+		"postgres://joe:%s@db.example:5433/shop?sslmode=prefer",
+		"postgresql://joe:%s@[::1]:5433/shop",
+		"postgresql://joe:%s@a,b/shop?bogus=1",
+		"postgresql://joe:%s@/shop?host=/tmp",
+		"postgresql://db.example?password=%s",
+		"postgresql://db.example/shop?password=%s",
+		"postgresql://db.example/shop?user=joe&%70assword=%s&sslmode=prefer",
+		"postgresql://joe@db.example/shop?sslpassword=%s&bogus=1",
+		"postgresql://joe:pw@db.example/shop?sslmode=prefer&password=%s",
+		"jdbc:postgresql://joe:%s@db.example/shop",
+		"jdbc:postgresql://joe:%s@db.example/shop?ssl=true",
+		"jdbc:postgresql://db.example/shop?user=joe&password=%s",
+		"jdbc:postgresql://db.example/shop?pass%77ord=%s&user=joe@corp&bogus=1",
+		"jdbc:postgresql:shop?password=%s&ssl",
+		"host=db.example password=%s dbname=shop",
+		"host=db.example password = '%s dbname=shop",
+		"dbname=postgresql://joe:%s@db.example/shop",
+		"jdbc:mysql://joe:%s@db.example/shop",
+		"postgresql//joe:%s@db.example/shop",
+	};
+	static const char special[] = "@/&?#%=:[ '";
+	static const char *const words[] = {"s3cr3t!", "4711", "xq7zw", "47"};
+	char secret[64];
+	char url[256];
+
+	(void) state;
+	for (size_t u = 0; u < sizeof(urls) / sizeof(urls[0]); u++)
+	{
+		const char *mark = strstr(urls[u], "%s");
+
+		for (size_t i = 0; i < 16 * 11 * 12; i++)
+		{
+			/* word special [special] word, and the same once more behind it. */
+			const char *first = words[i % 4];
+			const char *second = words[i / 4 % 4];
+			char one = special[i / 16 % 11];
+			char two = special[i / 16 / 11 % 12];
+
+			snprintf(secret, sizeof(secret), "%s%c%s%c%s%.1s", first, one, second,
+					 two == '\0' ? one : two, first, i % 3 == 0 ? &one : "");
+			snprintf(url, sizeof(url), "%.*s%s%s", (int) (mark - urls[u]), urls[u], secret,
+					 mark + 2);
+			keeps_secret(url, secret);
+		}
+		snprintf(url, sizeof(url), "%.*ss3cr3t!@/&?#%%%s", (int) (mark - urls[u]), urls[u],
+				 mark + 2);
+		keeps_secret(url, "s3cr3t!@/&?#%");
 	}
 }
 
@@ -259,6 +371,7 @@ main(void)
 		cmocka_unit_test(jdbc_parameters_without_a_meaning_are_warned_of),
 		cmocka_unit_test(malformed_urls_are_errors_without_the_secret),
 		cmocka_unit_test(malformed_urls_are_told_what_is_wrong_where_that_is_no_secret),
+		cmocka_unit_test(no_piece_of_a_password_is_told_whatever_stands_in_it),
 		cmocka_unit_test(options_of_their_own_win_over_the_url),
 		cmocka_unit_test(the_application_name_tells_version_and_command),
 		cmocka_unit_test(every_failing_allocation_is_reported),

@@ -518,7 +518,13 @@ PST_EXPORT int pst_sink_due_ms(const pst_sink *sink);
 /* Flushes if the interval has passed. */
 PST_EXPORT pst_status pst_sink_poll(pst_sink *sink, pst_error *err);
 
-/* Writes everything that is buffered and commits it. */
+/*
+ * Writes everything that is buffered and commits it. PST_ERR_UNKNOWN_OUTCOME, only without the
+ * progress table and in mode append: the connection was lost in COMMIT, so the rows, which stay
+ * buffered, are in the target or not. The lost session has been ended then: look at the target, and
+ * flush again or discard. Where it could not be ended yet (the server is away) the next flush ends
+ * it, writes nothing and tells the same again; behind a pooler nobody can end it.
+ */
 PST_EXPORT pst_status pst_sink_flush(pst_sink *sink, pst_error *err);
 
 /* Forgets the rows that are buffered; *nrows (NULL allowed) tells how many. */

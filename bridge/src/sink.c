@@ -722,6 +722,7 @@ pst_sink_discard(pst_sink *sink, int64_t *nrows)
 	sink->live_rows = 0;
 	sink->due_at = -1;
 	clear_failure(sink);
+	memset(&sink->unknown, 0, sizeof(sink->unknown));
 	/*
 	 * A commit in doubt may still come true. With the progress table the next flush settles it there;
 	 * without it the lost server process is ended before anything is written again.

@@ -377,6 +377,8 @@ struct pst_sink
 	psti_backend session;  /* the server process of conn */
 	psti_backend zombie;   /* that of the commit in doubt: it may still be at work */
 	psti_attempt doubtful; /* what counts if that commit did come through */
+	/* What an append in doubt that is still buffered is told by, until it has been; else PST_OK. */
+	pst_error unknown;
 	/* a COPY that has begun while rows arrive */
 	bool streaming;
 	bool stream_failed;
@@ -416,7 +418,10 @@ void psti_sink_close_update(pst_sink *sink);
 void psti_sink_forget_rows(pst_sink *sink);
 void psti_sink_note_failure(pst_sink *sink, const pst_error *err);
 
-/* Ends the server process of a connection that was lost in doubt, and waits until it is gone. */
+/*
+ * Ends the server process of a connection that was lost in doubt, and waits until it is gone. Behind
+ * a pooler it cannot be known, and nothing is done.
+ */
 pst_status psti_sink_end_zombie(pst_sink *sink, pst_error *err);
 
 /* Waits before try number n (from 0); *err holds why, and is written when the wait is cancelled. */
@@ -545,6 +550,8 @@ pst_status psti_progress_fenced(pst_sink *sink, pst_error *err);
 /* --- sink_staging.c ------------------------------------------------------------------------ */
 
 pst_status psti_staging_open(pst_sink *sink, pst_error *err);
+/* What a lost session was sent cannot be done any more behind this. */
+pst_status psti_staging_settle(pst_sink *sink, pst_error *err);
 /* Writes the buffered rows to the staging table, in one transaction. */
 pst_status psti_staging_flush(pst_sink *sink, psti_attempt *attempt, pst_error *err);
 

@@ -889,39 +889,62 @@ psti_sink_end_zombie(pst_sink *sink, pst_error *err)
 	return err->status;
 }
 
-/* Finds out what became of a commit in doubt. */
-static pst_status
-settle(pst_sink *sink, bool *committed, pst_error *err)
+/* An append that is in doubt is not repeated but told; sink->unknown keeps the error until then. */
+static void
+note_unknown(pst_sink *sink, const pst_error *cause)
 {
-	pst_status status = PST_OK;
-
-	*committed = false;
-	if (sink->progress.table == NULL || sink->staging || PSTI_FAILPOINT("sink.end_zombie"))
-		status = psti_sink_end_zombie(sink, err);
-	if (status == PST_OK && sink->progress.table != NULL && !sink->staging)
-		status = psti_progress_settle(sink, committed, err);
-	if (status != PST_OK)
-		return status;
-	sink->in_doubt = false;
-	memset(&sink->zombie, 0, sizeof(sink->zombie));
-	return PST_OK;
-}
-
-/* The connection broke after COMMIT was sent. */
-static pst_status
-fail_unknown_outcome(pst_sink *sink, pst_error *err)
-{
-	pst_error cause = *err;
+	pst_error *err = &sink->unknown;
 
 	psti_fail(err, PST_ERR_UNKNOWN_OUTCOME,
 			  "the connection was lost while %lld rows were "
 			  "committed: they may be in %s or not",
 			  (long long) sink->live_rows, sink->plan->relation->qualified);
-	PSTI_ERROR_SET(err, sqlstate, cause.sqlstate);
-	psti_error_detail(err, "%s", cause.message);
-	psti_error_hint(err, "Look at the target, then flush again or discard. With "
-						 "sink.progress.schema and sink.progress.job this settles itself.");
+	PSTI_ERROR_SET(err, sqlstate, cause->sqlstate);
+	psti_error_detail(err, "%s", cause->message);
+}
+
+static pst_status
+tell_unknown(pst_sink *sink, const char *session, pst_error *err)
+{
+	*err = sink->unknown;
+	psti_error_hint(err, "%s With sink.progress.schema and sink.progress.job this settles itself.",
+					session);
 	return err->status;
+}
+
+/* The lost session changes nothing any more: whoever looks at the target sees what came of it. */
+static pst_status
+tell_settled(pst_sink *sink, bool ended, pst_error *err)
+{
+	tell_unknown(sink,
+				 ended ? "The lost session has been ended: look at the target, then flush again or "
+						 "discard."
+					   : "Behind a pooler the lost session cannot be ended: wait until it is over, "
+						 "look at the target, then flush again or discard.",
+				 err);
+	memset(&sink->unknown, 0, sizeof(sink->unknown));
+	return err->status;
+}
+
+/* Finds out what became of a commit in doubt, and sees to it that it cannot come later. */
+static pst_status
+settle(pst_sink *sink, bool *committed, pst_error *err)
+{
+	bool known = sink->zombie.start[0] != '\0' && !sink->stateless;
+	pst_status status;
+
+	*committed = false;
+	if (sink->staging)
+		status = psti_staging_settle(sink, err);
+	else if (sink->progress.table != NULL)
+		status = psti_progress_settle(sink, committed, err);
+	else
+		status = psti_sink_end_zombie(sink, err);
+	if (status != PST_OK)
+		return status;
+	sink->in_doubt = false;
+	memset(&sink->zombie, 0, sizeof(sink->zombie));
+	return sink->unknown.status == PST_OK ? PST_OK : tell_settled(sink, known, err);
 }
 
 /* How the tries of one flush have gone. */
@@ -961,6 +984,24 @@ try_once(pst_sink *sink, tries *t, pst_error *err)
 					 : attempt_once(sink, &t->attempt, err);
 }
 
+/*
+ * The same for an append in doubt: the tries that remain are for ending its session, and there is one
+ * in any case.
+ */
+static pst_status
+consider_unknown(pst_sink *sink, tries *t, pst_error *err)
+{
+	if (t->attempt.commit_sent)
+		return PST_OK;
+	if (err->retryable && t->count < sink->max_retries &&
+		psti_sink_pause(sink, t->count++, err) == PST_OK)
+		return PST_OK;
+	return tell_unknown(sink,
+						"The lost session could not be ended and may still commit: the next flush "
+						"ends it, and tells this once more.",
+						err);
+}
+
 /* After a failed try: PST_OK to try again, else the error to give up with. */
 static pst_status
 consider(pst_sink *sink, tries *t, pst_error *err)
@@ -968,13 +1009,14 @@ consider(pst_sink *sink, tries *t, pst_error *err)
 	bool lost = sink->conn != NULL && !psti_conn_usable(sink->conn);
 
 	if (t->attempt.commit_sent && (lost || sink->conn == NULL))
-		psti_sink_doubt(sink, &t->attempt);
-	psti_sink_rollback(sink);
-	if (sink->in_doubt && sink->plan->mode == PSTI_MODE_APPEND && sink->progress.table == NULL)
 	{
-		sink->in_doubt = false;
-		return fail_unknown_outcome(sink, err);
+		psti_sink_doubt(sink, &t->attempt);
+		if (sink->plan->mode == PSTI_MODE_APPEND && sink->progress.table == NULL)
+			note_unknown(sink, err);
 	}
+	psti_sink_rollback(sink);
+	if (sink->unknown.status != PST_OK)
+		return consider_unknown(sink, t, err);
 	/* No commit of our own can have moved the row: one in doubt was settled before. */
 	if (t->attempt.at_progress)
 		return psti_progress_fenced(sink, err);

@@ -1090,26 +1090,19 @@ typedef enum epoch_call
 	ABORT
 } epoch_call;
 
-/* Runs one of the calls with the retries of a flush. */
 /* What was lost must not go on behind the retry: a new token refuses it, whatever it still does. */
-static pst_status
-settle_staging(pst_sink *sink, pst_error *err)
+pst_status
+psti_staging_settle(pst_sink *sink, pst_error *err)
 {
 	bool ignored;
-	pst_status status = PST_OK;
 
-	if (sink->progress.taken)
-	{
-		sink->progress.resync = true; /* the committer moves the epoch */
-		status = psti_progress_settle(sink, &ignored, err);
-	}
-	else
-		status = psti_sink_end_zombie(sink, err);
-	if (status == PST_OK)
-		sink->in_doubt = false;
-	return status;
+	if (!sink->progress.taken)
+		return psti_sink_end_zombie(sink, err);
+	sink->progress.resync = true; /* the committer moves the epoch */
+	return psti_progress_settle(sink, &ignored, err);
 }
 
+/* Runs one of the calls with the retries of a flush. */
 static pst_status
 with_retries(pst_sink *sink, epoch_call call, int64_t epoch, const char *position, pst_error *err)
 {
@@ -1126,7 +1119,8 @@ with_retries(pst_sink *sink, epoch_call call, int64_t epoch, const char *positio
 		psti_enter(err);
 		status = psti_sink_connect(sink, err);
 		if (status == PST_OK && sink->in_doubt)
-			status = settle_staging(sink, err);
+			status = psti_staging_settle(sink, err);
+		sink->in_doubt = sink->in_doubt && status != PST_OK;
 		if (status == PST_OK && call == PREPARE)
 			status = psti_progress_take(sink, err);
 		if (status == PST_OK && call == PREPARE)

@@ -245,6 +245,34 @@ without_it_a_lost_append_is_told_and_not_repeated(void **state)
 	table_is("t", "(1,5)");
 }
 
+static void
+an_append_in_doubt_is_told_when_it_can_change_nothing_any_more(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	cutter c;
+	PGconn *locker;
+
+	(void) state;
+	for (int discard = 0; discard < 2; discard++)
+	{
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, v int)");
+		sink = opened("table-name=t;sink.mode=append;sink.method=unnest;sink.max-retries=0",
+					  "id:i,v:i");
+		add_rows(sink, "id:i,v:i", "1|1");
+		locker = lose_commit(sink, &c, PST_ERR_UNKNOWN_OUTCOME);
+		assert_int_equal(live_int(locker, "SELECT count(*) FROM t"), 0);
+		release(locker, &c);
+		/* What was seen is what there is: the rows were not written behind it. */
+		table_is("t", "");
+		if (discard)
+			pst_sink_discard(sink, NULL);
+		assert_ok(pst_sink_flush(sink, &err), &err);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		table_is("t", discard ? "" : "(1,1)");
+	}
+}
+
 #define ONCE PROGRESS ";sink.mode=append;sink.method=unnest;sink.max-retries=0"
 
 static void
@@ -762,6 +790,7 @@ main(void)
 		cmocka_unit_test(a_writer_that_was_replaced_is_fenced),
 		cmocka_unit_test(a_lost_commit_is_settled_by_the_progress_table),
 		cmocka_unit_test(without_it_a_lost_append_is_told_and_not_repeated),
+		cmocka_unit_test(an_append_in_doubt_is_told_when_it_can_change_nothing_any_more),
 		cmocka_unit_test(a_commit_of_discarded_rows_is_not_taken_for_that_of_later_ones),
 		cmocka_unit_test(a_commit_that_came_through_before_its_rows_were_discarded_is_counted),
 		cmocka_unit_test(a_commit_that_was_lost_cannot_come_true_behind_the_retry),

@@ -465,6 +465,145 @@ a_settlement_that_finds_another_token_is_fenced(void **state)
 	rows_free(&rows);
 }
 
+#define STAGED_OPEN                                                                                \
+	OPENED, PROGRESS, ASKED("*SELECT p.epoch, p.position, p.token", FAKE_ROWS("e|p|t")),           \
+		ASKED("*pg_get_expr", FAKE_ROWS("c")), RAN("*CREATE TABLE IF NOT EXISTS"), TAKEN,          \
+		ASKED("*pg_catalog.max(penstock_ordinal)", FAKE_ROWS("max\n0"))
+#define STAGED(token)                                                                              \
+	SENT("BEGIN"), FAKE_QUERY_PARAMS("*FOR SHARE", token), SENT("*DELETE"), SENT("*INSERT"),       \
+		SENT("COMMIT"), SYNC, DONE, DONE, DONE, DONE
+#define MARKED(token)                                                                              \
+	SENT("BEGIN"), FAKE_QUERY_PARAMS("*FOR SHARE", token), SENT("*p.epoch"), SENT("*DELETE"),      \
+		SENT("*DELETE"), SENT("*INSERT"), SENT("*INSERT"), SENT("COMMIT"), SYNC, DONE, DONE, DONE, \
+		DONE, DONE, DONE, DONE
+#define RAISED(tokens)                                                                             \
+	FAKE_QUERY_PARAMS("*SET token", tokens), FAKE_ROWS("epoch\n3"), FAKE_NO_RESULT
+
+static void
+each_session_lost_while_staging_is_shut_out_by_a_new_token(void **state)
+{
+	static const fake_pq_step flushed[] = {
+		STAGED_OPEN,		STAGED("j|0|7"),  LOST, SESSION,
+		RAISED("j|0|7|99"), STAGED("j|0|99"), LOST, SESSION,
+		RAISED(NULL),		STAGED(NULL),	  DONE, SYNCED,
+	};
+	static const fake_pq_step prepared[] = {
+		STAGED_OPEN,		MARKED("j|0|7"),  LOST, SESSION,
+		RAISED("j|0|7|99"), MARKED("j|0|99"), LOST, SESSION,
+		RAISED(NULL),		MARKED(NULL),	  DONE, SYNCED,
+	};
+
+	(void) state;
+	for (int prepare = 0; prepare < 2; prepare++)
+	{
+		test_rows rows;
+		play p = PLAY(flushed, &rows);
+		pst_sink *sink;
+		pst_error err = PST_ERROR_INIT;
+
+		if (prepare)
+		{
+			p.script = prepared;
+			p.nsteps = FAKE_LENGTH(prepared);
+		}
+		rows_make(&rows, "id:l,v:u", "1|a", NULL);
+		add_option(&p.options, "sink.staging", "true");
+		add_option(&p.options, "sink.progress.schema", "public");
+		add_option(&p.options, "sink.progress.job", "j");
+		assert_ok(opened(&p, &sink, &err), &err);
+		assert_ok(pst_sink_write_changes(sink, &rows.batch, &err), &err);
+		strcpy(sink->progress.claim, "99");
+		if (prepare)
+			assert_ok(pst_sink_prepare(sink, 5, "five", &err), &err);
+		else
+			assert_ok(pst_sink_flush(sink, &err), &err);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		fake_pq_end();
+		rows_free(&rows);
+	}
+}
+
+#define INSERTED SENT("BEGIN"), PREPARED("*INSERT"), EXECUTED, SENT("COMMIT"), SYNC
+#define ENDED(pids) ASKED("*pg_terminate_backend", FAKE_ROWS("ended\n" pids))
+#define COMMITTED DONE, DONE, DONE, DONE, SYNCED
+
+/* Opens a sink that appends without a progress table, and loses its first COMMIT. */
+static pst_sink *
+doubtful(play *p, pst_error *err)
+{
+	pst_sink *sink;
+
+	rows_make(p->rows, "id:l,v:u", "1|a", NULL);
+	add_option(&p->options, "sink.mode", "append");
+	add_option(&p->options, "sink.method", "unnest");
+	add_option(&p->options, "sink.max-retries", "0");
+	assert_ok(opened(p, &sink, err), err);
+	assert_ok(pst_sink_write_changes(sink, &p->rows->batch, err), err);
+	assert_fails(pst_sink_flush(sink, err), PST_ERR_UNKNOWN_OUTCOME, err);
+	assert_contains(err->message, "1 rows were committed");
+	assert_contains(err->detail, "connection lost");
+	return sink;
+}
+
+static void
+an_append_in_doubt_is_told_again_until_its_session_is_ended(void **state)
+{
+	static const fake_pq_step script[] = {
+		APPENDS,
+		INSERTED,
+		DONE,
+		DONE,
+		LOST,
+		FAKE_FAIL("PQconnectStartParams", NULL, "Connection refused\n"),
+		/* The first flush after it could not know yet what is there. */
+		SESSION,
+		ENDED("t"),
+		ENDED(""),
+		INSERTED,
+		COMMITTED,
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	sink = doubtful(&p, &err);
+	assert_contains(err.hint, "could not be ended");
+	assert_fails(pst_sink_write_changes(sink, &rows.batch, &err), PST_ERR_UNKNOWN_OUTCOME, &err);
+	assert_fails(pst_sink_flush(sink, &err), PST_ERR_UNKNOWN_OUTCOME, &err);
+	assert_contains(err.hint, "has been ended");
+	assert_contains(err.detail, "connection lost");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	fake_pq_end();
+	rows_free(&rows);
+}
+
+static void
+what_was_discarded_in_doubt_is_ended_before_other_rows_are_written(void **state)
+{
+	static const fake_pq_step script[] = {
+		APPENDS,   INSERTED,  DONE,
+		DONE,	   LOST,	  FAKE_FAIL("PQconnectStartParams", NULL, "Connection refused\n"),
+		SESSION,   ENDED(""), INSERTED,
+		COMMITTED,
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	sink = doubtful(&p, &err);
+	pst_sink_discard(sink, NULL);
+	assert_ok(pst_sink_write_changes(sink, &rows.batch, &err), &err);
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	fake_pq_end();
+	rows_free(&rows);
+}
+
 /* --- too much ------------------------------------------------------------------------------------------------ */
 
 static void
@@ -519,6 +658,9 @@ main(void)
 		cmocka_unit_test(no_allocation_that_fails_while_a_row_is_named_hides_the_error),
 		cmocka_unit_test(a_settlement_whose_answer_is_lost_is_asked_for_again),
 		cmocka_unit_test(a_settlement_that_finds_another_token_is_fenced),
+		cmocka_unit_test(each_session_lost_while_staging_is_shut_out_by_a_new_token),
+		cmocka_unit_test(an_append_in_doubt_is_told_again_until_its_session_is_ended),
+		cmocka_unit_test(what_was_discarded_in_doubt_is_ended_before_other_rows_are_written),
 		cmocka_unit_test(a_statement_with_more_than_a_gigabyte_of_values_is_not_sent),
 	};
 

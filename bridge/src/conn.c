@@ -918,16 +918,15 @@ psti_conn_copy_put(psti_conn *conn, const void *data, size_t nbytes, pst_error *
 	return status;
 }
 
-pst_status
-psti_conn_copy_end(psti_conn *conn, PGresult **out, pst_error *err)
+/* Ends the data of a COPY, for failure with the reason why. */
+static pst_status
+end_data(psti_conn *conn, const char *why, pst_error *err)
 {
 	pst_status status = check_usable(conn, conn->copy_what, err);
 
-	if (out != NULL)
-		*out = NULL;
 	while (status == PST_OK)
 	{
-		int put = PQputCopyEnd(conn->pg, NULL);
+		int put = PQputCopyEnd(conn->pg, why);
 
 		if (put < 0)
 			break;
@@ -935,9 +934,28 @@ psti_conn_copy_end(psti_conn *conn, PGresult **out, pst_error *err)
 		if (put > 0)
 			break;
 	}
-	if (status != PST_OK)
-		return status;
-	return take_results(conn, conn->copy_what, out, err);
+	return status;
+}
+
+pst_status
+psti_conn_copy_end(psti_conn *conn, PGresult **out, pst_error *err)
+{
+	pst_status status = end_data(conn, NULL, err);
+
+	if (out != NULL)
+		*out = NULL;
+	return status == PST_OK ? take_results(conn, conn->copy_what, out, err) : status;
+}
+
+void
+psti_conn_copy_drop(psti_conn *conn, pst_error *err)
+{
+	if (conn->broken)
+		return;
+	/* It may be waiting for somebody's lock, and reads nothing then. */
+	send_cancel(conn, now_ms() + CANCEL_DEADLINE_MS);
+	if (end_data(conn, "the rows were discarded", err) == PST_OK)
+		(void) take_results(conn, conn->copy_what, NULL, err);
 }
 
 /* --- pipelines --------------------------------------------------------------------------- */

@@ -88,6 +88,9 @@ pst_status psti_conn_copy_in(psti_conn *conn, const char *what, const char *sql,
 pst_status psti_conn_copy_put(psti_conn *conn, const void *data, size_t nbytes, pst_error *err);
 pst_status psti_conn_copy_end(psti_conn *conn, PGresult **out, pst_error *err);
 
+/* Ends it so that the server keeps nothing, whatever it is waiting for; usable then, or broken. */
+void psti_conn_copy_drop(psti_conn *conn, pst_error *err);
+
 /*
  * A pipeline: statements are queued by add and travel together; run sends them with one Sync and
  * reads all results. results[i] (moved, at least nsteps entries, NULL for steps after a failed one)

@@ -45,6 +45,10 @@
 #define PSTI_FIELD_NULL (-1)
 #define PSTI_FIELD_UNCHANGED (-2)
 
+/* How the names begin of what is kept in a session. */
+#define PSTI_STATEMENT_PREFIX "penstock_"
+#define PSTI_TEMP_PREFIX "pg_temp.penstock_lot_"
+
 #define PSTI_OID_TEXT 25
 #define PSTI_OID_TEXT_ARRAY 1009
 
@@ -71,6 +75,7 @@ struct psti_sink_column
 	psti_encode_fn encode;
 	psti_sink_column *item; /* owned; how a list's values are encoded, or NULL */
 	bool text;				/* the field is the value's text, cast by the server */
+	bool foreign;			/* the server's binary form of the type is not the one we know */
 	bool key;
 	bool frozen; /* never in SET: part of the key, or an identity that is always generated */
 	Oid type;	 /* of a single parameter */

@@ -793,7 +793,7 @@ psti_encode_choose(psti_sink_column *column, bool binary_arrays, pst_error *err)
 		PSTI_ERROR_SET(err, column, column->target->name);
 		return err->status;
 	}
-	if (list && binary_arrays)
+	if (list && binary_arrays && !column->foreign)
 	{
 		pst_status status = choose_list(column, err);
 
@@ -802,9 +802,10 @@ psti_encode_choose(psti_sink_column *column, bool binary_arrays, pst_error *err)
 	}
 	if (column->key)
 		column->encode = find_text_key(column);
-	if (column->arrow.pg_array && binary_arrays && column->arrow.pg_type == type->elem_base)
+	if (column->arrow.pg_array && binary_arrays && !column->foreign &&
+		column->arrow.pg_type == type->elem_base)
 		column->encode = encode_binary_array;
-	if (column->encode == NULL && !list)
+	if (column->encode == NULL && !list && !column->foreign)
 		column->encode = find_binary(type->base, type->typtype, &column->arrow);
 	if (column->encode == NULL)
 	{

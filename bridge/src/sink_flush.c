@@ -65,6 +65,9 @@ psti_sink_connect(pst_sink *sink, pst_error *err)
 		psti_error_copy(sink->session.start, sizeof(sink->session.start), PQgetvalue(answer, 0, 1));
 	}
 	PQclear(answer);
+	/* Were it used without a name, nobody could end it. */
+	if (status != PST_OK)
+		psti_sink_disconnect(sink);
 	return status;
 }
 
@@ -257,7 +260,8 @@ name_statement(pst_sink *sink, int stmt, const char *sql, const psti_lot *lot)
 	uint64_t hash = psti_hash(PSTI_HASH_BEGIN, sql, strlen(sql));
 
 	hash = psti_hash(hash, lot->types, (size_t) lot->ncolumns * sizeof(*lot->types));
-	snprintf(sink->statement[stmt], sizeof(sink->statement[stmt]), "penstock_%016" PRIx64, hash);
+	snprintf(sink->statement[stmt], sizeof(sink->statement[stmt]),
+			 PSTI_STATEMENT_PREFIX "%016" PRIx64, hash);
 	return sink->statement[stmt];
 }
 
@@ -389,7 +393,7 @@ psti_sink_stream_drop(pst_sink *sink)
 
 	psti_enter(&ignored);
 	if (sink->streaming && sink->conn != NULL && psti_conn_usable(sink->conn))
-		(void) end_copy(sink, sink->plan->copy_text, &ignored);
+		psti_conn_copy_drop(sink->conn, &ignored);
 	sink->stream_failed = false;
 	sink->streamed = 0;
 	psti_sink_rollback(sink);
@@ -816,15 +820,30 @@ psti_sink_pause(pst_sink *sink, int n, pst_error *err)
 
 /*
  * The statement or table was made on another server process, or by another client on this one: there
- * is a pooler between. (Without a temporary table there is no schema pg_temp either.)
+ * is a pooler between. (Without a temporary table there is no schema pg_temp either.) A trigger of
+ * the target's may miss one too: the message names what is missing.
  */
 static bool
 made_elsewhere(const pst_sink *sink, const pst_error *err)
 {
-	bool statement = strcmp(err->sqlstate, "26000") == 0 || strcmp(err->sqlstate, "42P05") == 0;
-	bool table = strcmp(err->sqlstate, "42P01") == 0 || strcmp(err->sqlstate, "3F000") == 0;
+	static const struct
+	{
+		const char *sqlstate;
+		const char *name; /* as in the message, without what follows */
+		bool temp;
+	} ours[] = {
+		{"26000", "\"" PSTI_STATEMENT_PREFIX, false},
+		{"42P05", "\"" PSTI_STATEMENT_PREFIX, false},
+		{"42P01", "\"" PSTI_TEMP_PREFIX, true},
+		{"3F000", "\"pg_temp\"", true},
+	};
 
-	return statement || (table && sink->temp_made);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+	{
+		if (strcmp(err->sqlstate, ours[i].sqlstate) == 0)
+			return strstr(err->message, ours[i].name) != NULL && (sink->temp_made || !ours[i].temp);
+	}
+	return false;
 }
 
 /*

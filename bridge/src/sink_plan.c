@@ -289,10 +289,29 @@ ask_types(psti_sink_plan *plan, psti_conn *conn, pst_error *err)
 	return status;
 }
 
+/* A type, or an array of one, that a server of before 10 may keep in floating point. */
+static bool
+counts_time(const psti_type *type)
+{
+	switch (type->elem != 0 ? type->elem_base : type->base)
+	{
+		case 1083: /* time */
+		case 1266: /* timetz */
+		case 1114: /* timestamp */
+		case 1184: /* timestamptz */
+		case 1186: /* interval */
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* How every column travels; whether an append's rows must be lines of text. */
 static pst_status
-choose_forms(psti_sink_plan *plan, bool append_by_copy, pst_error *err)
+choose_forms(psti_sink_plan *plan, psti_conn *conn, bool append_by_copy, pst_error *err)
 {
+	const char *integers = PQparameterStatus(psti_conn_pg(conn), "integer_datetimes");
+	bool floating = integers != NULL && strcmp(integers, "on") != 0;
 	pst_status status = PST_OK;
 	bool text = false;
 
@@ -300,6 +319,7 @@ choose_forms(psti_sink_plan *plan, bool append_by_copy, pst_error *err)
 	{
 		psti_sink_column *column = &plan->columns[c];
 
+		column->foreign = floating && counts_time(&column->target->type);
 		/* unnest would flatten an array of arrays: there they travel as text. */
 		status = psti_encode_choose(column, append_by_copy, err);
 		text = text || column->text;
@@ -715,7 +735,7 @@ build(const psti_options *options, psti_conn *conn, const struct ArrowSchema *sc
 	look_at_missing(plan);
 	plan->by_insert = plan->mode == PSTI_MODE_APPEND &&
 					  (refuses_copy(plan) || psti_opt_int(options, PSTI_OPT_METHOD) == 2);
-	status = choose_forms(plan,
+	status = choose_forms(plan, conn,
 						  plan->mode == PSTI_MODE_APPEND && !plan->by_insert &&
 							  !psti_opt_bool(options, PSTI_OPT_STAGING),
 						  err);

@@ -399,7 +399,7 @@ psti_sql_temp_name(const psti_sink_plan *plan, psti_buf *sql)
 		hash = (hash ^ (uint8_t) columns.data[i]) * 16777619u;
 	sql->failed = sql->failed || columns.failed;
 	psti_buf_free(&columns);
-	psti_buf_printf(sql, "pg_temp.penstock_lot_%08x", hash);
+	psti_buf_printf(sql, PSTI_TEMP_PREFIX "%08x", hash);
 }
 
 void

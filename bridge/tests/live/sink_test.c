@@ -781,6 +781,76 @@ poll_flushes_when_the_interval_has_passed(void **state)
 }
 
 static void
+discarding_does_not_wait_for_rows_that_have_begun_to_travel(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	PGconn *other = live_connect("");
+	char *big = malloc(300001);
+	pst_sink *sink;
+
+	(void) state;
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int UNIQUE, v text)");
+	/* With a trigger COPY inserts row by row. */
+	live_exec(admin, "CREATE OR REPLACE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS "
+					 "$$BEGIN RETURN NEW; END$$; CREATE TRIGGER keep BEFORE INSERT ON t FOR EACH "
+					 "ROW EXECUTE PROCEDURE keep()");
+	/* Were it waited for, this session would be ended first. */
+	live_exec(other, "SET idle_in_transaction_session_timeout = '5s'; BEGIN; INSERT INTO t VALUES "
+					 "(1, 'other')");
+	sink = opened("table-name=t;sink.mode=append", "id:i,v:u");
+	memset(big, 'x', 300000);
+	memcpy(big, "1|", 2);
+	big[300000] = '\0';
+	add_rows(sink, "id:i,v:u", big);
+	while (live_int(admin, "SELECT count(*) FROM pg_locks WHERE NOT granted") == 0)
+		;
+	pst_sink_discard(sink, NULL);
+	live_exec(other, "COMMIT");
+	add_rows(sink, "id:i,v:u", "2|mine");
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,other) (2,mine)");
+	PQfinish(other);
+	free(big);
+}
+
+static void
+a_trigger_that_misses_a_table_is_not_taken_for_a_pooler(void **state)
+{
+	static const char *const states[] = {"42P01", "3F000", "26000"};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+	{
+		pst_error err = PST_ERROR_INIT;
+		pst_sink_stats stats = {.struct_size = sizeof(stats)};
+		pst_sink *sink;
+
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v int)");
+		live_exec(admin,
+				  "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+				  "$$BEGIN IF NEW.v < 0 THEN RAISE 'there is no \"audit\"' USING ERRCODE = '%s'; "
+				  "END IF; RETURN NEW; END$$",
+				  states[i]);
+		live_exec(admin, "CREATE TRIGGER refuse BEFORE INSERT ON t FOR EACH ROW EXECUTE PROCEDURE "
+						 "refuse()");
+		sink = opened("table-name=t;sink.method=copy;sink.max-retries=0", "id:i,v:i");
+		add_rows(sink, "id:i,v:i", "1|1");
+		assert_ok(pst_sink_flush(sink, &err), &err);
+		add_rows(sink, "id:i,v:i", "2|-2");
+		assert_true(pst_sink_flush(sink, &err) < 0);
+		assert_string_equal(err.sqlstate, states[i]);
+		assert_contains(err.message, "audit");
+		pst_sink_discard(sink, NULL);
+		add_rows(sink, "id:i,v:i", "3|3");
+		assert_ok(pst_sink_flush(sink, &err), &err);
+		pst_sink_get_stats(sink, &stats);
+		assert_string_equal(stats.method, "copy+merge");
+		assert_ok(pst_sink_close(sink, &err), &err);
+		table_is("t", "(1,1) (3,3)");
+	}
+}
+
+static void
 an_append_streams_before_it_is_flushed_and_discard_takes_it_back(void **state)
 {
 	pst_error err = PST_ERROR_INIT;
@@ -975,6 +1045,8 @@ main(void)
 		cmocka_unit_test(changes_of_a_key_keep_their_order_behind_one_that_waits),
 		cmocka_unit_test(the_row_that_a_deferred_constraint_refuses_is_named_not_one_that_waits),
 		cmocka_unit_test(poll_flushes_when_the_interval_has_passed),
+		cmocka_unit_test(discarding_does_not_wait_for_rows_that_have_begun_to_travel),
+		cmocka_unit_test(a_trigger_that_misses_a_table_is_not_taken_for_a_pooler),
 		cmocka_unit_test(an_append_streams_before_it_is_flushed_and_discard_takes_it_back),
 		cmocka_unit_test(many_small_flushes_use_prepared_arrays_and_large_ones_copy),
 		cmocka_unit_test(a_changed_target_is_planned_anew),

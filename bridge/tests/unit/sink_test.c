@@ -10,10 +10,16 @@
 
 /* --- scripts ------------------------------------------------------------------------------------- */
 
-#define SESSION SESSION_OF("f"), ASKED("*pg_backend_pid", FAKE_ROWS("pid|start\n4711|2026-01-01"))
+/* The server tells this pid of itself; libpq's is 4711. */
+#define SESSION_PID(pid)                                                                           \
+	SESSION_OF("f"), ASKED("*pg_backend_pid", FAKE_ROWS("pid|start\n" pid "|2026-01-01"))
+#define SESSION SESSION_PID("4711")
 
 /* t (id bigint PRIMARY KEY, v text) */
 #define RELATION ASKED("*WITH RECURSIVE found", FAKE_ROWS(COLUMNS39 "\n" TABLE ID "\n" TABLE V))
+#define WHEN                                                                                       \
+	"v|2|f|f|f|f||0|t|0|t|t|t|1114|-1|1114|-1|b|D|t|timestamp without time zone|pg_catalog."       \
+	"timestamp|pg_catalog.timestamp_out|t|0|0|-1|\\N"
 #define TYPES                                                                                      \
 	ASKED("*typarray", FAKE_ROWS("oid|array|input|n|o\n20|1016|\\N|1|20\n25|1009|\\N|1|25"))
 #define INDEXES                                                                                    \
@@ -604,6 +610,98 @@ what_was_discarded_in_doubt_is_ended_before_other_rows_are_written(void **state)
 	rows_free(&rows);
 }
 
+static void
+a_session_that_could_not_be_named_is_not_used(void **state)
+{
+	static const fake_pq_step script[] = {
+		OPENED,
+		INSERTED,
+		DONE,
+		DONE,
+		LOST,
+		SESSION_OF("f"),
+		SENT("*pg_backend_pid"),
+		FAKE_ERROR("53200", "out of memory"),
+		FAKE_NO_RESULT,
+		SESSION,
+		ENDED(""),
+		INSERTED,
+		COMMITTED,
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	rows_make(&rows, "id:l,v:u", "1|a", NULL);
+	assert_ok(whole(&p, &err), &err);
+	rows_free(&rows);
+}
+
+static void
+behind_a_pooler_no_session_is_ended(void **state)
+{
+	/* The pooler tells one pid when it is connected to, the server another when it is asked. */
+	static const fake_pq_step keyed[] = {
+		SESSION_PID("99"), RELATION, TYPES,		INDEXES, PRIVILEGES, INSERTED, DONE, DONE, LOST,
+		SESSION_PID("99"), INSERTED, COMMITTED,
+	};
+	static const fake_pq_step appended[] = {
+		SESSION_PID("99"), RELATION, TYPES, PRIVILEGES, INSERTED, DONE, DONE, LOST,
+		SESSION_PID("99"),
+	};
+	test_rows rows;
+	play p = PLAY(keyed, &rows);
+	play q = PLAY(appended, &rows);
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	rows_make(&rows, "id:l,v:u", "1|a", NULL);
+	assert_ok(whole(&p, &err), &err);
+	rows_free(&rows);
+	sink = doubtful(&q, &err);
+	assert_contains(err.hint, "Behind a pooler");
+	pst_sink_close(sink, NULL);
+	fake_pq_end();
+	rows_free(&rows);
+}
+
+/* --- times in floating point ------------------------------------------------------------------------------ */
+
+static void
+a_server_that_counts_times_in_floating_point_gets_them_as_text(void **state)
+{
+	static const fake_pq_step script[] = {
+		SESSION,
+		ASKED("*WITH RECURSIVE found", FAKE_ROWS(COLUMNS39 "\n" TABLE ID "\n" TABLE WHEN)),
+		ASKED("*typarray",
+			  FAKE_ROWS("oid|array|input|n|o\n20|1016|\\N|1|20\n1114|1115|\\N|1|1114")),
+		INDEXES,
+		PRIVILEGES,
+	};
+
+	(void) state;
+	for (int floating = 0; floating < 2; floating++)
+	{
+		test_rows rows;
+		play p = PLAY(script, &rows);
+		pst_error err = PST_ERROR_INIT;
+		pst_sink *sink;
+
+		rows_make(&rows, "id:l,v:tsu:", "1|0", NULL);
+		fake_pq_begin(p.script, p.nsteps);
+		fake_pq_parameter("integer_datetimes", floating ? "off" : "on");
+		assert_ok(pst_sink_open(p.options.keys, p.options.values, &rows.schema, NULL, &sink, &err),
+				  &err);
+		assert_int_equal(sink->plan->columns[1].text, floating);
+		assert_false(sink->plan->columns[0].text);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		fake_pq_end();
+		rows_free(&rows);
+	}
+}
+
 /* --- too much ------------------------------------------------------------------------------------------------ */
 
 static void
@@ -661,6 +759,9 @@ main(void)
 		cmocka_unit_test(each_session_lost_while_staging_is_shut_out_by_a_new_token),
 		cmocka_unit_test(an_append_in_doubt_is_told_again_until_its_session_is_ended),
 		cmocka_unit_test(what_was_discarded_in_doubt_is_ended_before_other_rows_are_written),
+		cmocka_unit_test(a_session_that_could_not_be_named_is_not_used),
+		cmocka_unit_test(behind_a_pooler_no_session_is_ended),
+		cmocka_unit_test(a_server_that_counts_times_in_floating_point_gets_them_as_text),
 		cmocka_unit_test(a_statement_with_more_than_a_gigabyte_of_values_is_not_sent),
 	};
 

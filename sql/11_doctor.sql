@@ -16,6 +16,14 @@ WITH me AS (
 		   r.rolconnlimit AS connections, d.oid AS database_oid
 	FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
 	WHERE r.rolname = current_user AND d.datname = current_database()
+), policies AS (
+	-- Those for reading that are for the role.
+	SELECT p.polrelid AS oid, pg_get_expr(p.polqual, p.polrelid) AS condition,
+		   coalesce((to_jsonb(p) ->> 'polpermissive')::boolean, true) AS permissive
+	FROM pg_catalog.pg_policy p
+	WHERE p.polcmd IN ('r', '*') AND EXISTS (
+		SELECT 1 FROM unnest(p.polroles) AS r(oid)
+		WHERE CASE WHEN r.oid = 0 THEN true ELSE pg_has_role(r.oid, 'USAGE') END)
 ), relations AS (
 	-- Partitions are reached through their parent.
 	SELECT c.oid, c.relkind, n.nspname::text AS schema, c.relname::text AS name,
@@ -25,7 +33,21 @@ WITH me AS (
 			   AS readable,
 		   has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'INSERT')
 			   AS insertable,
-		   row_security_active(c.oid) AS secured,
+		   CASE WHEN has_schema_privilege(n.oid, 'USAGE')
+			   THEN concat_ws(', ',
+					CASE WHEN NOT has_any_column_privilege(c.oid, 'SELECT') THEN 'SELECT' END,
+					CASE WHEN NOT has_any_column_privilege(c.oid, 'INSERT') THEN 'INSERT' END,
+					CASE WHEN NOT has_any_column_privilege(c.oid, 'UPDATE') THEN 'UPDATE' END,
+					CASE WHEN NOT has_table_privilege(c.oid, 'DELETE') THEN 'DELETE' END)
+			   ELSE 'SELECT, INSERT, UPDATE, DELETE' END AS missing,
+		   EXISTS (SELECT 1 FROM policies p WHERE p.oid = c.oid AND NOT p.permissive
+					   AND p.condition IS DISTINCT FROM 'true') AS restricted,
+		   -- Whether policies can hide a row from the role.
+		   row_security_active(c.oid) AND (
+			   NOT EXISTS (SELECT 1 FROM policies p
+						   WHERE p.oid = c.oid AND p.permissive AND p.condition = 'true')
+			   OR EXISTS (SELECT 1 FROM policies p WHERE p.oid = c.oid AND NOT p.permissive
+							  AND p.condition IS DISTINCT FROM 'true')) AS secured,
 		   -- A key that ON CONFLICT can use: unique, valid, immediate, whole, plain columns.
 		   EXISTS (
 			   SELECT 1 FROM pg_catalog.pg_index i
@@ -39,14 +61,6 @@ WITH me AS (
 	WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 		AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 		AND NOT coalesce((to_jsonb(c) ->> 'relispartition')::boolean, false)
-), counts AS (
-	SELECT count(*) AS relations,
-		   count(*) FILTER (WHERE NOT readable) AS unreadable,
-		   count(*) FILTER (WHERE secured) AS secured,
-		   count(*) FILTER (WHERE relkind IN ('r', 'p')) AS tables,
-		   count(*) FILTER (WHERE relkind IN ('r', 'p') AND NOT insertable) AS unwritable,
-		   count(*) FILTER (WHERE relkind = 'r' AND method <> 'heap') AS not_heap
-	FROM relations
 ), keyless AS (
 	SELECT r.qualified, k.conname, k.names
 	FROM relations r
@@ -59,11 +73,21 @@ WITH me AS (
 	) k ON true
 	WHERE r.relkind IN ('r', 'p') AND r.insertable AND NOT r.keyed
 ), refused AS (
-	-- Tables that the role may not write, and what it needs for that: the rule is that of `grants`.
-	SELECT r.oid, r.qualified, CASE WHEN r.keyed THEN 'SELECT, INSERT, UPDATE, DELETE' ELSE 'INSERT' END
-			   AS rights,
+	-- Tables that the role may not write in every mode, and what it lacks of the rights that `grants`
+	-- has for them. Without a key that ON CONFLICT can use, rows are only appended.
+	SELECT r.oid, r.qualified, r.insertable, CASE WHEN r.keyed THEN r.missing ELSE 'INSERT' END AS rights,
 		   row_number() OVER (ORDER BY r.qualified COLLATE "C") AS place
-	FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.insertable
+	FROM relations r
+	WHERE r.relkind IN ('r', 'p') AND (NOT r.insertable OR r.keyed AND r.missing <> '')
+), counts AS (
+	SELECT count(*) AS relations,
+		   count(*) FILTER (WHERE NOT readable) AS unreadable,
+		   count(*) FILTER (WHERE secured) AS secured,
+		   count(*) FILTER (WHERE relkind IN ('r', 'p')) AS tables,
+		   count(*) FILTER (WHERE relkind IN ('r', 'p') AND NOT insertable) AS unwritable,
+		   (SELECT count(*) FROM refused) AS refused,
+		   count(*) FILTER (WHERE relkind = 'r' AND method <> 'heap') AS not_heap
+	FROM relations
 ), needed AS (
 	SELECT 1 AS step, '' AS sub, format('GRANT USAGE ON SCHEMA %I TO %s;', r.schema, me.role_sql) AS line
 	FROM me, (SELECT DISTINCT r.schema FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.usable) r
@@ -167,10 +191,13 @@ WITH me AS (
 	SELECT 20, 'catalog', 'schemas', CASE WHEN s.usable > 0 THEN 'ok' ELSE 'blocked' END,
 		   format('the role may use %s of %s schemas', s.usable, s.total),
 		   CASE WHEN s.usable > 0 THEN ''
-			   ELSE format('GRANT USAGE ON SCHEMA %s TO %s;', coalesce(s.first, 'public'),
-						   me.role_sql) END
+			   -- Which of them the role is for, nobody knows here.
+			   WHEN s.total > 0 THEN E'-- those of them that the role is for:\n' || s.grants
+			   ELSE format('CREATE SCHEMA AUTHORIZATION %s;', me.role_sql) END
 	FROM me, (SELECT count(*) FILTER (WHERE has_schema_privilege(n.oid, 'USAGE')) AS usable,
-					 count(*) AS total, min(quote_ident(n.nspname)) AS first
+					 count(*) AS total,
+					 string_agg(format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, current_user), E'\n'
+								ORDER BY n.nspname::text COLLATE "C") AS grants
 			  FROM pg_catalog.pg_namespace n
 			  WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') s
 	UNION ALL
@@ -181,7 +208,9 @@ WITH me AS (
 			   ELSE 'in ' || s.names END,
 		   CASE WHEN me.standby THEN 'Connect to the primary (target_session_attrs=read-write).'
 			   WHEN s.names IS NULL
-				   THEN format('GRANT USAGE, CREATE ON SCHEMA public TO %s;', me.role_sql)
+				   THEN CASE WHEN to_regnamespace('public') IS NULL
+						THEN format('CREATE SCHEMA AUTHORIZATION %s;', me.role_sql)
+						ELSE format('GRANT USAGE, CREATE ON SCHEMA public TO %s;', me.role_sql) END
 			   ELSE '' END
 	FROM me, (SELECT string_agg(quote_ident(n.nspname), ', ' ORDER BY n.nspname::text COLLATE "C")
 				  AS names
@@ -234,7 +263,14 @@ WITH me AS (
 							FROM (SELECT r.qualified FROM relations r WHERE r.secured
 								  ORDER BY r.qualified LIMIT 10) s))
 			   ELSE 'no table hides rows from the role' END,
-		   CASE WHEN c.secured > 0 THEN format('ALTER ROLE %s BYPASSRLS;', me.role_sql) ELSE '' END
+		   coalesce((SELECT E'-- if the role is to see every row:\n' || string_agg(
+						 CASE WHEN s.restricted
+							 THEN format('-- %s has restrictive policies: alter those', s.qualified)
+							 ELSE format('CREATE POLICY %I ON %s FOR SELECT TO %s USING (true);',
+										 left('read_all_' || me.role, 63), s.qualified, me.role_sql)
+						 END, E'\n' ORDER BY s.qualified)
+					 FROM (SELECT r.qualified, r.restricted FROM relations r WHERE r.secured
+						   ORDER BY r.qualified LIMIT 10) s), '')
 	FROM me, counts c
 	UNION ALL
 	SELECT 32, 'read', 'parallel',
@@ -289,16 +325,15 @@ WITH me AS (
 	FROM me
 	UNION ALL
 	SELECT 41, 'write', 'privileges',
-		   CASE WHEN c.unwritable = 0 THEN 'ok' WHEN c.unwritable < c.tables THEN 'reduced'
+		   CASE WHEN c.refused = 0 THEN 'ok' WHEN c.unwritable < c.tables THEN 'reduced'
 			   ELSE 'blocked' END,
 		   CASE WHEN c.tables = 0 THEN 'there are no tables yet'
-			   WHEN c.unwritable = 0 THEN format('the role may insert into all %s tables', c.tables)
-			   ELSE format('the role may not insert into %s of %s tables: %s', c.unwritable, c.tables,
-						   (SELECT string_agg(s.qualified, ', ' ORDER BY s.qualified)
-							FROM (SELECT r.qualified FROM relations r
-								  WHERE r.relkind IN ('r', 'p') AND NOT r.insertable
-								  ORDER BY r.qualified LIMIT 10) s)
-						   || CASE WHEN c.unwritable > 10 THEN ', …' ELSE '' END) END,
+			   WHEN c.refused = 0 THEN format('the role may write all %s tables, in every mode', c.tables)
+			   ELSE format('the role lacks rights on %s of %s tables: %s', c.refused, c.tables,
+						   (SELECT string_agg(format('%s (%s)', f.qualified, f.rights), ', '
+											  ORDER BY f.place)
+							FROM refused f WHERE f.place <= 10)
+						   || CASE WHEN c.refused > 10 THEN ', …' ELSE '' END) END,
 		   coalesce((SELECT string_agg(n.line, E'\n' ORDER BY n.step, n.sub COLLATE "C") FROM needed n), '')
 	FROM me, counts c
 	UNION ALL

@@ -100,9 +100,9 @@ a_poor_role_is_told_the_statement_for_each_lack(void **state)
 	(void) state;
 	assert_check(report, "read", "privileges", "blocked", "may not read 5 of 5",
 				 "GRANT USAGE ON SCHEMA doc TO doc_poor;\nGRANT SELECT ON doc.");
-	assert_check(report, "write", "privileges", "blocked", "may not insert",
+	assert_check(report, "write", "privileges", "blocked", "lacks rights",
 				 "GRANT SELECT, INSERT, UPDATE, DELETE ON doc.keyed TO doc_poor;");
-	assert_check(report, "write", "privileges", "blocked", "may not insert",
+	assert_check(report, "write", "privileges", "blocked", "doc.keyless (INSERT)",
 				 "GRANT INSERT ON doc.keyless TO doc_poor;");
 	assert_check(report, "catalog", "creating databases", "reduced", "may not",
 				 "ALTER ROLE doc_poor CREATEDB;");
@@ -177,12 +177,101 @@ row_security_and_read_only_roles_are_noticed(void **state)
 	report = examine(catalog);
 	assert_check(report, "read", "privileges", "ok", "may read all 5", "");
 	assert_check(report, "read", "row security", "reduced", "doc.secured",
-				 "ALTER ROLE doc_reader BYPASSRLS;");
+				 "CREATE POLICY read_all_doc_reader ON doc.secured FOR SELECT TO doc_reader USING "
+				 "(true);");
+	assert_null(strstr(psti_json_text(check(report, "read", "row security"), "fix"), "BYPASSRLS"));
 	assert_check(report, "write", "primary", "blocked", "read-only",
 				 "SET default_transaction_read_only = off;");
 	psti_json_free(report);
 	pst_catalog_close(catalog);
 	live_exec(admin, "DROP OWNED BY doc_reader; DROP ROLE doc_reader");
+}
+
+/* An upsert reads and updates: INSERT alone is enough for tables without a key only. */
+static void
+rights_that_an_upsert_lacks_are_named(void **state)
+{
+	pst_catalog *catalog;
+	psti_json *report;
+	const psti_json *item;
+
+	(void) state;
+	live_exec(admin, "CREATE ROLE doc_inserter LOGIN; GRANT USAGE ON SCHEMA doc TO doc_inserter; "
+					 "GRANT INSERT ON ALL TABLES IN SCHEMA doc TO doc_inserter; "
+					 "GRANT UPDATE, SELECT (a) ON doc.keyed TO doc_inserter");
+	catalog = open_as("doc_inserter", NULL);
+	report = examine(catalog);
+	assert_check(report, "write", "privileges", "reduced", "doc.keyed (DELETE)",
+				 "GRANT DELETE ON doc.keyed TO doc_inserter;");
+	item = check(report, "write", "privileges");
+	assert_null(strstr(psti_json_text(item, "message"), "doc.keyless"));
+	psti_json_free(report);
+	pst_catalog_close(catalog);
+	live_exec(admin, "REVOKE UPDATE, SELECT (a) ON doc.keyed FROM doc_inserter");
+	catalog = open_as("doc_inserter", NULL);
+	report = examine(catalog);
+	assert_check(report, "write", "privileges", "reduced", "doc.keyed (SELECT, UPDATE, DELETE)",
+				 "GRANT SELECT, UPDATE, DELETE ON doc.keyed TO doc_inserter;");
+	psti_json_free(report);
+	pst_catalog_close(catalog);
+	live_exec(admin, "DROP OWNED BY doc_inserter; DROP ROLE doc_inserter");
+}
+
+/* A policy that shows every row hides none; a restrictive one can, whatever the others say. */
+static void
+policies_that_hide_no_row_are_no_finding(void **state)
+{
+	pst_catalog *catalog;
+	psti_json *report;
+
+	(void) state;
+	live_exec(admin, "CREATE ROLE doc_reader LOGIN; GRANT USAGE ON SCHEMA doc TO doc_reader; "
+					 "GRANT SELECT ON ALL TABLES IN SCHEMA doc TO doc_reader; "
+					 "CREATE POLICY all_rows ON doc.secured FOR SELECT TO doc_reader USING (true)");
+	catalog = open_as("doc_reader", NULL);
+	report = examine(catalog);
+	assert_check(report, "read", "row security", "ok", "hides rows", "");
+	psti_json_free(report);
+	if (server_version() >= 100000)
+	{
+		live_exec(admin, "CREATE POLICY few ON doc.secured AS RESTRICTIVE USING (a = 1)");
+		report = examine(catalog);
+		assert_check(report, "read", "row security", "reduced", "doc.secured",
+					 "restrictive policies");
+		psti_json_free(report);
+		live_exec(admin, "DROP POLICY few ON doc.secured");
+	}
+	pst_catalog_close(catalog);
+	live_exec(admin, "DROP POLICY all_rows ON doc.secured; DROP OWNED BY doc_reader; "
+					 "DROP ROLE doc_reader");
+}
+
+static void
+a_role_without_any_schema_is_told_all_of_them(void **state)
+{
+	const char *keys[] = {"username", "database-name", NULL};
+	const char *values[] = {"doc_nowhere", "doc_schemas", NULL};
+	pst_error err = PST_ERROR_INIT;
+	pst_catalog *catalog;
+	PGconn *there;
+	psti_json *report;
+
+	(void) state;
+	live_exec(admin, "CREATE ROLE doc_nowhere LOGIN");
+	live_exec(admin, "CREATE DATABASE doc_schemas");
+	there = live_connect("dbname=doc_schemas");
+	live_exec(there, "DROP SCHEMA public; CREATE SCHEMA \"B\"; CREATE SCHEMA a");
+	PQfinish(there);
+	assert_ok(pst_catalog_open(keys, values, NULL, &catalog, &err), &err);
+	report = examine(catalog);
+	assert_check(report, "catalog", "schemas", "blocked", "0 of 2",
+				 "GRANT USAGE ON SCHEMA \"B\" TO doc_nowhere;\nGRANT USAGE ON SCHEMA a TO");
+	assert_check(report, "catalog", "creating tables", "reduced", "no schema",
+				 "CREATE SCHEMA AUTHORIZATION doc_nowhere;");
+	psti_json_free(report);
+	pst_catalog_close(catalog);
+	live_exec(admin, "DROP DATABASE doc_schemas");
+	live_exec(admin, "DROP ROLE doc_nowhere");
 }
 
 static void
@@ -505,6 +594,9 @@ main(void)
 		cmocka_unit_test(a_poor_role_is_told_the_statement_for_each_lack),
 		cmocka_unit_test(following_the_fixes_makes_the_checks_pass),
 		cmocka_unit_test(row_security_and_read_only_roles_are_noticed),
+		cmocka_unit_test(rights_that_an_upsert_lacks_are_named),
+		cmocka_unit_test(policies_that_hide_no_row_are_no_finding),
+		cmocka_unit_test(a_role_without_any_schema_is_told_all_of_them),
 		cmocka_unit_test(an_sql_ascii_database_is_noticed),
 		cmocka_unit_test(a_process_number_that_is_not_the_servers_means_a_pooler),
 		cmocka_unit_test(encryption_is_told_as_the_client_sees_it),

@@ -305,6 +305,7 @@ pst_source_close(pst_source *source)
 	psti_options_free(source->options);
 	PQclear(source->leaves);
 	free(source->snapshot);
+	free(source->schemas);
 	free(source->alias);
 	free(source->query);
 	psti_hooks_free(&source->hooks);

@@ -95,6 +95,7 @@ struct pst_source
 	psti_tree tree;	  /* of the moment */
 	PGresult *leaves; /* of the moment, psti_source_leaves; owned; NULL: not asked yet */
 	char *snapshot;	  /* id under which the moment is known to other handles; NULL: not exported */
+	char *schemas;	  /* with it: the search_path; owned */
 	bool planned;	  /* splits were given out: the moment must not change */
 	bool savepoint;	  /* one was made in the transaction */
 

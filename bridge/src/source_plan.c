@@ -541,6 +541,7 @@ draft_init(draft *d, const pst_source *source, size_t most, pst_error *err)
 	d->split.system = (char *) caps->system_identifier;
 	d->split.started = (char *) caps->postmaster_start;
 	d->split.database = (char *) caps->database;
+	d->split.schemas = source->schemas;
 	d->split.options = (char *) source->fingerprint;
 	d->split.relation = source->relation->oid;
 	return PST_OK;

@@ -61,7 +61,9 @@ psti_source_end(pst_source *source)
 	PQclear(source->leaves);
 	source->leaves = NULL;
 	free(source->snapshot);
+	free(source->schemas);
 	source->snapshot = NULL;
+	source->schemas = NULL;
 }
 
 /*
@@ -148,14 +150,36 @@ lock_refused(const pst_error *err)
 		   strcmp(err->sqlstate, "0A000") == 0;
 }
 
+/* The schemas of the search_path that are there, without $user and what is implied. */
+#define SCHEMAS "pg_catalog.current_schemas(false)::pg_catalog.text"
+
+/*
+ * Names in a query or a filter would mean other things to a worker with another search_path, and the
+ * texts of regclass and its kin are names under it too.
+ */
+static pst_status
+check_schemas(const psti_split *split, const PGresult *result, pst_error *err)
+{
+	if (PQntuples(result) != 1)
+		return psti_fail(err, PST_ERR_PROTOCOL, "the server gave no answer about the search_path");
+	if (strcmp(PQgetvalue(result, 0, 0), split->schemas) == 0)
+		return PST_OK;
+	psti_fail(err, PST_ERR_STATE, "the split was planned under another search_path");
+	psti_error_detail(err, "It was %s, here it is %s.", split->schemas, PQgetvalue(result, 0, 0));
+	psti_error_hint(err, "Give every worker the planner's role, or set it in every url: "
+						 "options='-c search_path=…'.");
+	return PST_ERR_STATE;
+}
+
 /*
  * BEGIN, SET TRANSACTION SNAPSHOT and LOCK TABLE in one round trip. The settings are pinned again:
  * behind a pooler this transaction may run on another server connection than the session began on.
  */
 static pst_status
-begin_transaction(pst_source *source, const char *import, bool lock, pst_error *err)
+begin_transaction(pst_source *source, const psti_split *import, bool lock, pst_error *err)
 {
 	psti_buf sql = PSTI_BUF_INIT;
+	PGresult *result = NULL;
 	pst_status status;
 
 	psti_buf_printf(&sql, "%s; %s", begin_sql, psti_conn_pins(source->conn));
@@ -166,8 +190,8 @@ begin_transaction(pst_source *source, const char *import, bool lock, pst_error *
 	{
 		psti_buf_puts(&sql, lock_timeout_sql);
 		psti_buf_puts(&sql, "SET TRANSACTION SNAPSHOT ");
-		psti_buf_literal(&sql, import);
-		psti_buf_puts(&sql, "; ");
+		psti_buf_literal(&sql, import->snapshot);
+		psti_buf_puts(&sql, "; SELECT " SCHEMAS);
 	}
 	if (lock)
 		psti_buf_printf(&sql, "LOCK TABLE %s IN ACCESS SHARE MODE", source->relation->qualified);
@@ -175,8 +199,11 @@ begin_transaction(pst_source *source, const char *import, bool lock, pst_error *
 	if (status == PST_OK)
 	{
 		source->moment = import != NULL ? PSTI_MOMENT_IMPORTED : PSTI_MOMENT_OWN;
-		status = psti_conn_exec(source->conn, "taking the snapshot", sql.data, NULL, err);
+		status = psti_conn_exec(source->conn, "taking the snapshot", sql.data, &result, err);
 	}
+	if (status == PST_OK && import != NULL)
+		status = check_schemas(import, result, err);
+	PQclear(result);
 	psti_buf_free(&sql);
 	if (status != PST_OK)
 		psti_source_end(source);
@@ -323,7 +350,7 @@ check_columns(pst_source *source, pst_error *err)
 }
 
 static pst_status
-stand(pst_source *source, const char *import, bool *lock, pst_error *err)
+stand(pst_source *source, const psti_split *import, bool *lock, pst_error *err)
 {
 	psti_select all = {NULL, NULL, false, false, 0};
 	int64_t rows;
@@ -380,6 +407,14 @@ may_export(const psti_caps *caps)
 	return !caps->in_recovery || caps->server_version >= 100000;
 }
 
+static pst_status
+keep_moment(pst_source *source, const char *snapshot, const char *schemas, pst_error *err)
+{
+	source->snapshot = strdup(snapshot);
+	source->schemas = strdup(schemas);
+	return source->snapshot == NULL || source->schemas == NULL ? psti_fail_nomem(err) : PST_OK;
+}
+
 pst_status
 psti_source_export(pst_source *source, pst_error *err)
 {
@@ -394,8 +429,7 @@ psti_source_export(pst_source *source, pst_error *err)
 		char text[48];
 
 		snprintf(text, sizeof(text), "local:%d", PQbackendPID(psti_conn_pg(source->conn)));
-		source->snapshot = strdup(text);
-		return source->snapshot == NULL ? psti_fail_nomem(err) : PST_OK;
+		return keep_moment(source, text, "", err);
 	}
 	/* A snapshot cannot be exported from within a savepoint. */
 	if (source->savepoint)
@@ -404,13 +438,9 @@ psti_source_export(pst_source *source, pst_error *err)
 	source->savepoint = false;
 	if (status == PST_OK)
 		status = psti_conn_exec(source->conn, "exporting the snapshot",
-								"SELECT pg_catalog.pg_export_snapshot()", &result, err);
+								"SELECT pg_catalog.pg_export_snapshot(), " SCHEMAS, &result, err);
 	if (status == PST_OK)
-	{
-		source->snapshot = strdup(PQgetvalue(result, 0, 0));
-		if (source->snapshot == NULL)
-			status = psti_fail_nomem(err);
-	}
+		status = keep_moment(source, PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), err);
 	PQclear(result);
 	if (status != PST_OK)
 		psti_source_end(source);
@@ -477,16 +507,16 @@ psti_source_explain_lock(const pst_source *source, pst_error *err)
 }
 
 static pst_status
-import(pst_source *source, const char *snapshot, pst_error *err)
+import(pst_source *source, const psti_split *split, pst_error *err)
 {
 	bool lock = false;
 	pst_status status;
 
 	psti_source_end(source);
-	source->snapshot = strdup(snapshot);
+	source->snapshot = strdup(split->snapshot);
 	if (source->snapshot == NULL)
 		return psti_fail_nomem(err);
-	status = stand(source, snapshot, &lock, err);
+	status = stand(source, split, &lock, err);
 	if (status == PST_AGAIN)
 	{
 		err->retryable = false;
@@ -501,7 +531,7 @@ import(pst_source *source, const char *snapshot, pst_error *err)
 						"The handle that planned must stay open until the last split is read.");
 	}
 	if (status == PST_OK && source->snapshot == NULL)
-		source->snapshot = strdup(snapshot);
+		source->snapshot = strdup(split->snapshot);
 	return status;
 }
 
@@ -528,5 +558,5 @@ psti_source_join(pst_source *source, const psti_split *split, pst_error *err)
 				  "no snapshots");
 		return PST_ERR_UNSUPPORTED;
 	}
-	return import(source, split->snapshot, err);
+	return import(source, split, err);
 }

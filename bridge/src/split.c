@@ -31,6 +31,7 @@ psti_split_print(const psti_split *split, char **out, pst_error *err)
 	put_member(&text, "system", split->system);
 	put_member(&text, "started", split->started);
 	put_member(&text, "database", split->database);
+	put_member(&text, "schemas", split->schemas);
 	put_member(&text, "options", split->options);
 	psti_buf_printf(&text, ",\"relation\":%lu", (unsigned long) split->relation);
 	if (split->kind == PSTI_SPLIT_BLOCKS)
@@ -173,7 +174,7 @@ read_members(const psti_json *object, psti_split *split, pst_error *err)
 		char **out;
 	} texts[] = {
 		{"snapshot", &split->snapshot}, {"system", &split->system},	  {"started", &split->started},
-		{"database", &split->database}, {"options", &split->options},
+		{"database", &split->database}, {"schemas", &split->schemas}, {"options", &split->options},
 	};
 	pst_status status = get_kind(object, split, err);
 	int64_t relation;
@@ -230,6 +231,7 @@ psti_split_free(psti_split *split)
 	free(split->system);
 	free(split->started);
 	free(split->database);
+	free(split->schemas);
 	free(split->options);
 	free(split->blocks);
 	free(split->column);

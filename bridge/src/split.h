@@ -41,6 +41,7 @@ typedef struct psti_split
 	char *system;	/* identifier of the cluster, "" where the role may not see it */
 	char *started;	/* when its postmaster started */
 	char *database;
+	char *schemas; /* the planner's search_path, as current_schemas tells it */
 	char *options; /* fingerprint of the options that shape the rows */
 	uint32_t relation;
 	psti_blocks *blocks; /* of PSTI_SPLIT_BLOCKS */

@@ -85,6 +85,41 @@ a_split_is_refused_under_another_treatment_of_special_values(void **state)
 	live_exec(admin, "DROP TABLE fp");
 }
 
+static void
+a_split_is_refused_under_another_search_path(void **state)
+{
+	pst_source *source;
+	pst_source *other;
+	pst_error err = PST_ERROR_INIT;
+	struct ArrowArrayStream stream;
+	char **splits;
+	size_t n;
+
+	(void) state;
+	live_exec(admin, "CREATE SCHEMA a; CREATE TABLE a.x AS SELECT 1 AS v; "
+					 "CREATE SCHEMA b; CREATE TABLE b.x AS SELECT 2 AS v");
+	assert_ok(open_source(&source, &err, "url", "options='-csearch_path=a'", "query",
+						  "SELECT v FROM x", NULL),
+			  &err);
+	assert_ok(pst_source_plan(source, 0, &splits, &n, &err), &err);
+	assert_ok(open_source(&other, &err, "url", "options='-csearch_path=b'", "query",
+						  "SELECT v FROM x", NULL),
+			  &err);
+	assert_fails(pst_source_read(other, splits[0], &stream, &err), PST_ERR_STATE, &err);
+	assert_contains(err.message, "search_path");
+	assert_contains(err.detail, "It was {a}, here it is {b}.");
+	pst_source_close(other);
+	/* What is not there does not count. */
+	assert_ok(open_source(&other, &err, "url", "options='-csearch_path=nowhere,a'", "query",
+						  "SELECT v FROM x", NULL),
+			  &err);
+	assert_int_equal(sum_int32(other, splits[0]), 1);
+	pst_source_close(other);
+	pst_free(splits);
+	pst_source_close(source);
+	live_exec(admin, "DROP SCHEMA a, b CASCADE");
+}
+
 /* ---- What fails in between ---- */
 
 /* A source whose planning fails while `admin` holds the advisory lock 4711. */
@@ -624,6 +659,7 @@ main(void)
 		cmocka_unit_test(strides_follow_a_collation_that_is_named_default),
 		cmocka_unit_test(a_query_is_read_without_synchronized_scans),
 		cmocka_unit_test(a_split_is_refused_under_another_treatment_of_special_values),
+		cmocka_unit_test(a_split_is_refused_under_another_search_path),
 		cmocka_unit_test(a_failed_estimate_leaves_the_plan_and_its_moment),
 		cmocka_unit_test(a_failed_estimate_leaves_the_moment_of_what_was_read),
 		cmocka_unit_test(a_later_plan_that_fails_leaves_the_first_one),

@@ -1122,6 +1122,29 @@ settings_that_change_what_texts_mean_are_pinned(void **state)
 }
 
 static void
+names_in_texts_follow_the_search_path_and_are_whole_under_an_empty_one(void **state)
+{
+	static const char *const values[] = {"arrow", "csv", "lossless"};
+
+	(void) state;
+	live_exec(admin,
+			  "CREATE SCHEMA nm; CREATE TYPE nm.ty AS ENUM ('v'); CREATE TABLE nm.na (c regclass, "
+			  "t regtype, p regprocedure, l regclass[]); CREATE FUNCTION nm.fu(nm.ty) RETURNS int "
+			  "LANGUAGE sql AS 'SELECT 1'; INSERT INTO nm.na VALUES ('nm.na', 'nm.ty', "
+			  "'nm.fu(nm.ty)', '{nm.na,pg_class}')");
+	for (int i = 0; i < 3; i++)
+	{
+		assert_rows(rows("url", "options='-csearch_path=nm'", "table-name", "na", "read.values",
+						 values[i], NULL),
+					"na|ty|fu(ty)|{na,pg_class}\n");
+		assert_rows(rows("url", "options='-csearch_path='", "table-name", "nm.na", "read.values",
+						 values[i], NULL),
+					"nm.na|nm.ty|nm.fu(nm.ty)|{nm.na,pg_class}\n");
+	}
+	live_exec(admin, "DROP SCHEMA nm CASCADE");
+}
+
+static void
 row_security_and_grants_hold_in_every_plan(void **state)
 {
 	(void) state;
@@ -1245,6 +1268,7 @@ main(void)
 		cmocka_unit_test(a_selective_filter_is_left_to_the_index),
 		cmocka_unit_test(a_sample_of_random_plans_covers_random_rows),
 		cmocka_unit_test(settings_that_change_what_texts_mean_are_pinned),
+		cmocka_unit_test(names_in_texts_follow_the_search_path_and_are_whole_under_an_empty_one),
 		cmocka_unit_test(row_security_and_grants_hold_in_every_plan),
 		cmocka_unit_test(grants_of_columns_suffice_for_large_and_partitioned_tables),
 		cmocka_unit_test(text_reads_without_execute_on_the_output_function),

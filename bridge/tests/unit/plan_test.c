@@ -375,6 +375,7 @@ splits_survive_their_text_and_no_prefix_does(void **state)
 		.system = "7711222874696988178",
 		.started = "2026-11-23 04:43:07.103443+00",
 		.database = "da\"ta\nbase",
+		.schemas = "{public,\"my schema\"}",
 		.options = "b66360375169d5dd",
 		.relation = 4294967295u,
 	};
@@ -397,7 +398,8 @@ static void
 damaged_splits_are_refused(void **state)
 {
 #define COMMON                                                                                     \
-	"\"snapshot\":\"s\",\"system\":\"1\",\"started\":\"t\",\"database\":\"d\",\"options\":\"o\""
+	"\"snapshot\":\"s\",\"system\":\"1\",\"started\":\"t\",\"database\":\"d\",\"schemas\":\"{}\"," \
+	"\"options\":\"o\""
 	static const char *const bad[] = {
 		"",
 		"pst2:{}",
@@ -451,6 +453,7 @@ plan_everything(void *ctx, pst_error *err)
 						.system = "",
 						.started = "t",
 						.database = "d",
+						.schemas = "{}",
 						.options = "o",
 						.relation = 1};
 	psti_split read = {0};

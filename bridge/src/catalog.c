@@ -15,7 +15,6 @@
 #include "sql_texts.h"
 
 #define CATALOG_STEPS 3
-#define TRANSPORT_ASSISTED 1 /* the word's place in options.def */
 
 /*
  * Catalog queries touch many small tables: their estimated cost makes the server compile them, which
@@ -57,20 +56,6 @@ check_lists(const psti_options *options, pst_error *err)
 	return err->status;
 }
 
-/* There is no other transport in this version, so one that is insisted upon is an error. */
-static pst_status
-check_transport(const pst_catalog *catalog, pst_error *err)
-{
-	if (psti_opt_int(catalog->options, PSTI_OPT_TRANSPORT) != TRANSPORT_ASSISTED)
-		return PST_OK;
-	psti_fail(err, PST_ERR_UNSUPPORTED,
-			  "transport=assisted is not possible on database \"%s\": it needs the extension "
-			  "penstock",
-			  psti_conn_caps(catalog->conn)->database);
-	psti_error_hint(err, "Set option transport=auto, or leave it out.");
-	return err->status;
-}
-
 pst_status
 pst_catalog_open(const char *const *keys, const char *const *values, const pst_hooks *hooks,
 				 pst_catalog **out, pst_error *err)
@@ -91,9 +76,9 @@ pst_catalog_open(const char *const *keys, const char *const *values, const pst_h
 	if (status == PST_OK)
 		status = check_lists(catalog->options, &full);
 	if (status == PST_OK)
-		status = psti_catalog_connect(catalog, &full);
+		status = psti_opt_check_transport(catalog->options, &full);
 	if (status == PST_OK)
-		status = check_transport(catalog, &full);
+		status = psti_catalog_connect(catalog, &full);
 	if (status == PST_OK)
 		*out = catalog;
 	else

@@ -33,6 +33,7 @@ static const opt_entry entries[] = {
 #include "options.def"
 };
 
+#define TRANSPORT_ASSISTED 1 /* the word's place in options.def */
 #define NENTRIES (sizeof(entries) / sizeof(entries[0]))
 
 typedef struct opt_value
@@ -64,8 +65,9 @@ find_entry(const char *name)
 	return NULL;
 }
 
-size_t
-psti_name_distance(const char *a, const char *b)
+/* Edit distance of two names, at most 63 bytes of each. */
+static size_t
+name_distance(const char *a, const char *b)
 {
 	size_t row[64];
 	size_t na = strnlen(a, 63);
@@ -94,25 +96,38 @@ psti_name_distance(const char *a, const char *b)
 	return row[nb];
 }
 
+psti_nearest
+psti_nearest_to(const char *wanted)
+{
+	size_t third = strlen(wanted) / 3;
+
+	return (psti_nearest){.wanted = wanted, .slip = third > 0 ? third : 1};
+}
+
+bool
+psti_nearest_try(psti_nearest *nearest, const char *candidate)
+{
+	size_t distance =
+		strcasecmp(nearest->wanted, candidate) == 0 ? 0 : name_distance(nearest->wanted, candidate);
+
+	if (distance > nearest->slip || (nearest->name != NULL && distance == nearest->slip))
+		return false;
+	nearest->slip = distance;
+	nearest->name = candidate;
+	return true;
+}
+
 static pst_status
 fail_unknown(const char *name, pst_error *err)
 {
-	const char *nearest = NULL;
-	size_t best = 1000;
+	psti_nearest nearest = psti_nearest_to(name);
 
+	nearest.slip = 2 + strlen(name) / 3; /* options have long names, and many parts of them */
 	for (size_t i = 0; i < NENTRIES; i++)
-	{
-		size_t d = psti_name_distance(name, entries[i].name);
-
-		if (d < best)
-		{
-			best = d;
-			nearest = entries[i].name;
-		}
-	}
+		psti_nearest_try(&nearest, entries[i].name);
 	psti_fail(err, PST_ERR_INVALID, "unknown option \"%s\"", name);
-	if (nearest != NULL && best <= 2 + strlen(name) / 3)
-		psti_error_hint(err, "Did you mean \"%s\"?", nearest);
+	if (nearest.name != NULL)
+		psti_error_hint(err, "Did you mean \"%s\"?", nearest.name);
 	else
 		psti_error_hint(err, "The table of all options is in docs/bridge.md.");
 	return PST_ERR_INVALID;
@@ -512,6 +527,17 @@ psti_opt_fail(const psti_options *options, psti_opt opt, pst_error *err, const c
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
 	return psti_fail(err, PST_ERR_INVALID, "option \"%s\" %s", options->values[opt].spelled, why);
+}
+
+pst_status
+psti_opt_check_transport(const psti_options *options, pst_error *err)
+{
+	if (psti_opt_int(options, PSTI_OPT_TRANSPORT) != TRANSPORT_ASSISTED)
+		return PST_OK;
+	psti_opt_fail(options, PSTI_OPT_TRANSPORT, err,
+				  "is assisted, and this version has the plain transport only");
+	psti_error_hint(err, "Set option transport=auto, or leave it out.");
+	return err->status = PST_ERR_UNSUPPORTED;
 }
 
 static void

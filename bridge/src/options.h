@@ -62,7 +62,23 @@ const char *const *psti_opt_list(const psti_options *options, psti_opt opt, size
 pst_status psti_opt_fail(const psti_options *options, psti_opt opt, pst_error *err, const char *fmt,
 						 ...) __attribute__((format(printf, 4, 5)));
 
-/* Edit distance of two names, at most 63 bytes of each: for errors that tell the nearest one. */
-size_t psti_name_distance(const char *a, const char *b);
+/* PST_ERR_UNSUPPORTED when a transport is insisted upon that this version does not have. */
+pst_status psti_opt_check_transport(const psti_options *options, pst_error *err);
+
+/*
+ * The name that somebody may have meant: psti_nearest_to(), then each candidate is tried; `name` is
+ * the nearest one, of equals the first (borrowed), or NULL when none is near enough to be a slip.
+ */
+typedef struct psti_nearest
+{
+	const char *wanted; /* borrowed */
+	size_t slip;		/* the farthest that is near enough */
+	const char *name;
+} psti_nearest;
+
+psti_nearest psti_nearest_to(const char *wanted);
+
+/* Whether the candidate is the nearest so far. */
+bool psti_nearest_try(psti_nearest *nearest, const char *candidate);
 
 #endif /* PSTI_OPTIONS_H */

@@ -221,15 +221,6 @@ ask(psti_conn *conn, const char *const params[4], psti_relation **out, pst_error
 	return status;
 }
 
-/* How far apart two names may be for one to be a slip of the other. */
-static size_t
-slip(const char *name)
-{
-	size_t third = strlen(name) / 3;
-
-	return third > 0 ? third : 1;
-}
-
 /* The table whose name is nearest, of those that are not the system's: on failure only. */
 static void
 suggest_table(psti_conn *conn, const char *table, pst_error *err)
@@ -238,25 +229,18 @@ suggest_table(psti_conn *conn, const char *table, pst_error *err)
 	const char *bare = dot == NULL ? table : dot + 1;
 	PGresult *result = NULL;
 	pst_error ignored;
-	size_t best = slip(bare);
-	int nearest = -1;
+	psti_nearest nearest = psti_nearest_to(bare);
+	int at = -1;
 
 	psti_enter(&ignored);
 	if (psti_conn_query(conn, "looking for the table", psti_sql_relation_names, 0, NULL, &result,
 						&ignored) != PST_OK)
 		return;
 	for (int row = 0; row < PQntuples(result); row++)
-	{
-		size_t distance = psti_name_distance(bare, PQgetvalue(result, row, 1));
-
-		if (distance <= best && (nearest < 0 || distance < best))
-		{
-			best = distance;
-			nearest = row;
-		}
-	}
-	if (nearest >= 0)
-		psti_error_hint(err, "Did you mean %s?", PQgetvalue(result, nearest, 0));
+		if (psti_nearest_try(&nearest, PQgetvalue(result, row, 1)))
+			at = row;
+	if (at >= 0)
+		psti_error_hint(err, "Did you mean %s?", PQgetvalue(result, at, 0));
 	PQclear(result);
 }
 
@@ -471,24 +455,14 @@ psti_relation_free(psti_relation *relation)
 void
 psti_relation_suggest(const psti_relation *relation, const char *column, pst_error *err)
 {
-	const char *nearest = NULL;
-	size_t best = slip(column);
+	psti_nearest nearest = psti_nearest_to(column);
 
 	for (size_t i = 0; i < relation->ncolumns; i++)
-	{
-		const char *name = relation->columns[i].name;
-		size_t distance = strcasecmp(name, column) == 0 ? 0 : psti_name_distance(name, column);
-
-		if (distance <= best && (nearest == NULL || distance < best))
-		{
-			best = distance;
-			nearest = name;
-		}
-	}
-	if (nearest == NULL)
+		psti_nearest_try(&nearest, relation->columns[i].name);
+	if (nearest.name == NULL)
 		return;
-	psti_error_hint(err, "Did you mean \"%s\"?%s", nearest,
-					strcasecmp(nearest, column) == 0
+	psti_error_hint(err, "Did you mean \"%s\"?%s", nearest.name,
+					strcasecmp(nearest.name, column) == 0
 						? " Names in other than lower case stand in double quotes."
 						: "");
 }

@@ -48,29 +48,6 @@ copy_query(pst_source *source, pst_error *err)
 }
 
 static pst_status
-check_transport(const pst_source *source, pst_error *err)
-{
-	const psti_caps *caps = psti_conn_caps(source->conn);
-
-	if (psti_opt_int(source->options, PSTI_OPT_TRANSPORT) != 1)
-		return PST_OK;
-	if (caps->extension_version[0] == '\0')
-	{
-		psti_opt_fail(source->options, PSTI_OPT_TRANSPORT, err,
-					  "is assisted, but database \"%s\" has no extension penstock", caps->database);
-		psti_error_hint(err, "CREATE EXTENSION penstock there, or set option transport=auto.");
-	}
-	else
-	{
-		psti_opt_fail(source->options, PSTI_OPT_TRANSPORT, err,
-					  "is assisted, which this version of the library has no reads for");
-		psti_error_hint(err, "Set option transport=auto.");
-	}
-	err->status = PST_ERR_UNSUPPORTED;
-	return err->status;
-}
-
-static pst_status
 find_relation(pst_source *source, pst_error *err)
 {
 	psti_buf alias = PSTI_BUF_INIT;
@@ -245,9 +222,9 @@ open_source(pst_source *source, const char *const *keys, const char *const *valu
 	if (status == PST_OK)
 		status = copy_query(source, err);
 	if (status == PST_OK)
-		status = psti_conn_open(source->options, NULL, &source->hooks, &source->conn, err);
+		status = psti_opt_check_transport(source->options, err);
 	if (status == PST_OK)
-		status = check_transport(source, err);
+		status = psti_conn_open(source->options, NULL, &source->hooks, &source->conn, err);
 	if (status == PST_OK)
 		status = choose_encoding(source, err);
 	if (status == PST_OK)

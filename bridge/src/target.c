@@ -283,37 +283,18 @@ psti_target_add(psti_target *target, const char *name, size_t nbytes, pst_error 
 	return PST_OK;
 }
 
-/* Near enough to be what was meant. */
-static bool
-is_near(const char *name, size_t distance)
-{
-	size_t third = strlen(name) / 3;
-
-	return distance <= (third > 0 ? third : 1);
-}
-
 pst_status
 psti_target_unknown(const psti_target *target, const char *name, pst_error *err)
 {
-	const char *nearest = NULL;
-	size_t best = SIZE_MAX;
+	psti_nearest nearest = psti_nearest_to(name);
 
 	for (size_t i = 0; i < target->ncolumns; i++)
-	{
-		const char *column = target->columns[i].type.name;
-		size_t d = strcasecmp(name, column) == 0 ? 0 : psti_name_distance(name, column);
-
-		if (d < best)
-		{
-			best = d;
-			nearest = target->columns[i].type.name;
-		}
-	}
+		psti_nearest_try(&nearest, target->columns[i].type.name);
 	psti_fail(err, PST_ERR_NOT_FOUND, "%s has no column \"%s\"",
 			  target->table != NULL ? target->table : "the target", name);
 	PSTI_ERROR_SET(err, column, name);
-	if (nearest != NULL && is_near(name, best))
-		psti_error_hint(err, "Did you mean \"%s\"?", nearest);
+	if (nearest.name != NULL)
+		psti_error_hint(err, "Did you mean \"%s\"?", nearest.name);
 	else
 		psti_error_hint(err, "Names are taken letter by letter; penstock describe lists them.");
 	return PST_ERR_NOT_FOUND;
@@ -333,18 +314,9 @@ psti_target_field(const psti_target_type *type, const char *name, size_t nbytes,
 const char *
 psti_target_nearest_field(const psti_target_type *type, const char *name)
 {
-	const char *nearest = NULL;
-	size_t best = SIZE_MAX;
+	psti_nearest nearest = psti_nearest_to(name);
 
 	for (size_t i = 0; i < type->nchildren; i++)
-	{
-		size_t d = psti_name_distance(name, type->children[i].name);
-
-		if (d < best)
-		{
-			best = d;
-			nearest = type->children[i].name;
-		}
-	}
-	return nearest != NULL && is_near(name, best) ? nearest : NULL;
+		psti_nearest_try(&nearest, type->children[i].name);
+	return nearest.name;
 }

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "utf8.h"
+
 /* cJSON stops at 1000; a text nested deeper than this comes from nobody honest. */
 #define MAX_DEPTH 500
 
@@ -366,8 +368,24 @@ psti_json_is_null(const psti_json *value)
 
 /* --- writing ----------------------------------------------------------------------------- */
 
-void
-psti_json_put_string(psti_buf *buf, const char *text)
+/* json is UTF-8: what is none, as a SQL_ASCII database may send it, becomes U+FFFD. */
+static void
+put_utf8(psti_buf *buf, const char *text, size_t nbytes)
+{
+	size_t good;
+
+	while ((good = psti_utf8_valid(text, nbytes)) < nbytes)
+	{
+		psti_buf_append(buf, text, good);
+		psti_buf_puts(buf, "\xEF\xBF\xBD");
+		text += good + 1;
+		nbytes -= good + 1;
+	}
+	psti_buf_append(buf, text, nbytes);
+}
+
+static void
+put_string(psti_buf *buf, const char *text, void (*put)(psti_buf *, const char *, size_t))
 {
 	static const char plain[] = "\b\f\n\r\t\"\\";
 	static const char letters[] = "bfnrt\"\\";
@@ -380,7 +398,7 @@ psti_json_put_string(psti_buf *buf, const char *text)
 
 		while ((unsigned char) text[run] >= 0x20 && text[run] != '"' && text[run] != '\\')
 			run++;
-		psti_buf_append(buf, text, run);
+		put(buf, text, run);
 		text += run;
 		if (*text == '\0')
 			break;
@@ -392,4 +410,22 @@ psti_json_put_string(psti_buf *buf, const char *text)
 		text++;
 	}
 	psti_buf_putc(buf, '"');
+}
+
+void
+psti_json_put_string(psti_buf *buf, const char *text)
+{
+	put_string(buf, text, put_utf8);
+}
+
+static void
+put_bytes(psti_buf *buf, const char *text, size_t nbytes)
+{
+	psti_buf_append(buf, text, nbytes);
+}
+
+void
+psti_json_put_bytes(psti_buf *buf, const char *text)
+{
+	put_string(buf, text, put_bytes);
 }

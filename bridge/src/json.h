@@ -27,7 +27,10 @@ const psti_json *psti_json_next(const psti_json *item);
 const char *psti_json_string_value(const psti_json *value); /* NULL when not a string */
 bool psti_json_is_null(const psti_json *value);
 
-/* Writing is by psti_buf: this appends a text as a json string. */
+/* Writing is by psti_buf: this appends a text as a json string, which is UTF-8 whatever the text is. */
 void psti_json_put_string(psti_buf *buf, const char *text);
+
+/* The same with the bytes as they are: for a text that nobody but psti_json_parse reads. */
+void psti_json_put_bytes(psti_buf *buf, const char *text);
 
 #endif /* PSTI_JSON_H */

@@ -500,16 +500,23 @@ take_rows(pst_sink *sink, const struct ArrowArray *batch, const int8_t *row_kind
 	return status;
 }
 
-/* What a write begins with, the batch checked. */
+/* What a write begins with; batch: what is to be written, NULL for tuples. */
 static pst_status
-begin_write(pst_sink *sink, pst_error *err)
+begin_write(pst_sink *sink, const struct ArrowArray *batch, pst_error *err)
 {
 	pst_status status = PST_OK;
 
+	if (sink->failed)
+	{
+		*err = sink->last_error;
+		return err->status;
+	}
+	if (batch != NULL)
+		status = psti_arrow_check(&sink->plan->schema, batch, err);
 	/* With a progress table a call's rows are never torn apart: the caller's position could not
 	 * say where. */
-	if (sink->progress.table != NULL && !sink->staging && is_full(sink) && !is_half_update(sink) &&
-		may_flush_alone(sink))
+	if (status == PST_OK && sink->progress.table != NULL && !sink->staging && is_full(sink) &&
+		!is_half_update(sink) && may_flush_alone(sink))
 		status = flush_all(sink, err);
 	if (status == PST_OK && sink->staging && !sink->progress.taken)
 		status = psti_sink_connect(sink, err);
@@ -524,15 +531,10 @@ write_batch(pst_sink *sink, const struct ArrowArray *batch, const int8_t *row_ki
 {
 	pst_status status;
 
-	if (sink->failed)
-	{
-		*err = sink->last_error;
-		return err->status;
-	}
-	status = batch == NULL ? psti_fail(err, PST_ERR_INVALID, "batch is NULL")
-						   : psti_arrow_check(&sink->plan->schema, batch, err);
-	if (status == PST_OK)
-		status = begin_write(sink, err);
+	if (batch == NULL)
+		status = psti_fail(err, PST_ERR_INVALID, "batch is NULL");
+	else
+		status = begin_write(sink, batch, err);
 	if (status == PST_OK)
 		status = take_rows(sink, batch, row_kind, unchanged, err);
 	return note_failure(sink, status, err);
@@ -565,7 +567,7 @@ static pst_status
 take_tuple(pst_sink *sink, const char *tuple, size_t nbytes, bool whole, pst_error *err)
 {
 	const psti_sink_plan *plan = sink->plan;
-	psti_sink_row row = {.at = sink->rows.bytes.len, .number = sink->rows_in};
+	psti_sink_row row = {.at = sink->rows.bytes.len, .number = sink->rows_in, .verbatim = true};
 	psti_op op = PSTI_OP_UPSERT;
 	pst_status status = row_op(sink, PST_ROW_INSERT, &op, err);
 
@@ -599,15 +601,10 @@ psti_sink_write_tuples(void *ctx, const psti_tuples *tuples, pst_error *err)
 	bool whole = plan->nkey == 0 && plan->ncolumns == (size_t) plan->schema.n_children;
 	pst_status status;
 
-	if (sink->failed)
-	{
-		*err = sink->last_error;
-		return err->status;
-	}
 	/* A row that is appended with all its columns, in their order, is not looked into at all. */
 	for (size_t c = 0; c < plan->ncolumns; c++)
 		whole = whole && plan->columns[c].child == (int64_t) c;
-	status = begin_write(sink, err);
+	status = begin_write(sink, NULL, err);
 	for (size_t i = 0; status == PST_OK && i < tuples->nrows; i++)
 	{
 		size_t start = tuples->starts[i];

@@ -134,6 +134,7 @@ typedef struct psti_sink_row
 	uint8_t op;		/* psti_op */
 	bool partial;	/* has unchanged fields */
 	bool change;	/* the row before it is its old key */
+	bool verbatim;	/* as a source's server sent it, not looked into */
 } psti_sink_row;
 
 typedef struct psti_sink_rows

@@ -4,105 +4,11 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "copy_decode.h"
 #include "json.h"
-#include "pgnumeric.h"
 #include "pgtext.h"
 
 /* --- one field ------------------------------------------------------------------------------ */
-
-static size_t
-text_bool(const char *data, char *out)
-{
-	return psti_text_bool(data[0] != 0, out);
-}
-
-static size_t
-text_int2(const char *data, char *out)
-{
-	return psti_text_int64((int16_t) psti_get16(data), out);
-}
-
-static size_t
-text_int4(const char *data, char *out)
-{
-	return psti_text_int64((int32_t) psti_get32(data), out);
-}
-
-static size_t
-text_int8(const char *data, char *out)
-{
-	return psti_text_int64((int64_t) psti_get64(data), out);
-}
-
-static size_t
-text_float4(const char *data, char *out)
-{
-	uint32_t bits = psti_get32(data);
-	float value;
-
-	memcpy(&value, &bits, 4);
-	return psti_text_float4(value, out);
-}
-
-static size_t
-text_float8(const char *data, char *out)
-{
-	uint64_t bits = psti_get64(data);
-	double value;
-
-	memcpy(&value, &bits, 8);
-	return psti_text_float8(value, out);
-}
-
-static size_t
-text_date(const char *data, char *out)
-{
-	return psti_text_date((int32_t) psti_get32(data), out);
-}
-
-static size_t
-text_time(const char *data, char *out)
-{
-	return psti_text_time((int64_t) psti_get64(data), out);
-}
-
-static size_t
-text_timestamp(const char *data, char *out)
-{
-	return psti_text_timestamp((int64_t) psti_get64(data), false, out);
-}
-
-static size_t
-text_timestamptz(const char *data, char *out)
-{
-	return psti_text_timestamp((int64_t) psti_get64(data), true, out);
-}
-
-static size_t
-text_interval(const char *data, char *out)
-{
-	return psti_text_interval((int64_t) psti_get64(data), (int32_t) psti_get32(data + 8),
-							  (int32_t) psti_get32(data + 12), out);
-}
-
-static size_t
-text_uuid(const char *data, char *out)
-{
-	return psti_text_uuid((const uint8_t *) data, out);
-}
-
-/* Types whose binary form has a fixed length. */
-static const struct
-{
-	Oid oid;
-	int32_t nbytes;
-	size_t (*text)(const char *data, char *out);
-} fixed_types[] = {
-	{16, 1, text_bool},			 {20, 8, text_int8},		{21, 2, text_int2},
-	{23, 4, text_int4},			 {700, 4, text_float4},		{701, 8, text_float8},
-	{1082, 4, text_date},		 {1083, 8, text_time},		{1114, 8, text_timestamp},
-	{1184, 8, text_timestamptz}, {1186, 16, text_interval}, {2950, 16, text_uuid},
-};
 
 static bool
 is_text_type(const psti_type *type)
@@ -121,32 +27,13 @@ void
 psti_field_text(const psti_sink_column *column, const char *data, int32_t nbytes, psti_buf *out)
 {
 	const psti_type *type = &column->target->type;
+	psti_copy_column form = {.form = PSTI_FORM_TEXT, .list = type->elem != 0};
 
 	if (column->text || is_text_type(type))
-	{
 		psti_buf_append(out, data, (size_t) nbytes);
-		return;
-	}
-	if (type->base == 3802 && nbytes > 0) /* jsonb: a version byte first */
-	{
-		psti_buf_append(out, data + 1, (size_t) nbytes - 1);
-		return;
-	}
-	if (type->base == 1700 &&
-		psti_numeric_to_text((const uint8_t *) data, (size_t) nbytes, out) != PSTI_NUMERIC_BAD)
-		return;
-	for (size_t i = 0; i < sizeof(fixed_types) / sizeof(fixed_types[0]); i++)
-	{
-		char *at;
-
-		if (fixed_types[i].oid != type->base || fixed_types[i].nbytes != nbytes)
-			continue;
-		at = psti_buf_reserve(out, PSTI_TEXT_MAX);
-		if (at != NULL)
-			out->len += fixed_types[i].text(data, at);
-		return;
-	}
-	psti_text_bytea((const uint8_t *) data, (size_t) nbytes, out);
+	else if (!psti_copy_known(form.list ? type->elem_base : type->base, &form.type) ||
+			 !psti_copy_print(&form, data, (size_t) nbytes, out))
+		psti_text_bytea((const uint8_t *) data, (size_t) nbytes, out);
 }
 
 /* --- walking a row --------------------------------------------------------------------------- */

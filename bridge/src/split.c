@@ -18,7 +18,7 @@ put_member(psti_buf *out, const char *key, const char *value)
 	if (value == NULL)
 		psti_buf_puts(out, "null");
 	else
-		psti_json_put_string(out, value);
+		psti_json_put_bytes(out, value);
 }
 
 pst_status

@@ -1,6 +1,7 @@
 /* sink_copy_test.c - pst_sink_copy: rows as they are where both sides agree, else decoded. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "live.h"
 #include "penstock.h"
@@ -23,23 +24,36 @@ count_rows(void *ctx, const pst_progress *progress)
 	((pair *) ctx)->rows_told = progress->rows;
 }
 
+/* more: further options of the sink, name and value in turn, NULL-terminated. */
 static void
-open_pair(pair *p, const char *from, const char *to, const char *mode, const char *key,
-		  const char *value)
+open_pair_from(pair *p, const char *url, const char *from, const char *to, const char *mode,
+			   const char *const *more)
 {
 	const char *source_keys[] = {"url", "table-name", "read.values", "read.split-bytes", NULL};
-	const char *source_values[] = {"", from, "lossless", "256kb", NULL};
-	const char *sink_keys[] = {"url", "table-name", "sink.mode", key, NULL};
-	const char *sink_values[] = {"", to, mode, value, NULL};
+	const char *source_values[] = {url, from, "lossless", "256kb", NULL};
+	const char *sink_keys[8] = {"url", "table-name", "sink.mode"};
+	const char *sink_values[8] = {"", to, mode};
 	pst_hooks hooks = PST_HOOKS_INIT;
 	pst_error err = PST_ERROR_INIT;
 
+	for (size_t i = 0; more[2 * i] != NULL; i++)
+	{
+		sink_keys[3 + i] = more[2 * i];
+		sink_values[3 + i] = more[2 * i + 1];
+	}
 	memset(p, 0, sizeof(*p));
 	hooks.ctx = p;
 	hooks.progress = count_rows;
 	assert_ok(pst_source_open(source_keys, source_values, &hooks, &p->source, &err), &err);
 	assert_ok(pst_source_schema(p->source, &p->schema, &err), &err);
 	assert_ok(pst_sink_open(sink_keys, sink_values, &p->schema, NULL, &p->sink, &err), &err);
+}
+
+static void
+open_pair(pair *p, const char *from, const char *to, const char *mode, const char *key,
+		  const char *value)
+{
+	open_pair_from(p, "", from, to, mode, (const char *[]){key, value, NULL});
 }
 
 /* Cuts the source's table by a column, which every server can: by blocks 14 is the first. */
@@ -316,6 +330,104 @@ appended_rows_beside_a_binary_array_may_leave_columns_out(void **state)
 					 2);
 }
 
+static void
+skipped_rows_show_their_arrays_as_text(void **state)
+{
+	char path[] = "/tmp/penstock-skipped-XXXXXX";
+	const char *more[] = {"on-error", "skip", "on-error.file", path, NULL};
+	char line[1024] = "";
+	FILE *file;
+	pair p;
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	close(mkstemp(path));
+	live_exec(db, "CREATE TABLE s11 (i int, a int[], w timestamptz[], t text[], n numeric)");
+	live_exec(db,
+			  "INSERT INTO s11 VALUES (1, '[0:1]={1,NULL}', '{infinity}', '{\"a b\",c}', 'NaN')");
+	live_exec(db, "CREATE TABLE d11 (LIKE s11, CHECK (i <> 1))");
+	open_pair_from(&p, "", "s11", "d11", "append", more);
+	assert_ok(pst_sink_copy(p.sink, p.source, NULL, &err), &err);
+	assert_ok(pst_sink_flush(p.sink, &err), &err);
+	assert_int_equal(stats_of(&p).rows_verbatim, 1);
+	close_pair(&p);
+	file = fopen(path, "r");
+	assert_non_null(fgets(line, sizeof(line), file));
+	fclose(file);
+	unlink(path);
+	assert_contains(line, "\"values\":{\"i\":\"1\",\"a\":\"[0:1]={1,NULL}\",\"w\":\"{infinity}\","
+						  "\"t\":\"{\\\"a b\\\",c}\",\"n\":\"NaN\"}");
+}
+
+/* As a read that decodes them tells it: not the target's error, and nothing to be skipped. */
+static void
+bytes_that_are_not_utf8_are_an_error_of_the_source(void **state)
+{
+	static const struct
+	{
+		const char *to;
+		const char *mode;
+		const char *more[3];
+		bool decoded;
+	} ways[] = {
+		{"d12", "append", {NULL}, false},
+		{"d12", "append", {"on-error", "skip", NULL}, false},
+		{"k12", "upsert", {NULL}, false},
+		{"l12", "append", {NULL}, true},
+	};
+	PGconn *from;
+	char *name = live_value(db, "SELECT current_database() || '_broken'");
+	char url[128];
+
+	(void) state;
+	live_exec(db,
+			  "CREATE DATABASE %s ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE "
+			  "template0",
+			  name);
+	snprintf(url, sizeof(url), "dbname=%s", name);
+	from = live_connect(url);
+	live_exec(from, "CREATE TABLE s12 (i int, t text); INSERT INTO s12 VALUES (1, 'a'), (2, "
+					"E'b\\xff'), (3, 'c')");
+	live_exec(db, "CREATE TABLE d12 (i int, t text); CREATE TABLE k12 (i int PRIMARY KEY, t text); "
+				  "CREATE TABLE l12 (i bigint, t text)");
+	for (size_t w = 0; w < 2 * sizeof(ways) / sizeof(ways[0]); w++)
+	{
+		/* First the database promises no encoding, then one that its bytes do not have. */
+		bool promised = w >= sizeof(ways) / sizeof(ways[0]);
+		const char *to = ways[w % 4].to;
+		bool decoded = ways[w % 4].decoded || !promised;
+		pair p;
+		pst_error err = PST_ERROR_INIT;
+		pst_status status;
+
+		if (promised)
+			live_exec(db,
+					  "UPDATE pg_database SET encoding = pg_char_to_encoding('UTF8') WHERE "
+					  "datname = '%s'",
+					  name);
+		open_pair_from(&p, url, "s12", to, ways[w % 4].mode, ways[w % 4].more);
+		status = pst_sink_copy(p.sink, p.source, NULL, &err);
+		if (!decoded)
+		{
+			assert_ok(status, &err);
+			assert_int_equal(stats_of(&p).rows_verbatim, 3);
+			status = pst_sink_flush(p.sink, &err);
+			assert_int_equal(err.row, 1);
+		}
+		assert_fails(status, PST_ERR_DATA, &err);
+		assert_string_equal(err.sqlstate, "22021");
+		assert_string_equal(err.column, "t");
+		assert_contains(err.message, "holds bytes that are not UTF-8");
+		assert_contains(err.hint, "convert_from");
+		pst_sink_discard(p.sink, NULL);
+		close_pair(&p);
+		assert_int_equal(live_int(db, "SELECT count(*) FROM %s", to), 0);
+	}
+	PQfinish(from);
+	live_exec(db, "DROP DATABASE %s", name);
+	free(name);
+}
+
 static int
 setup(void **state)
 {
@@ -346,6 +458,8 @@ main(void)
 		cmocka_unit_test(each_split_brings_its_rows_once),
 		cmocka_unit_test(appended_rows_beside_a_binary_array_may_leave_columns_out),
 		cmocka_unit_test(a_stream_in_progress_is_not_disturbed),
+		cmocka_unit_test(skipped_rows_show_their_arrays_as_text),
+		cmocka_unit_test(bytes_that_are_not_utf8_are_an_error_of_the_source),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

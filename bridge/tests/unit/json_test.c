@@ -201,6 +201,14 @@ strings_survive_writing_and_parsing(void **state)
 	psti_buf_reset(&buf);
 	psti_json_put_string(&buf, "");
 	assert_string_equal(buf.data, "\"\"");
+	psti_buf_reset(&buf);
+	psti_json_put_string(&buf, "\xff"
+							   "a\xc3\n\xe2\x82");
+	assert_string_equal(buf.data, "\"\uFFFD"
+								  "a\uFFFD\\n\uFFFD\uFFFD\"");
+	psti_buf_reset(&buf);
+	psti_json_put_bytes(&buf, "\xff\"");
+	assert_string_equal(buf.data, "\"\xff\\\"\"");
 	psti_buf_free(&buf);
 	root = parse("\"\\u00e9\\ud83d\\udc18\\/\"");
 	assert_string_equal(psti_json_string_value(root), "\xc3\xa9\xf0\x9f\x90\x98/");

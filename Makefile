@@ -4,6 +4,7 @@
 #   make install      PREFIX (/usr/local), DESTDIR, libdir, mandir … honoured; also uninstall
 #   make check        every test: check-unit, check-fuzz, check-live, with ASan and UBSan (SAN=0 without)
 #   make check-unit T=strides      the tests of one stem; the same with check-live
+#   make check-live SERVER=18      on a server of another version, which scripts/versions downloads
 #   make fuzz         libFuzzer, FUZZ_SECONDS (60) a target
 #   make coverage     line coverage of the decoders by the unit tests
 #   make lint format  the rules that a machine checks; formatting by clang-format
@@ -52,9 +53,11 @@ check-fuzz: deps-check
 
 # Built before the server starts, so that a compile error costs no server.
 check-live: deps-check
+	@$(if $(SERVER),scripts/deps servers)
 	+@$(BRIDGE) all
 	+@$(TESTS) build
-	+@$(CLUSTER) -- $(TESTS) check-live
+	+@bin=$(if $(SERVER),$$(scripts/versions $(SERVER))) && \
+		$(CLUSTER) $(if $(SERVER),--bin "$${bin#*	}") -- $(TESTS) check-live
 
 # Unit tests and fuzz seeds only: a live test must not be what keeps a decoder covered.
 coverage: deps-check
@@ -89,7 +92,7 @@ bench: all
 	@bench/run
 
 check-versions: all
-	@scripts/deps check
+	@scripts/deps check servers
 	@scripts/check-versions
 
 # The tree of HEAD, with the version of the header in its name.

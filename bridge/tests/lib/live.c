@@ -135,18 +135,41 @@ live_skip(const char *reason)
 	skip();
 }
 
-void
-live_since(int version, const char *what)
+static int
+version_of_server(void)
 {
 	PGconn *conn = live_connect("dbname=postgres");
-	int server = PQserverVersion(conn);
-	char reason[200];
+	int version = PQserverVersion(conn);
 
 	PQfinish(conn);
-	if (server >= version)
-		return;
-	snprintf(reason, sizeof(reason), "%s came with PostgreSQL %d", what, version / 10000);
-	live_skip(reason);
+	return version;
+}
+
+int
+live_run_tests(const char *group, const struct CMUnitTest *tests, size_t n,
+			   int (*setup)(void **state), int (*teardown)(void **state))
+{
+	struct CMUnitTest *applicable = calloc(n, sizeof(*applicable));
+	int version = version_of_server();
+	size_t used = 0;
+	int failed;
+
+	if (applicable == NULL)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+	{
+		const live_need *need = tests[i].initial_state;
+
+		if (need != NULL && version < need->version)
+			printf("# not applicable: %s: %s came with PostgreSQL %d\n", tests[i].name, need->what,
+				   need->version / 10000);
+		else
+			applicable[used++] = tests[i];
+	}
+	fflush(stdout);
+	failed = _cmocka_run_group_tests(group, applicable, used, setup, teardown);
+	free(applicable);
+	return failed;
 }
 
 void

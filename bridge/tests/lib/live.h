@@ -26,10 +26,28 @@ char *live_value(PGconn *conn, const char *fmt, ...) __attribute__((format(print
 long long live_int(PGconn *conn, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * Skips the test where the server is older than this version (as in server_version_num), saying that
- * `what` came with it; live_skip for another reason, a few words.
+ * In the list of tests: one of what came with a version (as in server_version_num). live_run, which
+ * takes the place of cmocka_run_group_tests, leaves it out on older servers and says so to the runner.
  */
-void live_since(int version, const char *what);
+typedef struct live_need
+{
+	int version;
+	const char *what; /* "a partitioned table" */
+} live_need;
+
+#define live_test_since(since, of_what, test)                                                      \
+	{                                                                                              \
+		.name = #test, .test_func = (test),                                                        \
+		.initial_state = (live_need[]){{.version = (since), .what = (of_what)}},                   \
+	}
+#define live_run(tests, setup, teardown)                                                           \
+	live_run_tests(#tests, (tests), sizeof(tests) / sizeof((tests)[0]), (setup), (teardown))
+
+struct CMUnitTest;
+int live_run_tests(const char *group, const struct CMUnitTest *tests, size_t n,
+				   int (*setup)(void **state), int (*teardown)(void **state));
+
+/* Skips the test for another reason, a few words. */
 void live_skip(const char *reason);
 
 /* "primary"|"standby", "start"|"stop"|"restart"|"crash"|"promote" */

@@ -62,6 +62,14 @@ def test_pytest_files_are_counted_by_their_report(tmp_path):
     assert line == "1 1 0 t" and done.returncode == 1
 
 
+def test_what_does_not_apply_is_no_skip_but_can_be_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_DETAILS", str(tmp_path / "details"))
+    tap = "echo '# not applicable: b: c came with PostgreSQL 18'; echo 1..1; echo ok 1 - a"
+    done, line = run(tmp_path, program(tmp_path, "x", tap))
+    assert line == "1 0 0 t" and done.returncode == 0
+    assert (tmp_path / "details").read_text() == "inapplicable\tx\tb\tc came with PostgreSQL 18\n"
+
+
 def tally(tmp_path, text):
     file = tmp_path / "sums"
     file.write_text(text)

@@ -653,7 +653,6 @@ partitioning_is_told_from_both_sides(void **state)
 	const psti_json *part;
 
 	(void) state;
-	live_since(100000, "a partitioned table");
 	catalog = open_plain();
 	parted = describe(catalog, "parted");
 	leaf = describe(catalog, "parted_1");
@@ -678,7 +677,6 @@ generated_and_identity_columns_are_marked(void **state)
 	psti_json *ident;
 
 	(void) state;
-	live_since(100000, "an identity column");
 	catalog = open_plain();
 	ident = describe(catalog, "ident");
 	assert_string_equal(psti_json_text(column(ident, "i"), "identity"), "always");
@@ -704,7 +702,6 @@ virtual_generated_columns_are_marked(void **state)
 	psti_json *computed;
 
 	(void) state;
-	live_since(180000, "a virtual generated column");
 	catalog = open_plain();
 	computed = describe(catalog, "computed");
 	assert_string_equal(psti_json_text(column(computed, "v"), "generated"), "virtual");
@@ -721,7 +718,6 @@ a_column_whose_not_null_is_not_valid_may_hold_null(void **state)
 	psti_json *later;
 
 	(void) state;
-	live_since(180000, "NOT NULL as a constraint");
 	catalog = open_plain();
 	later = describe(catalog, "checked_later");
 	assert_false(psti_json_bool(column(later, "a"), "not_null", true));
@@ -745,7 +741,6 @@ a_key_without_overlaps_is_told_and_is_no_arbiter(void **state)
 	const psti_json *index;
 
 	(void) state;
-	live_since(180000, "a key WITHOUT OVERLAPS");
 	catalog = open_plain();
 	temporal = describe(catalog, "temporal");
 	index = named(psti_json_get(temporal, "indexes"), "temporal_key");
@@ -765,7 +760,6 @@ an_index_with_nulls_not_distinct_is_told(void **state)
 	const psti_json *index;
 
 	(void) state;
-	live_since(150000, "NULLS NOT DISTINCT");
 	catalog = open_plain();
 	table = describe(catalog, "one_null");
 	index = named(psti_json_get(table, "indexes"), "one_null_a_key");
@@ -1232,15 +1226,15 @@ dropping_by_oid_spares_another_table_of_the_name(void **state)
 				 "SELECT count(*) FROM pg_class WHERE oid = %lu AND relkind = 'r' AND relnamespace "
 				 "= 'public'::regnamespace",
 				 (unsigned long) made);
-		assert_int_equal(live_int(admin, query), 1);
+		assert_int_equal(live_int(admin, "%s", query), 1);
 		if (i % 3 == 2)
 			name = "public.pg_class";
 		assert_fails(pst_catalog_drop_table(catalog, name, made + 1, flags, &err),
 					 PST_ERR_NOT_FOUND, &err);
 		assert_contains(err.message, "another has its name");
-		assert_int_equal(live_int(admin, query), 1);
+		assert_int_equal(live_int(admin, "%s", query), 1);
 		assert_ok(pst_catalog_drop_table(catalog, name, made, flags, &err), &err);
-		assert_int_equal(live_int(admin, query), 0);
+		assert_int_equal(live_int(admin, "%s", query), 0);
 	}
 	psti_schema_release(&schema);
 	pst_catalog_close(catalog);
@@ -1408,12 +1402,14 @@ main(void)
 		cmocka_unit_test(composites_have_their_fields_at_any_depth_in_order),
 		cmocka_unit_test(only_plain_immediate_whole_unique_indexes_are_arbiters),
 		cmocka_unit_test(keys_checks_inheritance_triggers_and_identity_are_told),
-		cmocka_unit_test(partitioning_is_told_from_both_sides),
-		cmocka_unit_test(generated_and_identity_columns_are_marked),
-		cmocka_unit_test(virtual_generated_columns_are_marked),
-		cmocka_unit_test(a_column_whose_not_null_is_not_valid_may_hold_null),
-		cmocka_unit_test(a_key_without_overlaps_is_told_and_is_no_arbiter),
-		cmocka_unit_test(an_index_with_nulls_not_distinct_is_told),
+		live_test_since(100000, "a partitioned table", partitioning_is_told_from_both_sides),
+		live_test_since(100000, "an identity column", generated_and_identity_columns_are_marked),
+		live_test_since(180000, "a virtual generated column", virtual_generated_columns_are_marked),
+		live_test_since(180000, "NOT NULL as a constraint",
+						a_column_whose_not_null_is_not_valid_may_hold_null),
+		live_test_since(180000, "a key WITHOUT OVERLAPS",
+						a_key_without_overlaps_is_told_and_is_no_arbiter),
+		live_test_since(150000, "NULLS NOT DISTINCT", an_index_with_nulls_not_distinct_is_told),
 		cmocka_unit_test(names_are_read_as_regclass_reads_them),
 		cmocka_unit_test(names_of_any_shape_are_described_listed_made_and_dropped),
 		cmocka_unit_test(tables_of_1600_and_of_no_columns_are_described),
@@ -1434,5 +1430,5 @@ main(void)
 		cmocka_unit_test(a_transport_that_is_not_there_is_refused),
 	};
 
-	return cmocka_run_group_tests(tests, begin, end);
+	return live_run(tests, begin, end);
 }

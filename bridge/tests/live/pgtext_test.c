@@ -223,18 +223,10 @@ float_count(void)
 	return count != NULL ? atoi(count) : 100000;
 }
 
-/* Before 12 the server prints digits by extra_float_digits, not the shortest ones. */
-static void
-skip_old_floats(void)
-{
-	live_since(120000, "the shortest digits of a float");
-}
-
 static void
 float8_of_random_bits(void **state)
 {
 	(void) state;
-	skip_old_floats();
 	for (int done = 0; done < float_count(); done += LOT)
 	{
 		values v;
@@ -253,7 +245,6 @@ float8_near_powers_and_integers(void **state)
 	char text[32];
 
 	(void) state;
-	skip_old_floats();
 	values_begin(&v, "float8", 701);
 	for (int e = -1074; e <= 1023; e++)
 		add_double(&v, ldexp(1, e));
@@ -279,7 +270,6 @@ static void
 float4_of_random_bits(void **state)
 {
 	(void) state;
-	skip_old_floats();
 	for (int done = 0; done < float_count(); done += LOT)
 	{
 		values v;
@@ -298,7 +288,6 @@ float4_near_powers_and_integers(void **state)
 	char text[32];
 
 	(void) state;
-	skip_old_floats();
 	values_begin(&v, "float4", 700);
 	for (int e = -149; e <= 127; e++)
 		for (uint32_t d = 0; d < 5; d++)
@@ -644,10 +633,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(float8_of_random_bits),
-		cmocka_unit_test(float8_near_powers_and_integers),
-		cmocka_unit_test(float4_of_random_bits),
-		cmocka_unit_test(float4_near_powers_and_integers),
+		live_test_since(120000, "the shortest digits of a float", float8_of_random_bits),
+		live_test_since(120000, "the shortest digits of a float", float8_near_powers_and_integers),
+		live_test_since(120000, "the shortest digits of a float", float4_of_random_bits),
+		live_test_since(120000, "the shortest digits of a float", float4_near_powers_and_integers),
 		cmocka_unit_test(int8_of_every_length),
 		cmocka_unit_test(dates_of_the_whole_range),
 		cmocka_unit_test(times_to_midnight),
@@ -659,5 +648,5 @@ main(void)
 		cmocka_unit_test(bools),
 	};
 
-	return cmocka_run_group_tests(tests, open_connection, close_connection);
+	return live_run(tests, open_connection, close_connection);
 }

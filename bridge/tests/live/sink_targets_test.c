@@ -31,7 +31,6 @@ keys_that_an_icu_collation_holds_equal_are_one_key(void **state)
 									   "table-name=t;sink.mode=changelog;sink.method=copy"};
 
 	(void) state;
-	live_since(120000, "a nondeterministic collation");
 	if (live_int(admin, "SELECT count(*) FROM pg_collation WHERE collprovider = 'i'") == 0)
 		live_skip("the server is built without ICU");
 	live_exec(admin, "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', "
@@ -126,7 +125,6 @@ a_key_without_overlaps_is_refused_until_there_is_a_plain_one(void **state)
 	pst_error err;
 
 	(void) state;
-	live_since(180000, "a key WITHOUT OVERLAPS");
 	live_exec(admin,
 			  "DROP TABLE IF EXISTS t; CREATE TABLE t (id int4range, valid daterange, v text, "
 			  "PRIMARY KEY (id, valid WITHOUT OVERLAPS))");
@@ -151,7 +149,6 @@ a_null_in_a_key_with_nulls_not_distinct_names_the_row(void **state)
 	pst_sink *sink;
 
 	(void) state;
-	live_since(150000, "NULLS NOT DISTINCT");
 	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int UNIQUE NULLS NOT DISTINCT, v "
 					 "text); INSERT INTO t VALUES (NULL, 'old')");
 	write_rows(options, "id:i,v:u", "1|a", "1|b");
@@ -174,7 +171,6 @@ virtual_generated_columns_are_refused_by_name(void **state)
 	pst_error err;
 
 	(void) state;
-	live_since(180000, "a virtual generated column");
 	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, twice int "
 					 "GENERATED ALWAYS AS (id * 2) VIRTUAL, v text)");
 	refused("table-name=t", "id:i,twice:i", PST_ERR_SQL, &err);
@@ -608,13 +604,18 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(keys_that_an_icu_collation_holds_equal_are_one_key),
-		cmocka_unit_test(keys_under_a_deterministic_icu_collation_are_merged_by_their_bytes),
+		live_test_since(120000, "a nondeterministic collation",
+						keys_that_an_icu_collation_holds_equal_are_one_key),
+		live_test_since(100000, "an ICU collation",
+						keys_under_a_deterministic_icu_collation_are_merged_by_their_bytes),
 		cmocka_unit_test(citext_keys_are_equal_whatever_their_case),
 		cmocka_unit_test(a_foreign_table_takes_appended_rows_and_nothing_else),
-		cmocka_unit_test(a_key_without_overlaps_is_refused_until_there_is_a_plain_one),
-		cmocka_unit_test(a_null_in_a_key_with_nulls_not_distinct_names_the_row),
-		cmocka_unit_test(virtual_generated_columns_are_refused_by_name),
+		live_test_since(180000, "a key WITHOUT OVERLAPS",
+						a_key_without_overlaps_is_refused_until_there_is_a_plain_one),
+		live_test_since(150000, "NULLS NOT DISTINCT",
+						a_null_in_a_key_with_nulls_not_distinct_names_the_row),
+		live_test_since(180000, "a virtual generated column",
+						virtual_generated_columns_are_refused_by_name),
 		cmocka_unit_test(a_table_of_1600_columns_is_written_by_every_method),
 		cmocka_unit_test(a_full_disk_is_waited_for_and_then_told_with_the_rows_kept),
 		cmocka_unit_test(a_statement_that_another_client_of_a_pooler_has_prepared_does_no_harm),
@@ -629,5 +630,5 @@ main(void)
 		cmocka_unit_test(parallelism_is_told_to_be_the_engines_matter),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return live_run(tests, setup, teardown);
 }

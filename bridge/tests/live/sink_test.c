@@ -204,7 +204,6 @@ generated_columns_are_refused_by_name(void **state)
 	pst_error err;
 
 	(void) state;
-	live_since(120000, "a generated column");
 	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, twice bigint "
 					 "GENERATED ALWAYS AS (id * 2) STORED)");
 	refused("table-name=t", "id:l,twice:l", PST_ERR_SQL, &err);
@@ -217,7 +216,6 @@ static void
 identity_columns_take_the_given_value(void **state)
 {
 	(void) state;
-	live_since(100000, "an identity column");
 	for (int m = 0; m < NMETHODS; m++)
 	{
 		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint GENERATED ALWAYS AS "
@@ -330,7 +328,6 @@ static void
 partitioned_targets_take_rows_by_every_method(void **state)
 {
 	(void) state;
-	live_since(110000, "a key of a partitioned table");
 	for (int m = 0; m < NMETHODS; m++)
 	{
 		live_exec(admin,
@@ -1019,13 +1016,14 @@ main(void)
 		cmocka_unit_test(a_null_in_a_key_names_the_row),
 		cmocka_unit_test(columns_match_by_name_in_any_order_and_the_others_keep_their_values),
 		cmocka_unit_test(a_missing_not_null_column_keeps_its_present_value),
-		cmocka_unit_test(generated_columns_are_refused_by_name),
-		cmocka_unit_test(identity_columns_take_the_given_value),
+		live_test_since(120000, "a generated column", generated_columns_are_refused_by_name),
+		live_test_since(100000, "an identity column", identity_columns_take_the_given_value),
 		cmocka_unit_test(unknown_columns_are_refused_with_the_near_name),
 		cmocka_unit_test(text_goes_into_any_type_by_the_servers_input_function),
 		cmocka_unit_test(a_value_that_a_typmod_would_cut_is_refused_with_key_and_column),
 		cmocka_unit_test(lists_become_arrays),
-		cmocka_unit_test(partitioned_targets_take_rows_by_every_method),
+		live_test_since(110000, "a key of a partitioned table",
+						partitioned_targets_take_rows_by_every_method),
 		cmocka_unit_test(views_rules_and_row_security_take_rows_by_insert),
 		cmocka_unit_test(triggers_see_every_row),
 		cmocka_unit_test(a_unique_index_that_is_not_the_primary_key_can_be_the_key),
@@ -1056,5 +1054,5 @@ main(void)
 		cmocka_unit_test(the_timer_does_not_part_the_halves_of_an_update),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return live_run(tests, setup, teardown);
 }

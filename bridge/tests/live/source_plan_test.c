@@ -284,7 +284,6 @@ a_filter_on_whole_rows_sees_the_tables_columns_in_every_plan(void **state)
 	static const char *const filters[] = {"wr::text NOT LIKE '(2%'", "a > 3"};
 
 	(void) state;
-	live_since(100000, "a partitioned table");
 	live_exec(admin,
 			  "CREATE TABLE wr (a int, b text) PARTITION BY RANGE (a); "
 			  "CREATE TABLE wr1 (b text, a int); CREATE TABLE wr2 (a int, b text); "
@@ -312,7 +311,6 @@ partitions_with_the_tables_columns_are_cut_under_a_filter_too(void **state)
 	size_t n;
 
 	(void) state;
-	live_since(140000, "a scan of a range of blocks");
 	/* A column that was dropped before is none. */
 	live_exec(admin, "CREATE TABLE sc (z int, a int, b text) PARTITION BY RANGE (a); "
 					 "ALTER TABLE sc DROP COLUMN z; "
@@ -382,7 +380,6 @@ a_partition_that_is_being_detached_concurrently_is_part_of_an_earlier_moment(voi
 	size_t n;
 
 	(void) state;
-	live_since(140000, "DETACH PARTITION CONCURRENTLY");
 	live_exec(admin, "CREATE TABLE dc (a int) PARTITION BY RANGE (a); "
 					 "CREATE TABLE dc1 PARTITION OF dc FOR VALUES FROM (0) TO (100); "
 					 "CREATE TABLE dc2 PARTITION OF dc FOR VALUES FROM (100) TO (200); "
@@ -655,8 +652,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(strides_of_a_query_cover_its_text_column_once_whatever_its_collation),
-		cmocka_unit_test(strides_follow_a_collation_that_is_named_default),
+		live_test_since(100000, "an ICU collation",
+						strides_of_a_query_cover_its_text_column_once_whatever_its_collation),
+		live_test_since(100000, "an ICU collation",
+						strides_follow_a_collation_that_is_named_default),
 		cmocka_unit_test(a_query_is_read_without_synchronized_scans),
 		cmocka_unit_test(a_split_is_refused_under_another_treatment_of_special_values),
 		cmocka_unit_test(a_split_is_refused_under_another_search_path),
@@ -664,10 +663,13 @@ main(void)
 		cmocka_unit_test(a_failed_estimate_leaves_the_moment_of_what_was_read),
 		cmocka_unit_test(a_later_plan_that_fails_leaves_the_first_one),
 		cmocka_unit_test(a_table_that_comes_under_the_one_being_read_is_not_part_of_the_moment),
-		cmocka_unit_test(a_filter_on_whole_rows_sees_the_tables_columns_in_every_plan),
-		cmocka_unit_test(partitions_with_the_tables_columns_are_cut_under_a_filter_too),
+		live_test_since(100000, "a partitioned table",
+						a_filter_on_whole_rows_sees_the_tables_columns_in_every_plan),
+		live_test_since(140000, "a scan of a range of blocks",
+						partitions_with_the_tables_columns_are_cut_under_a_filter_too),
 		cmocka_unit_test(rows_that_leave_the_tree_between_snapshot_and_lock_are_not_lost),
-		cmocka_unit_test(
+		live_test_since(
+			140000, "DETACH PARTITION CONCURRENTLY",
 			a_partition_that_is_being_detached_concurrently_is_part_of_an_earlier_moment),
 		cmocka_unit_test(temporary_children_of_other_sessions_are_passed_over),
 		cmocka_unit_test(tables_that_change_places_under_a_read_are_not_mixed),
@@ -678,5 +680,5 @@ main(void)
 	};
 
 	alarm(300); /* a deadlock is a failure, not a stay */
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return live_run(tests, setup, teardown);
 }

@@ -71,7 +71,6 @@ a_worker_on_a_standby_that_leaves_a_stream_reads_the_next_at_the_same_moment(voi
 	size_t n;
 
 	(void) state;
-	live_since(100000, "a snapshot shared on a standby");
 	live_exec(admin, "CREATE TABLE sl AS SELECT g AS a FROM generate_series(1, 200000) g");
 	standby = connect_standby();
 	for (int i = 0; i < 2; i++)
@@ -206,7 +205,6 @@ a_recovery_conflict_before_the_first_batch_begins_the_read_anew(void **state)
 	int64_t n = 0;
 
 	(void) state;
-	live_since(130000, "a wait that can be seen, of replay for a conflict,");
 	standby = standby_with_large("co");
 	source = conflicted_read(standby, "16777216", &restarts, &stream, NULL);
 	for (;;)
@@ -239,7 +237,6 @@ a_recovery_conflict_after_the_first_batch_is_named_and_retryable(void **state)
 	int restarts = 0;
 
 	(void) state;
-	live_since(130000, "a wait that can be seen, of replay for a conflict,");
 	standby = standby_with_large("co");
 	live_exec(standby, "SELECT pg_stat_reset()");
 	source = conflicted_read(standby, "10", &restarts, &stream, &array);
@@ -305,7 +302,6 @@ static void
 a_recovery_conflict_of_a_worker_is_named(void **state)
 {
 	(void) state;
-	live_since(140000, "a scan of a range of blocks");
 	assert_planned_conflict_is_named(false);
 }
 
@@ -313,7 +309,6 @@ static void
 a_recovery_conflict_of_a_planner_that_waits_is_named(void **state)
 {
 	(void) state;
-	live_since(140000, "a scan of a range of blocks");
 	assert_planned_conflict_is_named(true);
 }
 
@@ -322,13 +317,18 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_standby_is_read_at_one_moment_by_several_workers),
-		cmocka_unit_test(
+		live_test_since(
+			100000, "a snapshot shared on a standby",
 			a_worker_on_a_standby_that_leaves_a_stream_reads_the_next_at_the_same_moment),
-		cmocka_unit_test(a_recovery_conflict_before_the_first_batch_begins_the_read_anew),
-		cmocka_unit_test(a_recovery_conflict_after_the_first_batch_is_named_and_retryable),
-		cmocka_unit_test(a_recovery_conflict_of_a_worker_is_named),
-		cmocka_unit_test(a_recovery_conflict_of_a_planner_that_waits_is_named),
+		live_test_since(120000, "VACUUM that cuts nothing off",
+						a_recovery_conflict_before_the_first_batch_begins_the_read_anew),
+		live_test_since(120000, "VACUUM that cuts nothing off",
+						a_recovery_conflict_after_the_first_batch_is_named_and_retryable),
+		live_test_since(140000, "a scan of a range of blocks",
+						a_recovery_conflict_of_a_worker_is_named),
+		live_test_since(140000, "a scan of a range of blocks",
+						a_recovery_conflict_of_a_planner_that_waits_is_named),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return live_run(tests, setup, teardown);
 }

@@ -1148,7 +1148,6 @@ static void
 row_security_and_grants_hold_in_every_plan(void **state)
 {
 	(void) state;
-	live_since(100000, "a partitioned table");
 	live_exec(admin, "DROP ROLE IF EXISTS penstock_reader; CREATE ROLE penstock_reader LOGIN; "
 					 "GRANT USAGE ON SCHEMA public TO penstock_reader; "
 					 "CREATE TABLE sec (a int, who text) PARTITION BY RANGE (a); "
@@ -1262,17 +1261,17 @@ main(void)
 		cmocka_unit_test(a_column_that_changes_after_open_is_named),
 		cmocka_unit_test(a_split_is_refused_where_it_means_nothing),
 		cmocka_unit_test(strides_cover_every_row_once_for_every_type),
-		cmocka_unit_test(strides_follow_a_columns_own_collation),
+		live_test_since(100000, "an ICU collation", strides_follow_a_columns_own_collation),
 		cmocka_unit_test(partition_options_go_together_and_are_checked_at_open),
 		cmocka_unit_test(max_splits_and_stale_statistics_lose_nothing),
 		cmocka_unit_test(a_selective_filter_is_left_to_the_index),
 		cmocka_unit_test(a_sample_of_random_plans_covers_random_rows),
 		cmocka_unit_test(settings_that_change_what_texts_mean_are_pinned),
 		cmocka_unit_test(names_in_texts_follow_the_search_path_and_are_whole_under_an_empty_one),
-		cmocka_unit_test(row_security_and_grants_hold_in_every_plan),
+		live_test_since(100000, "a partitioned table", row_security_and_grants_hold_in_every_plan),
 		cmocka_unit_test(grants_of_columns_suffice_for_large_and_partitioned_tables),
 		cmocka_unit_test(text_reads_without_execute_on_the_output_function),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return live_run(tests, setup, teardown);
 }

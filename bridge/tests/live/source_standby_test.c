@@ -102,16 +102,13 @@ note_log(void *ctx, pst_log_level level, const char *message)
 /* Whether replay stands before a session that it has told to end: its title says so after half a
  * second, on every server; pg_stat_activity does not, once there is no patience left. */
 static bool
-replay_waits(PGconn *standby)
+replay_waits(int replay_pid)
 {
-	char *pid =
-		live_value(standby, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'");
 	char path[64];
 	char title[256] = "";
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%s/cmdline", pid);
-	free(pid);
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", replay_pid);
 	file = fopen(path, "r");
 	assert_non_null(file);
 	title[fread(title, 1, sizeof(title) - 1, file)] = '\0';
@@ -119,18 +116,30 @@ replay_waits(PGconn *standby)
 	return strstr(title, " waiting") != NULL;
 }
 
+/* Our own question has a snapshot too, and may be cancelled for it: then it is asked again. */
+static bool
+replay_is_past(PGconn *standby, const char *lsn)
+{
+	const char *const values[] = {lsn};
+	PGresult *result = PQexecParams(standby, "SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn", 1,
+									NULL, values, NULL, NULL, 0);
+	bool past = PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), "t") == 0;
+
+	PQclear(result);
+	return past;
+}
+
 /*
  * Until the standby has met our snapshot: it has gone past what the primary wrote, which it does only
  * after cancelling us, or waits before it because we have not noticed yet.
  */
 static void
-wait_until_replay_met_us(PGconn *standby)
+wait_until_replay_met_us(PGconn *standby, int replay_pid)
 {
 	char *target = live_value(admin, "SELECT pg_current_wal_lsn()");
 
-	while (live_int(standby, "SELECT (pg_last_wal_replay_lsn() >= '%s')::int", target) == 0 &&
-		   !replay_waits(standby))
-		;
+	while (!replay_is_past(standby, target) && !replay_waits(replay_pid))
+		assert_int_equal(PQstatus(standby), CONNECTION_OK);
 	free(target);
 }
 
@@ -149,10 +158,13 @@ standby_with_large(const char *table)
 static void
 provoke_conflict(PGconn *standby, const char *table)
 {
+	int replay_pid =
+		(int) live_int(standby, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'");
+
 	live_exec(admin, "DELETE FROM %s WHERE g > 10", table);
 	/* Without the lock that cutting its end off would take, which cancels the new read too. */
 	live_exec(admin, "VACUUM (TRUNCATE off) %s", table);
-	wait_until_replay_met_us(standby);
+	wait_until_replay_met_us(standby, replay_pid);
 }
 
 static void

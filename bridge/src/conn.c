@@ -17,7 +17,7 @@
 #include "cancel.h"
 #include "conninfo.h"
 
-#define CANCEL_DEADLINE_MS 5000
+#define CANCEL_DEADLINE_S 5
 #define COPY_CHUNK_BYTES 65536
 
 struct psti_conn
@@ -26,9 +26,10 @@ struct psti_conn
 	pst_hooks hooks; /* a copy; zeroed when none were given */
 	psti_caps caps;
 	int socket_timeout_ms; /* longest silence while waiting; 0: none */
-	bool broken;		   /* only close is left */
-	char *pins;			   /* owned: the settings as SET LOCAL statements */
-	char copy_what[128];   /* what the copy in progress does, for errors */
+	int64_t stop_by; /* when the server, asked to stop, is waited for no longer; -1: not asked */
+	bool broken;	 /* only close is left */
+	char *pins;		 /* owned: the settings as SET LOCAL statements */
+	char copy_what[128]; /* what the copy in progress does, for errors */
 };
 
 /* --- time ------------------------------------------------------------------------ */
@@ -216,7 +217,7 @@ send_cancel(psti_conn *conn, int64_t deadline)
 static void
 stop_server(psti_conn *conn)
 {
-	int64_t deadline = now_ms() + CANCEL_DEADLINE_MS;
+	int64_t deadline = now_ms() + CANCEL_DEADLINE_S * 1000;
 
 	conn->broken = true;
 	if (PQtransactionStatus(conn->pg) != PQTRANS_ACTIVE)
@@ -271,16 +272,30 @@ poll_socket(const pst_hooks *hooks, int socket, short events, int timeout_ms, co
 	return PST_OK;
 }
 
+/* The request got lost, or the server with it: draining could mean the whole table. */
+static pst_status
+fail_unstopped(psti_conn *conn, const char *what, pst_error *err)
+{
+	conn->broken = true;
+	return psti_fail(err, PST_ERR_TIMEOUT, "%s: the server did not stop within %d s", what,
+					 CANCEL_DEADLINE_S);
+}
+
 /* Waits for the server on an open connection; breaks it on cancel or silence. */
 static pst_status
 wait_for(psti_conn *conn, short events, const char *what, pst_error *err)
 {
 	int timeout = conn->socket_timeout_ms > 0 ? conn->socket_timeout_ms : -1;
-	pst_status status = poll_socket(&conn->hooks, PQsocket(conn->pg), events, timeout, what, err);
+	int left = left_ms(conn->stop_by);
+	bool stopping = left >= 0 && (timeout < 0 || left < timeout);
+	pst_status status =
+		poll_socket(&conn->hooks, PQsocket(conn->pg), events, stopping ? left : timeout, what, err);
 
 	if (status == PST_ERR_CANCELED)
 		stop_server(conn);
-	if (status == PST_AGAIN)
+	if (status == PST_AGAIN && stopping)
+		status = fail_unstopped(conn, what, err);
+	else if (status == PST_AGAIN)
 	{
 		conn->broken = true;
 		status =
@@ -646,6 +661,7 @@ psti_conn_open(const psti_options *options, const char *database, const pst_hook
 		return psti_fail_nomem(err);
 	if (hooks != NULL)
 		conn->hooks = *hooks;
+	conn->stop_by = -1;
 	status = psti_conninfo_new(options, database, hooks, &info, err);
 	if (status == PST_OK && pst_canceller_thrown(conn->hooks.canceller))
 		status = fail_canceled(err, "connecting");
@@ -821,6 +837,14 @@ psti_conn_copy_out(psti_conn *conn, const char *what, const char *sql, pst_error
 	return begin_copy(conn, what, sql, PGRES_COPY_OUT, err);
 }
 
+/* From here on every wait has an end, until stop_by is taken back. */
+static void
+ask_to_stop(psti_conn *conn)
+{
+	conn->stop_by = now_ms() + CANCEL_DEADLINE_S * 1000;
+	send_cancel(conn, conn->stop_by);
+}
+
 /* After the end of the data: the command's result, which may still be an error. */
 static pst_status
 end_copy_out(psti_conn *conn, pst_error *err)
@@ -864,24 +888,20 @@ psti_conn_copy_read(psti_conn *conn, psti_buf *into, size_t target_bytes, pst_er
 pst_status
 psti_conn_copy_abandon(psti_conn *conn, pst_error *err)
 {
-	int64_t deadline = now_ms() + CANCEL_DEADLINE_MS;
 	psti_buf thrown = PSTI_BUF_INIT;
 	pst_status status = PST_OK;
 
 	if (conn->broken)
 		return PST_OK;
-	send_cancel(conn, deadline);
+	ask_to_stop(conn);
 	while (status == PST_OK)
 	{
 		psti_buf_reset(&thrown);
 		status = psti_conn_copy_read(conn, &thrown, COPY_CHUNK_BYTES, err);
-		if (status == PST_OK && left_ms(deadline) == 0)
-		{
-			/* The cancel got lost: draining could mean the whole table. */
-			conn->broken = true;
-			break;
-		}
+		if (status == PST_OK && left_ms(conn->stop_by) == 0)
+			status = fail_unstopped(conn, conn->copy_what, err);
 	}
+	conn->stop_by = -1;
 	psti_buf_free(&thrown);
 	/* The end, or the cancel's own error, is what was asked for. */
 	if (status == PST_END || (psti_conn_usable(conn) && strcmp(err->sqlstate, "57014") == 0))
@@ -953,9 +973,10 @@ psti_conn_copy_drop(psti_conn *conn, pst_error *err)
 	if (conn->broken)
 		return;
 	/* It may be waiting for somebody's lock, and reads nothing then. */
-	send_cancel(conn, now_ms() + CANCEL_DEADLINE_MS);
+	ask_to_stop(conn);
 	if (end_data(conn, "the rows were discarded", err) == PST_OK)
 		(void) take_results(conn, conn->copy_what, NULL, err);
+	conn->stop_by = -1;
 }
 
 /* --- pipelines --------------------------------------------------------------------------- */

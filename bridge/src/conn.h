@@ -80,7 +80,10 @@ pst_status psti_conn_copy_out(psti_conn *conn, const char *what, const char *sql
 pst_status psti_conn_copy_read(psti_conn *conn, psti_buf *into, size_t target_bytes,
 							   pst_error *err);
 
-/* Ends a copy early: asks the server to stop and takes what it still sends. */
+/*
+ * Ends a copy early: asks the server to stop and takes what it still sends, for at most five seconds:
+ * then the connection is broken and the status PST_ERR_TIMEOUT.
+ */
 pst_status psti_conn_copy_abandon(psti_conn *conn, pst_error *err);
 
 /* COPY … FROM STDIN: begin, put any number of times, end (*out: the command's result). */

@@ -177,6 +177,29 @@ an_abandoned_copy_leaves_the_connection_usable(void **state)
 }
 
 static void
+an_abandoned_copy_of_a_silent_server_ends_with_the_connection(void **state)
+{
+	static const char *const rules[] = {"server:type=d#3:stall", NULL};
+	psti_buf data = PSTI_BUF_INIT;
+	live_proxy proxy;
+	psti_conn *conn;
+	pst_error err;
+
+	(void) state;
+	live_proxy_start(&proxy, rules);
+	assert_ok(open_url(proxy.conninfo, NULL, &conn, &err), &err);
+	assert_ok(psti_conn_copy_out(conn, "reading",
+								 "COPY (SELECT generate_series(1, 2000000000)) TO STDOUT", &err),
+			  &err);
+	assert_ok(psti_conn_copy_read(conn, &data, 1, &err), &err);
+	assert_fails(psti_conn_copy_abandon(conn, &err), PST_ERR_TIMEOUT, &err);
+	assert_false(psti_conn_usable(conn));
+	psti_buf_free(&data);
+	psti_conn_close(conn);
+	free(live_proxy_stop(&proxy));
+}
+
+static void
 a_pipeline_larger_than_every_buffer_does_not_block(void **state)
 {
 	enum
@@ -297,6 +320,7 @@ main(void)
 		cmocka_unit_test(a_jdbc_url_sets_the_search_path),
 		cmocka_unit_test(a_cancel_ends_the_call_and_the_servers_work),
 		cmocka_unit_test(an_abandoned_copy_leaves_the_connection_usable),
+		cmocka_unit_test(an_abandoned_copy_of_a_silent_server_ends_with_the_connection),
 		cmocka_unit_test(a_pipeline_larger_than_every_buffer_does_not_block),
 		cmocka_unit_test(a_failed_pipeline_rolls_all_of_it_back),
 		cmocka_unit_test(a_copy_by_surprise_is_refused),
@@ -304,7 +328,10 @@ main(void)
 		cmocka_unit_test(warnings_of_the_server_reach_the_log),
 	};
 
-	int failed = cmocka_run_group_tests(tests, live_make_database, live_drop_database);
+	int failed;
+
+	alarm(120); /* a wait without end is a failure, not a stay */
+	failed = cmocka_run_group_tests(tests, live_make_database, live_drop_database);
 
 	psti_options_free(options);
 	return failed;

@@ -525,33 +525,36 @@ login(psti_conn *conn, const psti_conninfo *info, int timeout_ms, pst_error *err
 /* --- the session ------------------------------------------------------------------------- */
 
 /*
- * What every session of ours is set to, with the first version that knows it: the output settings
+ * What every session of ours is set to, with the versions that know it: the output settings
  * under which text means the same everywhere, and no timeout that the role may carry (as pg_dump
  * does it: a long read is no accident here).
  */
 static const struct
 {
 	int since;
+	int before; /* 0: it is still known */
 	const char *setting;
 } pins[] = {
-	{0, "DateStyle = 'ISO, MDY'"},
-	{0, "TimeZone = 'UTC'"},
-	{0, "IntervalStyle = 'postgres'"},
-	{0, "bytea_output = 'hex'"},
+	{0, 0, "DateStyle = 'ISO, MDY'"},
+	{0, 0, "TimeZone = 'UTC'"},
+	{0, 0, "IntervalStyle = 'postgres'"},
+	{0, 0, "bytea_output = 'hex'"},
 	/* Before 12 a float's text is exact only with 3; since then 1 means the shortest exact one. */
-	{0, "extra_float_digits = 3"},
-	{120000, "extra_float_digits = 1"},
-	{0, "lc_monetary = 'C'"},
-	{0, "xmlbinary = 'base64'"},
+	{0, 0, "extra_float_digits = 3"},
+	{120000, 0, "extra_float_digits = 1"},
+	{0, 0, "lc_monetary = 'C'"},
+	{0, 0, "xmlbinary = 'base64'"},
 	/* With other values texts of arrays and of xml do not read back as what they were. */
-	{0, "array_nulls = on"},
-	{0, "xmloption = content"},
-	{0, "standard_conforming_strings = on"},
-	{0, "statement_timeout = 0"},
-	{0, "lock_timeout = 0"},
-	{90600, "idle_in_transaction_session_timeout = 0"},
-	{140000, "idle_session_timeout = 0"},
-	{170000, "transaction_timeout = 0"},
+	{0, 0, "array_nulls = on"},
+	{0, 0, "xmloption = content"},
+	{0, 0, "standard_conforming_strings = on"},
+	/* Off, a table would be read and written without its children. */
+	{0, 100000, "sql_inheritance = on"},
+	{0, 0, "statement_timeout = 0"},
+	{0, 0, "lock_timeout = 0"},
+	{90600, 0, "idle_in_transaction_session_timeout = 0"},
+	{140000, 0, "idle_session_timeout = 0"},
+	{170000, 0, "transaction_timeout = 0"},
 };
 
 static const char probe_head[] =
@@ -592,9 +595,11 @@ read_probe(psti_conn *conn, const PGresult *result)
 static void
 append_pins(const psti_conn *conn, const char *verb, psti_buf *sql)
 {
+	int server = PQserverVersion(conn->pg);
+
 	for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++)
 	{
-		if (PQserverVersion(conn->pg) >= pins[i].since)
+		if (server >= pins[i].since && (pins[i].before == 0 || server < pins[i].before))
 			psti_buf_printf(sql, "%s %s; ", verb, pins[i].setting);
 	}
 }

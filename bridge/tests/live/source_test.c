@@ -1122,6 +1122,21 @@ settings_that_change_what_texts_mean_are_pinned(void **state)
 }
 
 static void
+children_are_read_where_the_role_has_them_left_out(void **state)
+{
+	(void) state;
+	if (PQserverVersion(admin) >= 100000)
+		live_skip("sql_inheritance went with 10");
+	live_exec(admin, "CREATE TABLE inh AS SELECT 1 AS a; CREATE TABLE inh1 () INHERITS (inh); "
+					 "INSERT INTO inh1 VALUES (2); CREATE VIEW inhv AS SELECT a FROM inh*");
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(count_rows("url", "options='-c sql_inheritance=off'", "table-name",
+									i == 0 ? "inh" : "inhv", NULL),
+						 2);
+	live_exec(admin, "DROP TABLE inh CASCADE");
+}
+
+static void
 names_in_texts_follow_the_search_path_and_are_whole_under_an_empty_one(void **state)
 {
 	static const char *const values[] = {"arrow", "csv", "lossless"};
@@ -1267,6 +1282,7 @@ main(void)
 		cmocka_unit_test(a_selective_filter_is_left_to_the_index),
 		cmocka_unit_test(a_sample_of_random_plans_covers_random_rows),
 		cmocka_unit_test(settings_that_change_what_texts_mean_are_pinned),
+		cmocka_unit_test(children_are_read_where_the_role_has_them_left_out),
 		cmocka_unit_test(names_in_texts_follow_the_search_path_and_are_whole_under_an_empty_one),
 		live_test_since(100000, "a partitioned table", row_security_and_grants_hold_in_every_plan),
 		cmocka_unit_test(grants_of_columns_suffice_for_large_and_partitioned_tables),

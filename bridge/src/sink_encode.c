@@ -217,10 +217,9 @@ encode_numeric(const psti_sink_column *column, const struct ArrowArray *array, i
 {
 	const uint8_t *decimal = (const uint8_t *) array->buffers[1] + 16 * (i + array->offset);
 	uint8_t numeric[PSTI_DECIMAL_BYTES];
+	size_t nbytes = psti_decimal_to_numeric(decimal, column->arrow.scale, numeric);
 
-	return put_fixed(out, numeric,
-					 (uint32_t) psti_decimal_to_numeric(decimal, column->arrow.scale, numeric),
-					 err);
+	return put_fixed(out, numeric, (uint32_t) nbytes, err);
 }
 
 /* --- dates and times --------------------------------------------------------------------- */

@@ -195,9 +195,42 @@ made_meanwhile(const pst_error *err)
 			strcmp(err->constraint, "pg_class_relname_nsp_index") == 0);
 }
 
+static void
+roll_back(pst_catalog *catalog)
+{
+	pst_error ignored;
+
+	psti_enter(&ignored);
+	if (psti_conn_usable(catalog->conn))
+		psti_conn_exec(catalog->conn, "rolling back", "ROLLBACK", NULL, &ignored);
+}
+
 /*
- * One text is one transaction, in which a name of one part means the table just made where CREATE
- * puts it: a temporary table or one of the system's would be found first by the name alone.
+ * The OID is known before COMMIT is sent: a caller that is cancelled meanwhile can still drop what
+ * may have been made. An error that the server tells means that nothing was.
+ */
+static pst_status
+make_and_commit(pst_catalog *catalog, const char *sql, uint32_t *made, pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status = psti_conn_exec(catalog->conn, "creating the table", sql, &result, err);
+	uint32_t oid = status == PST_OK ? read_oid(result) : 0;
+
+	PQclear(result);
+	if (status != PST_OK)
+	{
+		roll_back(catalog);
+		return status;
+	}
+	status = psti_conn_exec(catalog->conn, "committing the new table", "COMMIT", NULL, err);
+	if (status == PST_OK || !psti_conn_usable(catalog->conn))
+		*made = oid;
+	return status;
+}
+
+/*
+ * A name of one part means the table just made where CREATE puts it: a temporary table or one of
+ * the system's would be found first by the name alone.
  */
 static pst_status
 make_table(pst_catalog *catalog, const psti_name *name, const struct ArrowSchema *schema,
@@ -208,9 +241,9 @@ make_table(pst_catalog *catalog, const psti_name *name, const struct ArrowSchema
 		"OPERATOR(pg_catalog.||) ";
 	psti_buf sql = PSTI_BUF_INIT;
 	type_list types = {NULL, NULL, 0};
-	PGresult *result = NULL;
 	pst_status status = choose_types(catalog, schema, &types, err);
 
+	psti_buf_puts(&sql, "BEGIN; ");
 	if (status == PST_OK)
 		status = psti_create_sql(name, schema, (const char *const *) types.texts, key, &sql, err);
 	if (status == PST_OK)
@@ -220,14 +253,11 @@ make_table(pst_catalog *catalog, const psti_name *name, const struct ArrowSchema
 		status = psti_buf_check(&sql, err);
 	}
 	if (status == PST_OK)
-		status = psti_conn_exec(catalog->conn, "creating the table", sql.data, &result, err);
-	if (status == PST_OK)
-		*made = read_oid(result);
-	else if (made_meanwhile(err))
+		status = make_and_commit(catalog, sql.data, made, err);
+	if (status != PST_OK && made_meanwhile(err))
 		status = psti_fail_sqlstate(err, "42P07",
 									"creating the table: another session has just made a relation "
 									"or type of this name");
-	PQclear(result);
 	free_types(&types);
 	psti_buf_free(&sql);
 	return status;
@@ -386,14 +416,12 @@ static pst_status
 drop_checked(pst_catalog *catalog, const psti_name *name, const char *table, uint32_t oid,
 			 bool empty, pst_error *err)
 {
-	pst_error ignored;
 	pst_status status = lock_table(catalog, name, table, oid, empty, err);
 
 	if (status == PST_OK)
 		status = run_drop(catalog, name, "; COMMIT", err);
-	psti_enter(&ignored);
-	if (status != PST_OK && psti_conn_usable(catalog->conn))
-		psti_conn_exec(catalog->conn, "leaving the table", "ROLLBACK", NULL, &ignored);
+	if (status != PST_OK)
+		roll_back(catalog);
 	return status;
 }
 

@@ -437,6 +437,22 @@ def test_a_table_that_another_makes_at_the_same_time_counts_as_there(start_penst
         assert b"another session has just made" in errors, errors
 
 
+def test_a_connection_cut_at_any_message_leaves_no_table_without_its_rows(penstock, database, proxy):
+    def write(rule, code):
+        through = proxy(*rule)
+        done = penstock("write", through.url(database.name), "t", "--create", "--with", "sink.max-retries=0",
+                        input="a,b\n1,2\n", code=code)  # fmt: skip
+        there, database_rows = made(database, "t"), made(database, "t") and rows(database)
+        database.execute("DROP TABLE IF EXISTS t")
+        return through.sessions[0], done.code, there and database_rows
+
+    first, _, _ = write([], 0)
+    for side, types in {"client": first.client.types, "server": first.server.types}.items():
+        for message in range(1, len(types) + 1):
+            _, code, got = write([f"1/{side}:message={message}:cut"], None)
+            assert got == ([("1", "2")] if code == 0 else False), (side, message, code)
+
+
 def test_a_signal_takes_the_table_made_away(start_penstock, database):
     child = start_and_make(start_penstock, database)
     child.send_signal(2)

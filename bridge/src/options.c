@@ -99,9 +99,10 @@ name_distance(const char *a, const char *b)
 psti_nearest
 psti_nearest_to(const char *wanted)
 {
-	size_t third = strlen(wanted) / 3;
+	size_t n = strlen(wanted);
 
-	return (psti_nearest){.wanted = wanted, .slip = third > 0 ? third : 1};
+	/* Every name of one letter is one slip away from every other. */
+	return (psti_nearest){.wanted = wanted, .slip = n >= 3 ? n / 3 : n == 2};
 }
 
 bool

@@ -245,6 +245,39 @@ every_failing_allocation_is_reported(void **state)
 	assert_true(psti_test_alloc_sweep(parse_many, NULL) > 10);
 }
 
+static void
+the_nearest_name_is_a_slip_of_the_one_wanted_and_nothing_else(void **state)
+{
+	static const struct
+	{
+		const char *wanted;
+		const char *candidates[4];
+		const char *name;
+	} cases[] = {
+		{"nam", {"id", "name", "names"}, "name"},
+		{"Mixed", {"mixes", "mixed", "MIXED"}, "mixed"},
+		{"c", {"a", "b"}, NULL},
+		{"c", {"a", "C"}, "C"},
+		{"ud", {"id", "ab"}, "id"},
+		{"orders", {"customers", "ord"}, NULL},
+		{"abc", {"abd", "abe"}, "abd"},
+		{"", {"a", "b"}, NULL},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		psti_nearest nearest = psti_nearest_to(cases[i].wanted);
+
+		for (size_t j = 0; cases[i].candidates[j] != NULL; j++)
+			psti_nearest_try(&nearest, cases[i].candidates[j]);
+		if (cases[i].name == NULL)
+			assert_null(nearest.name);
+		else
+			assert_string_equal(nearest.name, cases[i].name);
+	}
+}
+
 int
 main(void)
 {
@@ -262,6 +295,7 @@ main(void)
 		cmocka_unit_test(no_secret_is_in_an_error),
 		cmocka_unit_test(every_option_can_be_visited_and_has_help),
 		cmocka_unit_test(every_failing_allocation_is_reported),
+		cmocka_unit_test(the_nearest_name_is_a_slip_of_the_one_wanted_and_nothing_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,7 +59,7 @@ check_options(pst_sink *sink, pst_error *err)
 							 "needs sink.progress.schema and sink.progress.job");
 	if (sink->staging && sink->skip.enabled)
 		return psti_opt_fail(options, PSTI_OPT_ON_ERROR, err,
-							 "cannot be skip where rows wait in a staging table");
+							 "cannot be \"skip\" together with sink.staging");
 	if (!sink->skip.enabled && psti_opt_given(options, PSTI_OPT_ON_ERROR_FILE))
 		return psti_opt_fail(options, PSTI_OPT_ON_ERROR_FILE, err, "needs on-error=skip");
 	return PST_OK;

@@ -472,6 +472,21 @@ drop_staging(void)
 					 "penstock_progress");
 }
 
+static pst_sink *
+another_writer(void)
+{
+	return opened(STAGING "append", "id:i,v:i");
+}
+
+/* The first writer of a job, whose table is made anew: t (id int, v int). */
+static pst_sink *
+first_writer(void)
+{
+	drop_staging();
+	live_exec(admin, "CREATE TABLE t (id int, v int)");
+	return another_writer();
+}
+
 static void
 prepared_rows_wait_for_commit_by_any_process(void **state)
 {
@@ -525,7 +540,7 @@ a_row_that_the_target_would_refuse_is_refused_by_prepare(void **state)
 	(void) state;
 	drop_staging();
 	live_exec(admin, "CREATE TABLE t (id int, v int CHECK (v > 0))");
-	sink = opened(STAGING "append", "id:i,v:i");
+	sink = another_writer();
 	add_rows(sink, "id:i,v:i", "1|1", "2|-2");
 	assert_fails(pst_sink_prepare(sink, 1, NULL, &err), PST_ERR_CONSTRAINT, &err);
 	pst_sink_discard(sink, NULL);
@@ -581,6 +596,19 @@ a_row_that_cannot_be_staged_is_named(void **state)
 }
 
 static void
+nothing_is_skipped_where_rows_wait(void **state)
+{
+	pst_error err;
+
+	(void) state;
+	drop_staging();
+	live_exec(admin, "CREATE TABLE t (id int, v int)");
+	refused(STAGING "append;on-error=skip", "id:i,v:i", PST_ERR_INVALID, &err);
+	assert_string_equal(err.message,
+						"option \"on-error\" cannot be \"skip\" together with sink.staging");
+}
+
+static void
 a_new_writer_replaces_what_an_old_one_prepared_and_nobody_committed(void **state)
 {
 	pst_error err = PST_ERROR_INIT;
@@ -588,15 +616,13 @@ a_new_writer_replaces_what_an_old_one_prepared_and_nobody_committed(void **state
 	pst_sink *new;
 
 	(void) state;
-	drop_staging();
-	live_exec(admin, "CREATE TABLE t (id int, v int)");
-	old = opened(STAGING "append", "id:i,v:i");
+	old = first_writer();
 	add_rows(old, "id:i,v:i", "1|1");
 	assert_ok(pst_sink_prepare(old, 1, "1", &err), &err);
 	add_rows(old, "id:i,v:i", "2|2");
 	assert_ok(pst_sink_prepare(old, 2, "2", &err), &err);
 	assert_ok(pst_sink_commit(old, 1, &err), &err);
-	new = opened(STAGING "append", "id:i,v:i");
+	new = another_writer();
 	add_rows(new, "id:i,v:i", "2|20");
 	add_rows(old, "id:i,v:i", "3|3");
 	assert_fails(pst_sink_prepare(old, 3, "3", &err), PST_ERR_FENCED, &err);
@@ -667,11 +693,9 @@ a_fenced_writer_destroys_nothing_of_its_successor(void **state)
 	pst_sink *new;
 
 	(void) state;
-	drop_staging();
-	live_exec(admin, "CREATE TABLE t (id int, v int)");
-	old = opened(STAGING "append", "id:i,v:i");
+	old = first_writer();
 	add_rows(old, "id:i,v:i", "1|1");
-	new = opened(STAGING "append", "id:i,v:i");
+	new = another_writer();
 	add_rows(new, "id:i,v:i", "2|2");
 	assert_ok(pst_sink_flush(new, &err), &err);
 	/* Rows that are staged, then an epoch that is prepared. */
@@ -693,13 +717,11 @@ an_epoch_left_by_a_crash_is_not_taken_for_one_that_is_prepared_again(void **stat
 	pst_sink *sink;
 
 	(void) state;
-	drop_staging();
-	live_exec(admin, "CREATE TABLE t (id int, v int)");
-	sink = opened(STAGING "append", "id:i,v:i");
+	sink = first_writer();
 	add_rows(sink, "id:i,v:i", "1|1");
 	assert_ok(pst_sink_prepare(sink, 1, "one", &err), &err);
 	assert_ok(pst_sink_close(sink, &err), &err);
-	sink = opened(STAGING "append", "id:i,v:i");
+	sink = another_writer();
 	add_rows(sink, "id:i,v:i", "2|2");
 	live_exec(admin, "SELECT pg_terminate_backend(%s)", sink->session.pid);
 	while (live_int(admin, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s",
@@ -722,9 +744,7 @@ a_connection_lost_while_staging_loses_and_doubles_nothing(void **state)
 		pst_error err = PST_ERROR_INIT;
 		pst_sink *sink;
 
-		drop_staging();
-		live_exec(admin, "CREATE TABLE t (id int, v int)");
-		sink = opened(STAGING "append", "id:i,v:i");
+		sink = first_writer();
 		add_rows(sink, "id:i,v:i", "1|1");
 		assert_ok(pst_sink_prepare(sink, 1, "one", &err), &err);
 		add_rows(sink, "id:i,v:i", "2|2");
@@ -763,7 +783,7 @@ one_writer_of_two_targets_commits_the_rows_of_both(void **state)
 		pst_sink_discard(sink, NULL);
 		assert_ok(pst_sink_close(sink, &err), &err);
 	}
-	sink = opened(STAGING "append", "id:i,v:i");
+	sink = another_writer();
 	assert_ok(pst_sink_commit(sink, 4, &err), &err);
 	assert_ok(pst_sink_commit(sink, 5, &err), &err);
 	assert_ok(pst_sink_close(sink, &err), &err);
@@ -800,6 +820,7 @@ main(void)
 		cmocka_unit_test(prepared_rows_wait_for_commit_by_any_process),
 		cmocka_unit_test(a_row_that_the_target_would_refuse_is_refused_by_prepare),
 		cmocka_unit_test(a_row_that_cannot_be_staged_is_named),
+		cmocka_unit_test(nothing_is_skipped_where_rows_wait),
 		cmocka_unit_test(a_new_writer_replaces_what_an_old_one_prepared_and_nobody_committed),
 		cmocka_unit_test(a_failed_write_is_told_by_prepare_until_it_is_discarded),
 		cmocka_unit_test(staged_changes_that_need_their_order_keep_it),

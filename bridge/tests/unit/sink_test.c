@@ -667,6 +667,45 @@ behind_a_pooler_no_session_is_ended(void **state)
 	rows_free(&rows);
 }
 
+static void
+a_refused_row_is_named_when_its_rollback_finds_the_connection_lost(void **state)
+{
+	static const fake_pq_step script[] = {
+		OPENED,
+		INSERTED,
+		DONE,
+		DONE,
+		FAKE_ERROR("22P02", "no such value"),
+		FAKE_NO_RESULT,
+		ABORTED,
+		SYNCED,
+		RAN("BEGIN"),
+		SENT("*INSERT"),
+		SYNC,
+		{.call = "PQgetResult",
+		 .result = true,
+		 .status = PGRES_FATAL_ERROR,
+		 .sqlstate = "22P02",
+		 .message = "no such value",
+		 .trans = PQTRANS_INERROR + 1},
+		FAKE_NO_RESULT,
+		SYNCED,
+		FAKE_QUERY("ROLLBACK"),
+		LOST,
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	rows_make(&rows, "id:l,v:u", "1|a", NULL);
+	assert_fails(whole(&p, &err), PST_ERR_DATA, &err);
+	assert_string_equal(err.sqlstate, "22P02");
+	assert_string_equal(err.key, "(id)=(1)");
+	assert_string_equal(err.column, "");
+	rows_free(&rows);
+}
+
 /* --- times in floating point ------------------------------------------------------------------------------ */
 
 static void
@@ -761,6 +800,7 @@ main(void)
 		cmocka_unit_test(what_was_discarded_in_doubt_is_ended_before_other_rows_are_written),
 		cmocka_unit_test(a_session_that_could_not_be_named_is_not_used),
 		cmocka_unit_test(behind_a_pooler_no_session_is_ended),
+		cmocka_unit_test(a_refused_row_is_named_when_its_rollback_finds_the_connection_lost),
 		cmocka_unit_test(a_server_that_counts_times_in_floating_point_gets_them_as_text),
 		cmocka_unit_test(a_statement_with_more_than_a_gigabyte_of_values_is_not_sent),
 	};

@@ -326,11 +326,15 @@ needs_quotes(const char *text, size_t nbytes)
 void
 psti_text_array_element(const char *text, size_t nbytes, psti_buf *out)
 {
-	if (!needs_quotes(text, nbytes))
-	{
+	if (needs_quotes(text, nbytes))
+		psti_text_array_quoted(text, nbytes, out);
+	else
 		psti_buf_append(out, text, nbytes);
-		return;
-	}
+}
+
+void
+psti_text_array_quoted(const char *text, size_t nbytes, psti_buf *out)
+{
 	psti_buf_putc(out, '"');
 	for (size_t i = 0; i < nbytes; i++)
 	{

@@ -34,6 +34,8 @@ void psti_text_bytea(const uint8_t *bytes, size_t nbytes, psti_buf *out); /* \xâ
 
 /* An element of an array literal, quoted where array_out quotes it (delimiter comma). */
 void psti_text_array_element(const char *text, size_t nbytes, psti_buf *out);
+/* The same in quotes in any case: for arrays whose delimiter is no comma. */
+void psti_text_array_quoted(const char *text, size_t nbytes, psti_buf *out);
 
 /*
  * The same value as row_to_json gives it inside a json object: dates and timestamps in ISO 8601

@@ -28,8 +28,9 @@ static const char types_sql[] =
 	"AND p.pronargs OPERATOR(pg_catalog.<>) 2 THEN "
 	"pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(p.proname)) "
 	"END, p.pronargs, "
-	"CASE WHEN t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN t.typelem ELSE t.oid END "
-	"FROM pg_catalog.pg_type t JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) "
+	"CASE WHEN t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN t.typelem ELSE t.oid END, "
+	"t.typdelim FROM pg_catalog.pg_type t JOIN pg_catalog.pg_proc p ON p.oid "
+	"OPERATOR(pg_catalog.=) "
 	"t.typinput JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace "
 	"WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])";
 
@@ -256,6 +257,7 @@ read_type(psti_sink_column *column, const PGresult *types, pst_error *err)
 		}
 		column->input_nargs = (int) strtol(PQgetvalue(types, row, 3), NULL, 10);
 		column->input_oid = (Oid) strtoul(PQgetvalue(types, row, 4), NULL, 10);
+		column->arrow.delimiter = PQgetvalue(types, row, 5)[0]; /* an array's is its elements' */
 	}
 	if (column->text)
 	{

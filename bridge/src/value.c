@@ -302,7 +302,9 @@ list_item(const struct ArrowSchema *schema, const psti_arrow_type *type,
 	status = psti_value_text(schema, type, array, i, scratch, err);
 	if (status == PST_OK)
 		status = psti_buf_check(scratch, err);
-	if (status == PST_OK)
+	if (status == PST_OK && type->delimiter != '\0' && type->delimiter != ',')
+		psti_text_array_quoted(scratch->data != NULL ? scratch->data : "", scratch->len, out);
+	else if (status == PST_OK)
 		psti_text_array_element(scratch->data != NULL ? scratch->data : "", scratch->len, out);
 	return status;
 }
@@ -324,12 +326,13 @@ list_body(const struct ArrowSchema *schema, const psti_arrow_type *type,
 						 "column \"%s\": lists are nested deeper than the %d "
 						 "dimensions of an array",
 						 schema->name, MAX_LIST_DEPTH);
+	item.delimiter = type->delimiter;
 	list_range(type, array, i, &from, &to);
 	psti_buf_putc(out, json ? '[' : '{');
 	for (int64_t at = from; at < to && status == PST_OK; at++)
 	{
 		if (at > from)
-			psti_buf_putc(out, ',');
+			psti_buf_putc(out, json || item.delimiter == '\0' ? ',' : item.delimiter);
 		status =
 			list_item(item_schema, &item, array->children[0], at, json, depth, &scratch, out, err);
 	}

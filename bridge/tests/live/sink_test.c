@@ -778,6 +778,34 @@ poll_flushes_when_the_interval_has_passed(void **state)
 }
 
 static void
+lists_become_arrays_whatever_stands_between_the_elements(void **state)
+{
+	static const char *const ways[] = {"sink.mode=append", "sink.mode=append;sink.method=unnest",
+									   "sink.mode=upsert"};
+
+	(void) state;
+	live_exec(admin,
+			  "CREATE TYPE odd; CREATE FUNCTION odd_in(cstring) RETURNS odd LANGUAGE internal "
+			  "IMMUTABLE STRICT AS 'textin'; CREATE FUNCTION odd_out(odd) RETURNS cstring LANGUAGE "
+			  "internal IMMUTABLE STRICT AS 'textout'; CREATE TYPE odd (INPUT = odd_in, OUTPUT = "
+			  "odd_out, LIKE = text, DELIMITER = ':')");
+	for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]); w++)
+	{
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, b box[], "
+						 "o odd[])");
+		write_rows(with("table-name=t", ways[w]), "id:l,b:L,o:L",
+				   "1|(3,4),(1,2) ~ (7,8),(5,6)|a:b c,d", "2||~");
+		assert_int_equal(live_int(admin,
+								  "SELECT count(*) FROM t WHERE (id = 1 AND b::text = "
+								  "'{(3,4),(1,2);NULL;(7,8),(5,6)}' AND o[1]::text = 'a:b' "
+								  "AND o[2]::text = 'c,d') OR (id = 2 AND b::text = '{}' AND o "
+								  "IS NULL)"),
+						 2);
+	}
+	live_exec(admin, "DROP TABLE t; DROP TYPE odd CASCADE");
+}
+
+static void
 discarding_does_not_wait_for_rows_that_have_begun_to_travel(void **state)
 {
 	pst_error err = PST_ERROR_INIT;
@@ -1043,6 +1071,7 @@ main(void)
 		cmocka_unit_test(changes_of_a_key_keep_their_order_behind_one_that_waits),
 		cmocka_unit_test(the_row_that_a_deferred_constraint_refuses_is_named_not_one_that_waits),
 		cmocka_unit_test(poll_flushes_when_the_interval_has_passed),
+		cmocka_unit_test(lists_become_arrays_whatever_stands_between_the_elements),
 		cmocka_unit_test(discarding_does_not_wait_for_rows_that_have_begun_to_travel),
 		cmocka_unit_test(a_trigger_that_misses_a_table_is_not_taken_for_a_pooler),
 		cmocka_unit_test(an_append_streams_before_it_is_flushed_and_discard_takes_it_back),

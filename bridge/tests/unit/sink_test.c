@@ -21,7 +21,7 @@
 	"v|2|f|f|f|f||0|t|0|t|t|t|1114|-1|1114|-1|b|D|t|timestamp without time zone|pg_catalog."       \
 	"timestamp|pg_catalog.timestamp_out|t|0|0|-1|\\N"
 #define TYPES                                                                                      \
-	ASKED("*typarray", FAKE_ROWS("oid|array|input|n|o\n20|1016|\\N|1|20\n25|1009|\\N|1|25"))
+	ASKED("*typarray", FAKE_ROWS("oid|array|input|n|o|d\n20|1016|\\N|1|20|,\n25|1009|\\N|1|25|,"))
 #define INDEXES                                                                                    \
 	ASKED("*indimmediate", FAKE_ROWS("i|n|i|v|p|e|b|a|o|c|d|c\n"                                   \
 									 "16401|t_pkey|t|t|f|f|t|1|OPERATOR(pg_catalog.=)||t|t"))
@@ -715,7 +715,7 @@ a_server_that_counts_times_in_floating_point_gets_them_as_text(void **state)
 		SESSION,
 		ASKED("*WITH RECURSIVE found", FAKE_ROWS(COLUMNS39 "\n" TABLE ID "\n" TABLE WHEN)),
 		ASKED("*typarray",
-			  FAKE_ROWS("oid|array|input|n|o\n20|1016|\\N|1|20\n1114|1115|\\N|1|1114")),
+			  FAKE_ROWS("oid|array|input|n|o|d\n20|1016|\\N|1|20|,\n1114|1115|\\N|1|1114|,")),
 		INDEXES,
 		PRIVILEGES,
 	};

@@ -215,6 +215,20 @@ put_insert(const psti_sink_plan *plan, const uint8_t *skip, psti_buf *sql)
 		psti_buf_puts(sql, " OVERRIDING SYSTEM VALUE");
 }
 
+/* INSERT of what an update has left over; the table of what it has done is still to be named. */
+static void
+put_insert_rest(const psti_sink_plan *plan, const uint8_t *skip, psti_buf *sql)
+{
+	put_insert(plan, skip, sql);
+	psti_buf_puts(sql, " SELECT ");
+	for (size_t c = 0, n = 0; c < plan->ncolumns; c++)
+	{
+		if (!skipped(skip, c))
+			psti_buf_printf(sql, "%sv.c%zu", n++ > 0 ? ", " : "", c + 1);
+	}
+	psti_buf_puts(sql, " FROM v WHERE NOT EXISTS (SELECT FROM ");
+}
+
 /*
  * INSERT checks NOT NULL before it looks for a conflict, so a column that is left out and has no
  * default would be refused although the row exists: update what is there, insert the rest.
@@ -248,14 +262,8 @@ put_update_first(const psti_sink_plan *plan, psti_values from, const uint8_t *sk
 		put_match(plan, "t", "v", sql);
 	}
 	psti_buf_puts(sql, ") ");
-	put_insert(plan, skip, sql);
-	psti_buf_puts(sql, " SELECT ");
-	for (size_t c = 0, n = 0; c < plan->ncolumns; c++)
-	{
-		if (!skipped(skip, c))
-			psti_buf_printf(sql, "%sv.c%zu", n++ > 0 ? ", " : "", c + 1);
-	}
-	psti_buf_puts(sql, " FROM v WHERE NOT EXISTS (SELECT FROM u WHERE ");
+	put_insert_rest(plan, skip, sql);
+	psti_buf_puts(sql, "u WHERE ");
 	for (size_t k = 0; k < plan->nkey; k++)
 		psti_buf_printf(sql, "%su.c%zu %s v.c%zu%s", k > 0 ? " AND " : "", k + 1,
 						plan->keys[k].operator_sql, k + 1, plan->keys[k].collate_sql);
@@ -365,14 +373,8 @@ psti_sql_change(const psti_sink_plan *plan, psti_values from, const uint8_t *ski
 	psti_buf_puts(sql, " USING o WHERE ");
 	put_match(plan, "t", "o", sql);
 	psti_buf_puts(sql, " AND NOT EXISTS (SELECT FROM moved)) ");
-	put_insert(plan, skip, sql);
-	psti_buf_puts(sql, " SELECT ");
-	for (size_t c = 0, n = 0; c < plan->ncolumns; c++)
-	{
-		if (!skipped(skip, c))
-			psti_buf_printf(sql, "%sv.c%zu", n++ > 0 ? ", " : "", c + 1);
-	}
-	psti_buf_puts(sql, " FROM v WHERE NOT EXISTS (SELECT FROM moved)");
+	put_insert_rest(plan, skip, sql);
+	psti_buf_puts(sql, "moved)");
 	psti_sql_conflict(plan, skip, sql);
 }
 

@@ -74,6 +74,7 @@ SELECT
 	f.reloid,
 	n.nspname,
 	f.relname,
+	pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(f.relname)),
 	f.relkind,
 	f.relpersistence,
 	f.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'm']::pg_catalog."char"[]) AND COALESCE((SELECT m.amname FROM pg_catalog.pg_am m WHERE m.oid OPERATOR(pg_catalog.=) f.relam), 'heap') OPERATOR(pg_catalog.=) 'heap',

@@ -13,6 +13,7 @@ enum
 	R_OID,
 	R_SCHEMA,
 	R_NAME,
+	R_QUALIFIED,
 	R_KIND,
 	R_PERSISTENCE,
 	R_HEAP,
@@ -149,6 +150,7 @@ read_relation(cells *c, psti_relation *relation)
 	relation->oid = cell_oid(c, R_OID);
 	relation->schema = cell_text(c, R_SCHEMA);
 	relation->name = cell_text(c, R_NAME);
+	relation->qualified = cell_text(c, R_QUALIFIED);
 	relation->relkind = cell_char(c, R_KIND);
 	relation->persistence = cell_char(c, R_PERSISTENCE);
 	relation->is_heap = cell_bool(c, R_HEAP);
@@ -157,16 +159,6 @@ read_relation(cells *c, psti_relation *relation)
 	relation->has_subclass = cell_bool(c, R_SUBCLASS);
 	relation->has_triggers = cell_bool(c, R_TRIGGERS);
 	relation->has_rules = cell_bool(c, R_RULES);
-}
-
-static pst_status
-qualify(psti_relation *relation, pst_error *err)
-{
-	psti_buf name = PSTI_BUF_INIT;
-
-	psti_buf_qualified(&name, relation->schema, relation->name);
-	relation->qualified = psti_buf_steal(&name);
-	return relation->qualified == NULL ? psti_fail_nomem(err) : PST_OK;
 }
 
 /* Turns the answer into a relation; a relation without oid is one of a query. */
@@ -188,10 +180,9 @@ read_answer(const PGresult *result, psti_relation **out, pst_error *err)
 		return psti_fail_nomem(err);
 	}
 	if (nrows > 0 && !PQgetisnull(result, 0, R_OID))
-	{
 		read_relation(&c, relation);
-		status = c.failed ? psti_fail_nomem(err) : qualify(relation, err);
-	}
+	if (c.failed)
+		status = psti_fail_nomem(err);
 	for (c.row = 0; status == PST_OK && !none && c.row < nrows; c.row++)
 	{
 		read_column(&c, &relation->columns[relation->ncolumns++]);

@@ -54,7 +54,7 @@ typedef struct psti_relation
 	Oid oid; /* 0: a query */
 	char *schema;
 	char *name;
-	char *qualified;  /* quoted: "s"."t" */
+	char *qualified;  /* s.t, quoted where this server wants it */
 	char relkind;	  /* r p v m f */
 	char persistence; /* p u t */
 	bool is_heap;

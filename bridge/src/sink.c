@@ -43,6 +43,7 @@ static pst_status
 check_options(pst_sink *sink, pst_error *err)
 {
 	const psti_options *options = sink->options;
+	pst_status status;
 
 	if (psti_opt_text(options, PSTI_OPT_TABLE) == NULL)
 	{
@@ -50,9 +51,9 @@ check_options(pst_sink *sink, pst_error *err)
 		psti_error_hint(err, "Name the target table.");
 		return err->status;
 	}
-	if (psti_opt_int(options, PSTI_OPT_TRANSPORT) == 1)
-		return psti_opt_fail(options, PSTI_OPT_TRANSPORT, err,
-							 "writes have one transport, which needs no extension");
+	status = psti_opt_check_transport(options, err);
+	if (status != PST_OK)
+		return status;
 	if (sink->staging && (psti_opt_text(options, PSTI_OPT_PROGRESS_SCHEMA) == NULL ||
 						  psti_opt_text(options, PSTI_OPT_PROGRESS_JOB) == NULL))
 		return psti_opt_fail(options, PSTI_OPT_STAGING, err,

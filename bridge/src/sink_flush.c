@@ -829,13 +829,13 @@ made_elsewhere(const pst_sink *sink, const pst_error *err)
 	static const struct
 	{
 		const char *sqlstate;
-		const char *name; /* as in the message, without what follows */
+		const char *name; /* in the message, in whatever quotes its language has */
 		bool temp;
 	} ours[] = {
-		{"26000", "\"" PSTI_STATEMENT_PREFIX, false},
-		{"42P05", "\"" PSTI_STATEMENT_PREFIX, false},
-		{"42P01", "\"" PSTI_TEMP_PREFIX, true},
-		{"3F000", "\"pg_temp\"", true},
+		{"26000", PSTI_STATEMENT_PREFIX, false},
+		{"42P05", PSTI_STATEMENT_PREFIX, false},
+		{"42P01", PSTI_TEMP_PREFIX, true},
+		{"3F000", "pg_temp", true},
 	};
 
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)

@@ -33,12 +33,12 @@
 			 FAKE_ROWS("db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|id:20\n" \
 					   "shop|joe|" in_recovery "|f|t|UTF8|2026-01-01|\\N|7"))
 
-/* --- the table t: an answer is COLUMNS39, then for each column TABLE, the column, its type ------- */
+/* --- the table t: an answer is COLUMNS40, then for each column TABLE, the column, its type ------- */
 
 #define COLUMNS4 "c|c|c|c|"
 #define COLUMNS12 COLUMNS4 COLUMNS4 COLUMNS4
-#define COLUMNS39 COLUMNS12 COLUMNS12 COLUMNS12 "c|c|c"
-#define TABLE "16400|public|t|r|p|t|f|f|f|f|f|"
+#define COLUMNS40 COLUMNS12 COLUMNS12 COLUMNS12 "c|c|c|c"
+#define TABLE "16400|public|t|public.t|r|p|t|f|f|f|f|f|"
 #define ID "id|1|t|t|f|f||0|t|1|t|t|t|" INT8 /* bigint PRIMARY KEY */
 #define V "v|2|f|f|f|f||100|t|0|t|t|t|" TEXT
 #define INT8 "20|-1|20|-1|b|N|t|bigint|pg_catalog.int8|pg_catalog.int8out|t|0|0|-1|\\N"

@@ -56,13 +56,13 @@ names_are_read_as_regclass_reads_them(void **state)
 {
 	static const char *const cases[][3] = {
 		/* schema, table, qualified */
-		{NULL, "t", "\"public\".\"t\""},
-		{NULL, "T", "\"public\".\"t\""},
-		{NULL, "public.t", "\"public\".\"t\""},
-		{NULL, "\"Mixed\"", "\"public\".\"Mixed\""},
+		{NULL, "t", "public.t"},
+		{NULL, "T", "public.t"},
+		{NULL, "public.t", "public.t"},
+		{NULL, "\"Mixed\"", "public.\"Mixed\""},
 		{NULL, "\"Odd.s\".\"a\"\"b.c\"", "\"Odd.s\".\"a\"\"b.c\""},
 		{"Odd.s", "a\"b.c", "\"Odd.s\".\"a\"\"b.c\""},
-		{"public", "Mixed", "\"public\".\"Mixed\""},
+		{"public", "Mixed", "public.\"Mixed\""},
 	};
 
 	(void) state;

@@ -410,13 +410,13 @@ indexes_that_on_conflict_cannot_use_are_refused_at_open(void **state)
 			  "INDEX expr ON t (lower(b))");
 	refused("table-name=t", "id:i,a:i", PST_ERR_SQL, &err);
 	assert_contains(err.detail, "deferrable");
-	assert_contains(err.hint, "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"id\");");
+	assert_contains(err.hint, "CREATE UNIQUE INDEX ON public.t (\"id\");");
 	refused("table-name=t;sink.key=a", "id:i,a:i", PST_ERR_SQL, &err);
 	assert_contains(err.detail, "\"part\" is partial");
 	refused("table-name=t;sink.key=b", "id:i,b:u", PST_ERR_SQL, &err);
 	assert_contains(err.detail, "\"expr\" is on an expression");
 	refused("table-name=t;sink.key=c", "id:i,c:i", PST_ERR_SQL, &err);
-	assert_contains(err.hint, "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"c\");");
+	assert_contains(err.hint, "CREATE UNIQUE INDEX ON public.t (\"c\");");
 	live_exec(admin, "CREATE UNIQUE INDEX ON t (c)");
 	write_rows("table-name=t;sink.key=c", "id:i,c:i", "1|1");
 }
@@ -461,7 +461,7 @@ missing_privileges_are_named_at_open(void **state)
 	write_rows("table-name=t;username=sink_guest", "id:i,v:u", "1|a");
 	refused("table-name=t;username=sink_guest;sink.mode=changelog", "id:i,v:u", PST_ERR_PRIVILEGE,
 			&err);
-	assert_contains(err.hint, "DELETE ON \"public\".\"t\" TO \"sink_guest\"");
+	assert_contains(err.hint, "DELETE ON public.t TO \"sink_guest\"");
 	live_exec(admin, "DROP OWNED BY sink_guest; DROP ROLE sink_guest");
 }
 

@@ -23,7 +23,7 @@ def shop(module_database, server):
 # ---- the words of whoever typed them ----
 
 @pytest.mark.parametrize("args, words", [
-    (["--columns", "id,nam"], ['--columns names no column of "public"."orders": "nam"', 'Did you mean "name"?']),
+    (["--columns", "id,nam"], ['--columns names no column of public.orders: "nam"', 'Did you mean "name"?']),
     (["--columns", "mixed"], ['--columns names no column']),
     (["--columns", "Mixed Case"], ['Did you mean "Mixed Case"? Names in other than lower case stand in double quotes.']),
     (["--columns", ""], ['--columns has the value ""']),
@@ -151,7 +151,7 @@ def test_missing_rights_are_told_at_once_and_can_be_pasted(penstock, shop, serve
     body = "id,a,row_kind\n1,1,+I\n" if mode == "changelog" else "id\n1\n" if mode == "delete" else "id,a\n1,1\n"
     done = penstock("write", url, "checked", "--mode", mode, input=body, code=1)
     grant = next(line for line in done.errors.splitlines() if "hint:" in line).split("hint: ")[1]
-    assert grant == f'GRANT {rights} ON "public"."checked" TO "Poor role";'
+    assert grant == f'GRANT {rights} ON public.checked TO "Poor role";'
     shop.execute(grant)
     penstock("write", url, "checked", "--mode", mode, input=body)
     shop.execute('REVOKE ALL ON checked FROM "Poor role"; TRUNCATE checked')

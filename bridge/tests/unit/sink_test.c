@@ -16,7 +16,7 @@
 #define SESSION SESSION_PID("4711")
 
 /* t (id bigint PRIMARY KEY, v text) */
-#define RELATION ASKED("*WITH RECURSIVE found", FAKE_ROWS(COLUMNS39 "\n" TABLE ID "\n" TABLE V))
+#define RELATION ASKED("*WITH RECURSIVE found", FAKE_ROWS(COLUMNS40 "\n" TABLE ID "\n" TABLE V))
 #define WHEN                                                                                       \
 	"v|2|f|f|f|f||0|t|0|t|t|t|1114|-1|1114|-1|b|D|t|timestamp without time zone|pg_catalog."       \
 	"timestamp|pg_catalog.timestamp_out|t|0|0|-1|\\N"
@@ -713,7 +713,7 @@ a_server_that_counts_times_in_floating_point_gets_them_as_text(void **state)
 {
 	static const fake_pq_step script[] = {
 		SESSION,
-		ASKED("*WITH RECURSIVE found", FAKE_ROWS(COLUMNS39 "\n" TABLE ID "\n" TABLE WHEN)),
+		ASKED("*WITH RECURSIVE found", FAKE_ROWS(COLUMNS40 "\n" TABLE ID "\n" TABLE WHEN)),
 		ASKED("*typarray",
 			  FAKE_ROWS("oid|array|input|n|o|d\n20|1016|\\N|1|20|,\n1114|1115|\\N|1|1114|,")),
 		INDEXES,

@@ -14,12 +14,12 @@
 
 /* t (id bigint PRIMARY KEY, v text, l bigint[]) */
 #define RELATION                                                                                   \
-	ASKED("*WITH RECURSIVE found", FAKE_ROWS(COLUMNS39 "\n" TABLE ID "\n" TABLE V "\n" TABLE       \
+	ASKED("*WITH RECURSIVE found", FAKE_ROWS(COLUMNS40 "\n" TABLE ID "\n" TABLE V "\n" TABLE       \
 													   "l|3|f|f|f|f||0|t|0|t|t|t|" LIST))
 
 #define PLANNED FAKE_ROWS("QUERY PLAN\n[{\"Plan\": {\"Plan Rows\": 100, \"Plan Width\": 8}}]")
 #define MOMENT                                                                                     \
-	RAN("*LOCK TABLE \"public\".\"t\" IN ACCESS SHARE MODE"), TOLD("*EXPLAIN", PLANNED),           \
+	RAN("*LOCK TABLE public.t IN ACCESS SHARE MODE"), TOLD("*EXPLAIN", PLANNED),           \
 		TOLD("*pg_locks", FAKE_ROWS("n|c")), RELATION
 #define EXPORTED TOLD("*pg_export_snapshot", FAKE_ROWS("s|p\n00000003-0000001B-1|{public}"))
 #define MEMBERS                                                                                    \
@@ -223,8 +223,8 @@ every_failing_allocation_of_a_query_is_reported(void **state)
 #define QUERY                                                                                      \
 	DESCRIBED("id:20|v:25|l:1016"),                                                                \
 		ASKED("*WITH RECURSIVE found",                                                             \
-			  FAKE_ROWS(COLUMNS39 "\n" NOTHING INT8 "\n" NOTHING TEXT "\n" NOTHING LIST))
-#define NOTHING "\\N|\\N|\\N|\\N|\\N|\\N|\\N|\\N|\\N|\\N|\\N||0|f|f|f|f||0|t|0|t|t|t|"
+			  FAKE_ROWS(COLUMNS40 "\n" NOTHING INT8 "\n" NOTHING TEXT "\n" NOTHING LIST))
+#define NOTHING "\\N|\\N|\\N|\\N|\\N|\\N|\\N|\\N|\\N|\\N|\\N|\\N||0|f|f|f|f||0|t|0|t|t|t|"
 	static const fake_pq_step script[] = {SESSION,
 										  QUERY,
 										  DESCRIBED("id:20|v:25|l:1016"),

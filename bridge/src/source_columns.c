@@ -620,24 +620,27 @@ put_membership(const pst_source *source, psti_buf *out)
 		out, "%s.tableoid OPERATOR(pg_catalog.=) ANY (SELECT m.oid FROM pg_catalog.unnest('{",
 		source->alias);
 	for (int i = 0; i < PQntuples(source->leaves); i++)
-		psti_buf_printf(out, "%s%s", i > 0 ? "," : "", PQgetvalue(source->leaves, i, 0));
+		psti_buf_printf(out, "%s%s", i > 0 ? "," : "",
+						PQgetvalue(source->leaves, i, PSTI_LEAF_OID));
 	psti_buf_puts(out, "}'::pg_catalog.oid[]) AS m(oid))");
 }
 
 /*
  * That the name in FROM means the table that was planned: no lock that a reader can take keeps a
- * schema from being renamed. Evaluated once, after FROM was looked up and before the first row. As a
- * statement before this one it could be true of another moment, for only FROM makes the session hear
- * of what others have renamed. The text is no bool: the cast fails, and the error shows the text;
- * concat keeps the planner from trying the cast beforehand.
+ * schema from being renamed. The name is looked up once, when the statement is parsed, behind FROM,
+ * which alone makes the session hear of what others have renamed (as a statement of its own it could
+ * be true of another moment), and the planner folds what is true away, so that no row pays for it.
+ * The text is no bool: the cast fails, and the error shows the text; concat keeps the planner from
+ * trying the cast beforehand.
  */
 static void
 put_identity(const pst_source *source, const psti_select *what, psti_buf *out)
 {
-	psti_buf_puts(out, "CASE WHEN pg_catalog.to_regclass(");
+	psti_buf_puts(out, "CASE WHEN ");
 	psti_buf_literal(out, what->only != NULL ? what->only : source->relation->qualified);
 	psti_buf_printf(out,
-					")::pg_catalog.oid OPERATOR(pg_catalog.=) %lu::pg_catalog.oid THEN true ELSE "
+					"::pg_catalog.regclass::pg_catalog.oid OPERATOR(pg_catalog.=) "
+					"%lu::pg_catalog.oid THEN true ELSE "
 					"pg_catalog.concat('" PSTI_RENAMED "')::pg_catalog.bool END",
 					(unsigned long) what->oid);
 }
@@ -647,7 +650,8 @@ static bool
 names_members(const pst_source *source)
 {
 	return source->tree == PSTI_TREE_LEAVES && source->leaves != NULL &&
-		   PQntuples(source->leaves) > 0 && PQgetvalue(source->leaves, 0, 4)[0] == 't';
+		   PQntuples(source->leaves) > 0 &&
+		   PQgetvalue(source->leaves, 0, PSTI_LEAF_READABLE)[0] == 't';
 }
 
 void

@@ -164,9 +164,19 @@ void psti_source_mark(pst_source *source, bool copy, psti_buf *sql);
 void psti_source_back(pst_source *source);
 
 /*
- * The table and everything under it as the moment sees it, in order of OID: OID, schema, name,
- * present file node, … (leaves_sql). *out is borrowed until the moment ends.
+ * The table and everything under it as the moment sees it, in order of OID. *out is borrowed until
+ * the moment ends; its columns:
  */
+enum
+{
+	PSTI_LEAF_OID,
+	PSTI_LEAF_SCHEMA,
+	PSTI_LEAF_NAME,
+	PSTI_LEAF_NODE,		 /* present file node, 0 without */
+	PSTI_LEAF_READABLE,	 /* the role may read all of the root, so tableoid too */
+	PSTI_LEAF_LOCKED,	 /* by this session */
+	PSTI_LEAF_QUALIFIED, /* as quote_ident quotes */
+};
 pst_status psti_source_leaves(pst_source *source, const PGresult **out, pst_error *err);
 
 /* WITH RECURSIVE tree(oid): the table $1 and everything under it. */

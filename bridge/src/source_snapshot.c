@@ -39,7 +39,8 @@ static const char begin_sql[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY
  * foreign and partitioned tables had a number there all the same.
  */
 static const char rewritten_sql[] =
-	"SELECT n.nspname, c.relname FROM (SELECT l.relation FROM " OWN_LOCKS ") k "
+	"SELECT n.nspname, c.relname, pg_catalog.format('%I.%I', n.nspname, c.relname) FROM (SELECT "
+	"l.relation FROM " OWN_LOCKS ") k "
 	"JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.relation "
 	"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
 	"WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,m}'::pg_catalog.\"char\"[]) "
@@ -212,11 +213,11 @@ begin_transaction(pst_source *source, const psti_split *import, bool lock, pst_e
 
 /* PST_AGAIN with err filled: what the snapshot sees of a table is not what there is. */
 static pst_status
-begin_anew(pst_error *err, const char *schema, const char *table, const char *what)
+begin_anew(pst_error *err, const char *schema, const char *table, const char *qualified,
+		   const char *what)
 {
-	psti_fail(err, PST_ERR_CONFLICT,
-			  "cannot read \"%s\".\"%s\": it was %s while the snapshot was taken", schema, table,
-			  what);
+	psti_fail(err, PST_ERR_CONFLICT, "cannot read %s: it was %s while the snapshot was taken",
+			  qualified, what);
 	psti_error_hint(err, "Try again when VACUUM FULL, CLUSTER, TRUNCATE or ALTER TABLE on it are "
 						 "over.");
 	PSTI_ERROR_SET(err, schema, schema);
@@ -233,7 +234,8 @@ check_rewritten(pst_source *source, pst_error *err)
 		psti_conn_exec(source->conn, "checking the tables' files", rewritten_sql, &result, err);
 
 	if (status == PST_OK && PQntuples(result) > 0)
-		status = begin_anew(err, PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), "rewritten");
+		status = begin_anew(err, PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1),
+							PQgetvalue(result, 0, 2), "rewritten");
 	PQclear(result);
 	return status;
 }
@@ -274,7 +276,8 @@ tree_of(const psti_relation *now)
 static const char leaves_sql[] = PSTI_TREE_SQL
 	"SELECT c.oid, n.nspname, c.relname, "
 	"COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
-	"pg_catalog.has_table_privilege($1::pg_catalog.oid, 'SELECT'), k.relation IS NOT NULL "
+	"pg_catalog.has_table_privilege($1::pg_catalog.oid, 'SELECT'), k.relation IS NOT NULL, "
+	"pg_catalog.format('%I.%I', n.nspname, c.relname) "
 	"FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid "
 	"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
 	"LEFT JOIN (SELECT DISTINCT l.relation FROM " OWN_LOCKS ") k "
@@ -307,9 +310,10 @@ check_locked(pst_source *source, pst_error *err)
 	pst_status status = psti_source_leaves(source, &leaves, err);
 
 	for (int i = 0; status == PST_OK && i < PQntuples(leaves); i++)
-		if (PQgetvalue(leaves, i, 5)[0] != 't')
-			status = begin_anew(err, PQgetvalue(leaves, i, 1), PQgetvalue(leaves, i, 2),
-								"detached or dropped");
+		if (PQgetvalue(leaves, i, PSTI_LEAF_LOCKED)[0] != 't')
+			status = begin_anew(err, PQgetvalue(leaves, i, PSTI_LEAF_SCHEMA),
+								PQgetvalue(leaves, i, PSTI_LEAF_NAME),
+								PQgetvalue(leaves, i, PSTI_LEAF_QUALIFIED), "detached or dropped");
 	return status;
 }
 

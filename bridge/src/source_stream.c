@@ -536,7 +536,6 @@ static pst_status
 block_piece(psti_stream_state *state, const pst_source *source, const PGresult *leaves,
 			const psti_blocks *run, pst_error *err)
 {
-	psti_buf name = PSTI_BUF_INIT;
 	psti_buf condition = PSTI_BUF_INIT;
 	int row = find_leaf(leaves, run->oid);
 	pst_status status;
@@ -544,20 +543,17 @@ block_piece(psti_stream_state *state, const pst_source *source, const PGresult *
 	if (row < 0)
 		return psti_fail(err, PST_ERR_INVALID, "not a split: %lu is no part of the table",
 						 (unsigned long) run->oid);
-	if (strtoul(PQgetvalue(leaves, row, 3), NULL, 10) != run->node)
+	if (strtoul(PQgetvalue(leaves, row, PSTI_LEAF_NODE), NULL, 10) != run->node)
 	{
-		psti_fail(err, PST_ERR_STATE, "cannot read \"%s\".\"%s\": it was rewritten after the plan",
-				  PQgetvalue(leaves, row, 1), PQgetvalue(leaves, row, 2));
+		psti_fail(err, PST_ERR_STATE, "cannot read %s: it was rewritten after the plan",
+				  PQgetvalue(leaves, row, PSTI_LEAF_QUALIFIED));
 		psti_error_hint(err, "Plan again, and keep the planning handle open until the last split "
 							 "is read.");
 		return PST_ERR_STATE;
 	}
-	psti_buf_qualified(&name, PQgetvalue(leaves, row, 1), PQgetvalue(leaves, row, 2));
 	put_blocks(source, run, &condition);
-	status = psti_buf_check(&name, err);
-	if (status == PST_OK)
-		status = add_piece(state, run->oid, name.data, &condition, err);
-	psti_buf_free(&name);
+	status =
+		add_piece(state, run->oid, PQgetvalue(leaves, row, PSTI_LEAF_QUALIFIED), &condition, err);
 	psti_buf_free(&condition);
 	return status;
 }

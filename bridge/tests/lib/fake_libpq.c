@@ -789,6 +789,54 @@ PQfreeCancel(PGcancel *cancel)
 	free(cancel);
 }
 
+#ifdef LIBPQ_HAS_ASYNC_CANCEL
+
+struct pg_cancel_conn
+{
+	int unused;
+};
+
+/* Of the script it is PQgetCancel, which the library calls with an older libpq. No server is reached. */
+PGcancelConn *
+PQcancelCreate(PGconn *conn)
+{
+	const fake_pq_step *step;
+
+	if (left_script(conn, "PQgetCancel", NULL))
+		return NULL;
+	step = take(conn, "PQgetCancel", NULL, 0, NULL);
+	return step->fails != NULL ? NULL : test_alloc_tracked(sizeof(PGcancelConn));
+}
+
+int
+PQcancelStart(PGcancelConn *cancel)
+{
+	(void) cancel;
+	return 0;
+}
+
+int
+PQcancelSocket(const PGcancelConn *cancel)
+{
+	(void) cancel;
+	return -1;
+}
+
+PostgresPollingStatusType
+PQcancelPoll(PGcancelConn *cancel)
+{
+	(void) cancel;
+	return PGRES_POLLING_FAILED;
+}
+
+void
+PQcancelFinish(PGcancelConn *cancel)
+{
+	free(cancel);
+}
+
+#endif
+
 /* ---- results ------------------------------------------------------------------------------- */
 
 /* Splits at separators in place; `\N` gives NULL, `\p` a pipe, `\n` a line break, `\\` a backslash. */

@@ -533,15 +533,15 @@ tables_that_change_places_under_a_read_are_not_mixed(void **state)
 	make_blue_and_green();
 	for (int strides = 0; strides < 2; strides++)
 	{
-		assert_swap_is_noticed("blue.t", strides, "\"blue\".\"t\"");
-		assert_swap_is_noticed("blue.w", strides, "\"blue\".\"w\"");
-		assert_swap_is_noticed("blue.m", strides, "\"blue\".\"m\"");
-		assert_swap_is_noticed("blue.c", strides, "\"blue\".\"c\"");
-		assert_swap_is_noticed("blue.o", strides, "\"blue\".\"o\"");
+		assert_swap_is_noticed("blue.t", strides, "blue.t");
+		assert_swap_is_noticed("blue.w", strides, "blue.w");
+		assert_swap_is_noticed("blue.m", strides, "blue.m");
+		assert_swap_is_noticed("blue.c", strides, "blue.c");
+		assert_swap_is_noticed("blue.o", strides, "blue.o");
 	}
 	/* Blocks are read of the leaf by its own name. */
 	if (PQserverVersion(admin) >= 140000)
-		assert_swap_is_noticed("root", false, "\"blue\".\"leaf\"");
+		assert_swap_is_noticed("root", false, "blue.leaf");
 	live_exec(admin, "DROP SCHEMA blue, green CASCADE; DROP TABLE root");
 }
 
@@ -577,7 +577,7 @@ a_role_that_has_columns_only_is_told_of_the_renaming_too(void **state)
 			  &err);
 	assert_int_equal(sum_int32(source, NULL), 2000);
 	swap_blue_and_green();
-	assert_renamed(source, NULL, "\"blue\".\"t\"");
+	assert_renamed(source, NULL, "blue.t");
 	pst_source_close(source);
 	live_exec(admin, "DROP SCHEMA blue, green CASCADE; DROP TABLE root; "
 					 "DROP OWNED BY penstock_reader; DROP ROLE penstock_reader");
@@ -614,7 +614,7 @@ a_worker_is_not_caught_behind_a_session_that_waits_for_the_planner(void **state)
 		assert_fails(pst_source_read(worker, splits[0], &stream, &err), PST_ERR_CONFLICT, &err);
 		assert_string_equal(err.sqlstate, "55P03");
 		assert_true(err.retryable);
-		assert_contains(err.message, "\"q\"");
+		assert_contains(err.message, "public.q");
 		assert_contains(err.hint, "the handle that planned");
 		pst_source_close(worker);
 		assert_int_equal(count_splits(source, splits, n), 100);

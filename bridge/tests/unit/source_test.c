@@ -19,12 +19,13 @@
 
 #define PLANNED FAKE_ROWS("QUERY PLAN\n[{\"Plan\": {\"Plan Rows\": 100, \"Plan Width\": 8}}]")
 #define MOMENT                                                                                     \
-	RAN("*LOCK TABLE public.t IN ACCESS SHARE MODE"), TOLD("*EXPLAIN", PLANNED),           \
+	RAN("*LOCK TABLE public.t IN ACCESS SHARE MODE"), TOLD("*EXPLAIN", PLANNED),                   \
 		TOLD("*pg_locks", FAKE_ROWS("n|c")), RELATION
 #define EXPORTED TOLD("*pg_export_snapshot", FAKE_ROWS("s|p\n00000003-0000001B-1|{public}"))
 #define MEMBERS                                                                                    \
 	ASKED("*pg_relation_size", FAKE_ROWS("o|n|b|w|p|s|r|z|c\n16400|16400|4|f|f|f|t|8192|t"))
-#define LEAVES ASKED("*WITH RECURSIVE tree", FAKE_ROWS("o|n|r|f\n16400|public|t|16400"))
+#define LEAVES                                                                                     \
+	ASKED("*WITH RECURSIVE tree", FAKE_ROWS("o|n|r|f|r|l|q\n16400|public|t|16400|t|t|public.t"))
 #define COPYING FAKE_QUERY("*SAVEPOINT penstock; COPY ("), FAKE_RESULT(PGRES_COPY_OUT)
 
 #define HEADER "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0"

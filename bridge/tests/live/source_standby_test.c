@@ -139,7 +139,12 @@ wait_until_replay_met_us(PGconn *standby, int replay_pid)
 	char *target = live_value(admin, "SELECT pg_current_wal_lsn()");
 
 	while (!replay_is_past(standby, target) && !replay_waits(replay_pid))
+	{
+		/* The question may be in the way of what is replayed too, and be ended. */
+		if (PQstatus(standby) != CONNECTION_OK)
+			PQreset(standby);
 		assert_int_equal(PQstatus(standby), CONNECTION_OK);
+	}
 	free(target);
 }
 

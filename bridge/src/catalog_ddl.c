@@ -340,7 +340,8 @@ fail_absent(pst_catalog *catalog, const char *table, pst_error *err)
 }
 
 static pst_status
-run_drop(pst_catalog *catalog, const psti_name *name, const char *after, pst_error *err)
+run_drop(pst_catalog *catalog, const psti_name *name, const char *after, PGresult **out,
+		 pst_error *err)
 {
 	psti_buf sql = PSTI_BUF_INIT;
 	pst_status status;
@@ -350,9 +351,17 @@ run_drop(pst_catalog *catalog, const psti_name *name, const char *after, pst_err
 	psti_buf_puts(&sql, after);
 	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
-		status = psti_conn_exec(catalog->conn, "dropping the table", sql.data, NULL, err);
+		status = psti_conn_exec(catalog->conn, "dropping the table", sql.data, out, err);
 	psti_buf_free(&sql);
 	return status;
+}
+
+static pst_status
+fail_other_table(const char *table, uint32_t oid, pst_error *err)
+{
+	return psti_fail(err, PST_ERR_NOT_FOUND,
+					 "table %s of OID %lu does not exist: another has its name", table,
+					 (unsigned long) oid);
 }
 
 /* Runs a text whose first column tells which table has the name now: the one that is meant? */
@@ -362,32 +371,30 @@ ask_table(pst_catalog *catalog, const char *sql, const char *table, uint32_t oid
 {
 	pst_status status = psti_conn_exec(catalog->conn, "dropping the table", sql, out, err);
 
-	if (status == PST_OK && oid != 0 && read_oid(*out) != oid)
-		status = psti_fail(err, PST_ERR_NOT_FOUND,
-						   "table %s of OID %lu does not exist: another has its name", table,
-						   (unsigned long) oid);
-	return status;
+	return status == PST_OK && oid != 0 && read_oid(*out) != oid ? fail_other_table(table, oid, err)
+																 : status;
 }
 
 /*
  * Looked at before the lock, so that another's table is not held up by us; and under the lock, which
- * ends what others are doing with the table, so what is seen is all there is. The lock is not waited
- * for long: whoever holds it is using the table.
+ * ends what others are doing with the table, so what is seen is all there is (in the snapshot of that
+ * statement, not of the transaction's first). The lock is not waited for long: whoever holds it is
+ * using the table. *oid, unless it is 0, is the table that is meant; it becomes that which is locked.
  */
 static pst_status
-lock_table(pst_catalog *catalog, const psti_name *name, const char *table, uint32_t oid, bool empty,
-		   pst_error *err)
+lock_table(pst_catalog *catalog, const psti_name *name, const char *table, uint32_t *oid,
+		   bool empty, pst_error *err)
 {
 	psti_buf sql = PSTI_BUF_INIT;
 	PGresult *result = NULL;
 	pst_status status;
 
-	psti_buf_puts(&sql,
-				  "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL row_security = off; SELECT ");
+	psti_buf_puts(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '2s'; SET "
+						"LOCAL row_security = off; SELECT ");
 	put_oid(&sql, "", name);
 	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
-		status = ask_table(catalog, sql.data, table, oid, &result, err);
+		status = ask_table(catalog, sql.data, table, *oid, &result, err);
 	PQclear(result);
 	result = NULL;
 	psti_buf_reset(&sql);
@@ -404,9 +411,11 @@ lock_table(pst_catalog *catalog, const psti_name *name, const char *table, uint3
 	if (status == PST_OK)
 		status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
-		status = ask_table(catalog, sql.data, table, oid, &result, err);
+		status = ask_table(catalog, sql.data, table, *oid, &result, err);
 	if (status == PST_OK && PQgetvalue(result, 0, 1)[0] != 'f')
 		status = psti_fail(err, PST_ERR_STATE, "table %s is not empty", table);
+	if (status == PST_OK)
+		*oid = read_oid(result);
 	PQclear(result);
 	psti_buf_free(&sql);
 	return status;
@@ -416,10 +425,22 @@ static pst_status
 drop_checked(pst_catalog *catalog, const psti_name *name, const char *table, uint32_t oid,
 			 bool empty, pst_error *err)
 {
-	pst_status status = lock_table(catalog, name, table, oid, empty, err);
+	char gone[160];
+	PGresult *result = NULL;
+	pst_status status = lock_table(catalog, name, table, &oid, empty, err);
 
+	/* The lock does not keep the schema's name: what was dropped by name must be what was locked. */
+	snprintf(gone, sizeof(gone),
+			 "; SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c WHERE c.oid "
+			 "OPERATOR(pg_catalog.=) %lu::pg_catalog.oid",
+			 (unsigned long) oid);
 	if (status == PST_OK)
-		status = run_drop(catalog, name, "; COMMIT", err);
+		status = run_drop(catalog, name, gone, &result, err);
+	if (status == PST_OK && read_oid(result) != 0)
+		status = fail_other_table(table, oid, err);
+	PQclear(result);
+	if (status == PST_OK)
+		status = psti_conn_exec(catalog->conn, "committing the drop", "COMMIT", NULL, err);
 	if (status != PST_OK)
 		roll_back(catalog);
 	return status;
@@ -443,7 +464,7 @@ pst_catalog_drop_table(pst_catalog *catalog, const char *table, uint32_t oid, in
 		status = psti_catalog_connect(catalog, &full);
 	if (status == PST_OK)
 		status = empty || oid != 0 ? drop_checked(catalog, &name, table, oid, empty, &full)
-								   : run_drop(catalog, &name, "", &full);
+								   : run_drop(catalog, &name, "", NULL, &full);
 	if (status == PST_ERR_NOT_FOUND)
 		status = fail_absent(catalog, table, &full);
 	psti_name_free(&name);

@@ -151,8 +151,16 @@ lock_refused(const pst_error *err)
 		   strcmp(err->sqlstate, "0A000") == 0;
 }
 
-/* The schemas of the search_path that are there, without $user and what is implied. */
-#define SCHEMAS "pg_catalog.current_schemas(false)::pg_catalog.text"
+/*
+ * The schemas of the search_path that are there, without $user, what is implied, and the session's own
+ * for temporary tables. Where pg_temp comes first, asking for them would make that one: then the path
+ * as it is written.
+ */
+#define SCHEMAS                                                                                    \
+	"CASE WHEN pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.~) "                  \
+	"'^[[:space:]]*\"?pg_temp\"?[[:space:]]*(,|$)' THEN "                                          \
+	"pg_catalog.current_setting('search_path') ELSE pg_catalog.regexp_replace("                    \
+	"pg_catalog.current_schemas(false)::pg_catalog.text, ',pg_temp_[0-9]+', '') END"
 
 /*
  * Names in a query or a filter would mean other things to a worker with another search_path, and the

@@ -276,7 +276,7 @@ explain_failure(const pst_source *source, pst_error *err)
  * table by now, where the server's own words mislead (a column that is not there, a missing grant).
  */
 static bool
-renamed(pst_source *source, const piece *p, const char *name, const pst_error *err)
+renamed(pst_source *source, uint32_t table, const char *name, const pst_error *err)
 {
 	/* By its OID, which wants no right on the schema of that name now. */
 	static const char sql[] =
@@ -289,12 +289,12 @@ renamed(pst_source *source, const piece *p, const char *name, const pst_error *e
 	pst_error ignored;
 	bool same = true;
 
-	if (strstr(err->message, PSTI_RENAMED) != NULL)
+	if (strcmp(err->sqlstate, "22P02") == 0 && strstr(err->message, PSTI_RENAMED) != NULL)
 		return true;
 	if ((strncmp(err->sqlstate, "42", 2) != 0 && strcmp(err->sqlstate, "3F000") != 0) ||
 		!psti_conn_usable(source->conn))
 		return false;
-	snprintf(oid, sizeof(oid), "%lu", (unsigned long) p->oid);
+	snprintf(oid, sizeof(oid), "%lu", (unsigned long) table);
 	if (psti_conn_query(source->conn, "looking at the table's name", sql, 2, params, &result,
 						&ignored) == PST_OK)
 		same = PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 't';
@@ -308,12 +308,10 @@ static void
 explain_renamed(psti_stream_state *state, pst_source *source, pst_error *err)
 {
 	const piece *p = state->at_work;
-	const char *name;
+	const char *name = p != NULL && p->only != NULL ? p->only : source->relation->qualified;
 
-	if (p == NULL || p->oid == 0)
-		return;
-	name = p->only != NULL ? p->only : source->relation->qualified;
-	if (!renamed(source, p, name, err))
+	if (source->query != NULL ||
+		!renamed(source, p != NULL ? p->oid : source->relation->oid, name, err))
 		return;
 	psti_fail(err, PST_ERR_CONFLICT, "%s was renamed or replaced while it was read", name);
 	psti_error_hint(err, "Begin the read again.");

@@ -1240,6 +1240,92 @@ dropping_by_oid_spares_another_table_of_the_name(void **state)
 	pst_catalog_close(catalog);
 }
 
+/* Sends `then` to `other` for the moment at which somebody waits for a lock of its transaction. */
+static void
+when_waited_for(PGconn *other, const char *then)
+{
+	char sql[600];
+
+	snprintf(sql, sizeof(sql),
+			 "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted) LOOP "
+			 "PERFORM pg_sleep(0.01); END LOOP; END $$; %s",
+			 then);
+	assert_int_equal(PQsendQuery(other, sql), 1);
+}
+
+static void
+await_results(PGconn *other)
+{
+	PGresult *result;
+
+	while ((result = PQgetResult(other)) != NULL)
+	{
+		if (PQresultStatus(result) == PGRES_FATAL_ERROR)
+			fail_msg("%s", PQresultErrorMessage(result));
+		PQclear(result);
+	}
+}
+
+/* Under such a default the transaction's snapshot would come before the lock. */
+static void
+dropping_if_empty_sees_what_was_committed_while_it_waited(void **state)
+{
+	const char *keys[] = {"url", NULL};
+	const char *values[] = {"options='-c default_transaction_isolation=serializable'", NULL};
+	PGconn *other = live_connect("");
+	pst_catalog *catalog = NULL;
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	assert_ok(pst_catalog_open(keys, values, NULL, &catalog, &err), &err);
+	live_exec(admin, "CREATE TABLE theirs (v text)");
+	live_exec(other, "BEGIN; INSERT INTO theirs VALUES ('row')");
+	when_waited_for(other, "COMMIT");
+	assert_fails(pst_catalog_drop_table(catalog, "theirs", 0, PST_DROP_IF_EMPTY, &err),
+				 PST_ERR_STATE, &err);
+	await_results(other);
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM theirs"), 1);
+	live_exec(admin, "DROP TABLE theirs");
+	PQfinish(other);
+	pst_catalog_close(catalog);
+}
+
+/* The table is locked by then, but not the name of its schema. */
+static void
+dropping_by_oid_spares_a_table_that_takes_the_name_at_the_last_moment(void **state)
+{
+	pst_catalog *catalog = open_plain();
+	PGconn *other = live_connect("");
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	live_exec(admin, "CREATE SCHEMA here; CREATE SCHEMA there; CREATE TABLE here.t (v int); "
+					 "CREATE TABLE there.t AS SELECT 1 AS v; "
+					 "CREATE FUNCTION wait_42() RETURNS event_trigger LANGUAGE plpgsql AS "
+					 "'BEGIN PERFORM pg_advisory_xact_lock(42); END'; "
+					 "CREATE EVENT TRIGGER wait_42 ON ddl_command_start WHEN TAG IN ('DROP TABLE') "
+					 "EXECUTE PROCEDURE wait_42()");
+	for (int flags = 0; flags <= PST_DROP_IF_EMPTY; flags += PST_DROP_IF_EMPTY)
+	{
+		uint32_t oid = (uint32_t) live_int(admin, "SELECT 'here.t'::regclass::oid::int8");
+
+		live_exec(other, "BEGIN; SELECT pg_advisory_xact_lock(42)");
+		when_waited_for(other, "ALTER SCHEMA here RENAME TO x; ALTER SCHEMA there RENAME TO here; "
+							   "ALTER SCHEMA x RENAME TO there; COMMIT");
+		assert_fails(pst_catalog_drop_table(catalog, "here.t", oid, flags, &err), PST_ERR_NOT_FOUND,
+					 &err);
+		await_results(other);
+		assert_int_equal(live_int(admin, "SELECT count(*) FROM here.t"), 1);
+		assert_int_equal(live_int(admin, "SELECT count(*) FROM there.t"), 0);
+		live_exec(admin, "ALTER SCHEMA here RENAME TO x; ALTER SCHEMA there RENAME TO here; "
+						 "ALTER SCHEMA x RENAME TO there");
+	}
+	live_exec(admin, "DROP EVENT TRIGGER wait_42; DROP SCHEMA here, there CASCADE; "
+					 "DROP FUNCTION wait_42()");
+	PQfinish(other);
+	pst_catalog_close(catalog);
+}
+
 /* What a policy hides from the owner is there all the same. */
 static void
 dropping_if_empty_spares_rows_that_row_security_hides(void **state)
@@ -1423,6 +1509,8 @@ main(void)
 		cmocka_unit_test(an_existing_table_must_fit_and_the_column_is_named),
 		cmocka_unit_test(making_tells_whether_it_made_and_dropping_if_empty_spares_rows),
 		cmocka_unit_test(dropping_by_oid_spares_another_table_of_the_name),
+		cmocka_unit_test(dropping_if_empty_sees_what_was_committed_while_it_waited),
+		cmocka_unit_test(dropping_by_oid_spares_a_table_that_takes_the_name_at_the_last_moment),
 		cmocka_unit_test(dropping_if_empty_spares_rows_that_row_security_hides),
 		cmocka_unit_test(dropping_what_is_no_table_says_so),
 		cmocka_unit_test(databases_are_made_and_dropped_letter_by_letter),

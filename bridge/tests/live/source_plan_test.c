@@ -120,6 +120,43 @@ a_split_is_refused_under_another_search_path(void **state)
 	live_exec(admin, "DROP SCHEMA a, b CASCADE");
 }
 
+/* Each session has one of its own, which need not be there either. */
+static void
+the_schema_for_temporary_tables_is_nobodys_other_path(void **state)
+{
+	static const char *const urls[] = {"options='-csearch_path=pg_temp,public'",
+									   "options='-csearch_path=public,pg_temp'"};
+
+	(void) state;
+	live_exec(admin,
+			  "CREATE TABLE own AS SELECT 1 AS v; REVOKE TEMP ON DATABASE %s FROM PUBLIC; "
+			  "CREATE ROLE no_temp LOGIN; GRANT SELECT ON own TO no_temp",
+			  PQdb(admin));
+	for (size_t i = 0; i < 4; i++)
+	{
+		const char *user = i % 2 == 0 ? "no_temp" : NULL;
+		pst_source *source;
+		pst_source *worker;
+		pst_error err = PST_ERROR_INIT;
+		char **splits;
+		size_t n;
+
+		assert_ok(open_source(&source, &err, "url", urls[i / 2], "table-name", "public.own",
+							  user == NULL ? NULL : "username", user, NULL),
+				  &err);
+		assert_ok(pst_source_plan(source, 0, &splits, &n, &err), &err);
+		assert_ok(open_source(&worker, &err, "url", urls[i / 2], "table-name", "public.own",
+							  user == NULL ? NULL : "username", user, NULL),
+				  &err);
+		assert_int_equal(sum_int32(worker, splits[0]), 1);
+		pst_source_close(worker);
+		pst_free(splits);
+		pst_source_close(source);
+	}
+	live_exec(admin, "GRANT TEMP ON DATABASE %s TO PUBLIC; DROP TABLE own; DROP ROLE no_temp",
+			  PQdb(admin));
+}
+
 /* ---- What fails in between ---- */
 
 /* A source whose planning fails while `admin` holds the advisory lock 4711. */
@@ -545,6 +582,39 @@ tables_that_change_places_under_a_read_are_not_mixed(void **state)
 	live_exec(admin, "DROP SCHEMA blue, green CASCADE; DROP TABLE root");
 }
 
+/* Whatever the server says of the name then, and whether the worker has stood at the moment or not. */
+static void
+a_name_that_is_gone_or_another_is_a_renaming_to_a_worker_too(void **state)
+{
+	static const char *const turns[] = {
+		"ALTER SCHEMA blue RENAME TO gone",
+		"ALTER SCHEMA blue RENAME TO gone; CREATE SCHEMA blue; CREATE TABLE blue.t (other int)",
+	};
+
+	(void) state;
+	for (size_t i = 0; i < 2; i++)
+	{
+		pst_source *source;
+		pst_source *worker;
+		pst_error err = PST_ERROR_INIT;
+		char **splits;
+		size_t n;
+
+		make_blue_and_green();
+		open_to_swap(&source, "blue.t", true);
+		open_to_swap(&worker, "blue.t", true);
+		assert_ok(pst_source_plan(source, 0, &splits, &n, &err), &err);
+		live_exec(admin, "%s", turns[i]);
+		assert_renamed(worker, splits[n - 1], "blue.t");
+		assert_renamed(source, splits[n - 1], "blue.t");
+		pst_free(splits);
+		pst_source_close(worker);
+		pst_source_close(source);
+		live_exec(admin, "DROP SCHEMA IF EXISTS blue CASCADE; DROP SCHEMA gone, green CASCADE; "
+						 "DROP TABLE IF EXISTS root");
+	}
+}
+
 /* A table is read through its parent by what it is, not by its name. */
 static void
 tables_under_the_one_being_read_may_change_their_schemas_name(void **state)
@@ -659,6 +729,7 @@ main(void)
 		cmocka_unit_test(a_query_is_read_without_synchronized_scans),
 		cmocka_unit_test(a_split_is_refused_under_another_treatment_of_special_values),
 		cmocka_unit_test(a_split_is_refused_under_another_search_path),
+		cmocka_unit_test(the_schema_for_temporary_tables_is_nobodys_other_path),
 		cmocka_unit_test(a_failed_estimate_leaves_the_plan_and_its_moment),
 		cmocka_unit_test(a_failed_estimate_leaves_the_moment_of_what_was_read),
 		cmocka_unit_test(a_later_plan_that_fails_leaves_the_first_one),
@@ -673,6 +744,7 @@ main(void)
 			a_partition_that_is_being_detached_concurrently_is_part_of_an_earlier_moment),
 		cmocka_unit_test(temporary_children_of_other_sessions_are_passed_over),
 		cmocka_unit_test(tables_that_change_places_under_a_read_are_not_mixed),
+		cmocka_unit_test(a_name_that_is_gone_or_another_is_a_renaming_to_a_worker_too),
 		cmocka_unit_test(tables_under_the_one_being_read_may_change_their_schemas_name),
 		cmocka_unit_test(a_role_that_has_columns_only_is_told_of_the_renaming_too),
 		cmocka_unit_test(a_worker_is_not_caught_behind_a_session_that_waits_for_the_planner),

@@ -615,6 +615,36 @@ a_name_that_is_gone_or_another_is_a_renaming_to_a_worker_too(void **state)
 	}
 }
 
+/* The planner folds the condition away: no node of its own, nothing that keeps a plan from being made. */
+static void
+that_a_table_was_not_renamed_costs_no_row_anything(void **state)
+{
+	struct ArrowArrayStream stream;
+	struct ArrowArray batch;
+	pst_source *source;
+	pst_error err = PST_ERROR_INIT;
+	char *select;
+	char *plan;
+
+	(void) state;
+	live_exec(admin, "CREATE TABLE large AS SELECT i AS a FROM generate_series(1, 300000) i");
+	assert_ok(open_source(&source, &err, "table-name", "large", "read.batch-rows", "10", NULL), &err);
+	assert_ok(pst_source_read(source, NULL, &stream, &err), &err);
+	assert_int_equal(stream.get_next(&stream, &batch), 0);
+	select = live_value(admin, "SELECT substring(query FROM 'COPY \\((.*)\\) TO STDOUT') FROM "
+							   "pg_stat_activity WHERE query ~ 'COPY \\(' AND pid <> "
+							   "pg_backend_pid() AND datname = current_database()");
+	assert_contains(select, "regclass");
+	plan = live_value(admin, "EXPLAIN %s", select);
+	assert_contains(plan, "Seq Scan on large");
+	free(plan);
+	free(select);
+	batch.release(&batch);
+	stream.release(&stream);
+	pst_source_close(source);
+	live_exec(admin, "DROP TABLE large");
+}
+
 /* A table is read through its parent by what it is, not by its name. */
 static void
 tables_under_the_one_being_read_may_change_their_schemas_name(void **state)
@@ -745,6 +775,7 @@ main(void)
 		cmocka_unit_test(temporary_children_of_other_sessions_are_passed_over),
 		cmocka_unit_test(tables_that_change_places_under_a_read_are_not_mixed),
 		cmocka_unit_test(a_name_that_is_gone_or_another_is_a_renaming_to_a_worker_too),
+		cmocka_unit_test(that_a_table_was_not_renamed_costs_no_row_anything),
 		cmocka_unit_test(tables_under_the_one_being_read_may_change_their_schemas_name),
 		cmocka_unit_test(a_role_that_has_columns_only_is_told_of_the_renaming_too),
 		cmocka_unit_test(a_worker_is_not_caught_behind_a_session_that_waits_for_the_planner),

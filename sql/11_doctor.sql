@@ -4,7 +4,8 @@
 -- Checks. $1 the server process as the client was told at login, NULL when unknown; $2 the TLS version
 -- of the client's connection, '' for none; $3 'local' when it leaves no machine, else 'remote'. Rows:
 -- (feature, check, status ok|reduced|blocked, message, fix), in the order to read them; fix is '' or
--- what mends it, statements ready to run by someone who may.
+-- what mends it, statements ready to run by someone who may. A name in a comment has its control
+-- characters as ?, since a line break ends the comment.
 -- embed: doctor
 WITH me AS (
 	SELECT current_user::text AS role, quote_ident(current_user) AS role_sql,
@@ -208,15 +209,21 @@ WITH me AS (
 			   ELSE 'in ' || s.names END,
 		   CASE WHEN me.standby THEN 'Connect to the primary (target_session_attrs=read-write).'
 			   WHEN s.names IS NULL
-				   THEN CASE WHEN to_regnamespace('public') IS NULL
-						THEN format('CREATE SCHEMA AUTHORIZATION %s;', me.role_sql)
-						ELSE format('GRANT USAGE, CREATE ON SCHEMA public TO %s;', me.role_sql) END
+				   THEN CASE
+						WHEN s.total = 0 THEN '-- the fix of "schemas" makes one'
+						WHEN to_regnamespace('public') IS NOT NULL
+							THEN format('GRANT USAGE, CREATE ON SCHEMA public TO %s;', me.role_sql)
+						WHEN s.namesake
+							THEN format('GRANT USAGE, CREATE ON SCHEMA %s TO %s;', me.role_sql,
+										me.role_sql)
+						ELSE format('CREATE SCHEMA AUTHORIZATION %s;', me.role_sql) END
 			   ELSE '' END
 	FROM me, (SELECT string_agg(quote_ident(n.nspname), ', ' ORDER BY n.nspname::text COLLATE "C")
-				  AS names
+				  FILTER (WHERE has_schema_privilege(n.oid, 'CREATE')
+							  AND has_schema_privilege(n.oid, 'USAGE')) AS names,
+					 count(*) AS total, bool_or(n.nspname = current_user) AS namesake
 			  FROM pg_catalog.pg_namespace n
-			  WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-				  AND has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE')) s
+			  WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') s
 	UNION ALL
 	SELECT 22, 'catalog', 'creating databases',
 		   CASE WHEN me.standby OR NOT (me.super OR me.createdb) THEN 'reduced' ELSE 'ok' END,
@@ -265,11 +272,25 @@ WITH me AS (
 			   ELSE 'no table hides rows from the role' END,
 		   coalesce((SELECT E'-- if the role is to see every row:\n' || string_agg(
 						 CASE WHEN s.restricted
-							 THEN format('-- %s has restrictive policies: alter those', s.qualified)
+							 THEN format('-- %s has restrictive policies: alter those',
+										 regexp_replace(s.qualified, '[[:cntrl:]]', '?', 'g'))
 							 ELSE format('CREATE POLICY %I ON %s FOR SELECT TO %s USING (true);',
-										 left('read_all_' || me.role, 63), s.qualified, me.role_sql)
+										 -- The first free name; the cast cuts it at its end.
+										 (SELECT t.name
+										  FROM generate_series(1, 1 + s.policies) AS n
+										  CROSS JOIN LATERAL (SELECT concat(
+											  'read_all_', CASE WHEN n > 1 THEN concat(n, '_') END,
+											  me.role)::name AS name) t
+										  WHERE NOT EXISTS (
+											  SELECT 1 FROM pg_catalog.pg_policy p
+											  WHERE p.polrelid = s.oid AND p.polname = t.name)
+										  ORDER BY n LIMIT 1),
+										 s.qualified, me.role_sql)
 						 END, E'\n' ORDER BY s.qualified)
-					 FROM (SELECT r.qualified, r.restricted FROM relations r WHERE r.secured
+					 FROM (SELECT r.oid, r.qualified, r.restricted,
+								  (SELECT count(*)::int FROM pg_catalog.pg_policy p
+								   WHERE p.polrelid = r.oid) AS policies
+						   FROM relations r WHERE r.secured
 						   ORDER BY r.qualified LIMIT 10) s), '')
 	FROM me, counts c
 	UNION ALL
@@ -360,7 +381,7 @@ WITH me AS (
 			   string_agg(CASE
 							  WHEN l.names IS NULL
 								  THEN format('-- ALTER TABLE %s ADD PRIMARY KEY (its key columns);',
-											  l.qualified)
+											  regexp_replace(l.qualified, '[[:cntrl:]]', '?', 'g'))
 							  ELSE format('CREATE UNIQUE INDEX ON %s (%s);', l.qualified, l.names)
 						  END, E'\n' ORDER BY l.place) FILTER (WHERE l.place <= 10) AS fix
 		FROM (SELECT k.*, row_number() OVER (ORDER BY k.qualified COLLATE "C") AS place
@@ -500,7 +521,9 @@ WITH who AS (
 		   'The features are read, write and catalog.'
 	WHERE $1::text IS NULL OR $1::text NOT IN ('read', 'write', 'catalog')
 )
-SELECT line, sqlstate, message, hint
+SELECT CASE WHEN line LIKE '--%' THEN regexp_replace(line, '[[:cntrl:]]', '?', 'g') ELSE line END
+		   AS line,
+	   sqlstate, message, hint
 FROM answers
 ORDER BY place, sub COLLATE "C", step, line COLLATE "C"
 -- end

@@ -552,6 +552,118 @@ grants_name_a_placeholder_and_refuse_unknown_features(void **state)
 	pst_catalog_close(catalog);
 }
 
+/* Control characters of a name end no comment: what stands behind them is not run. */
+static void
+no_name_breaks_out_of_a_comment(void **state)
+{
+	static const char name[] = "\"x\nDROP TABLE doc.important;\n--\"";
+	static const char role[] = "y\r\nDROP TABLE doc.important;\n--";
+	pst_catalog *catalog;
+	psti_json *report;
+	char *sql;
+
+	(void) state;
+	live_exec(admin, "CREATE TABLE doc.important (a int PRIMARY KEY); CREATE TABLE doc.%s (a int)",
+			  name);
+	live_exec(admin, "CREATE ROLE doc_named LOGIN; GRANT USAGE ON SCHEMA doc TO doc_named; "
+					 "GRANT ALL ON ALL TABLES IN SCHEMA doc TO doc_named");
+	if (server_version() >= 100000)
+		live_exec(admin,
+				  "ALTER TABLE doc.%s ENABLE ROW LEVEL SECURITY; "
+				  "CREATE POLICY few ON doc.%s AS RESTRICTIVE USING (a = 1)",
+				  name, name);
+	catalog = open_as("doc_named", NULL);
+	report = examine(catalog);
+	pst_catalog_close(catalog);
+	assert_check(report, "write", "keys", "reduced", "DROP TABLE", "-- ALTER TABLE doc.\"x?DROP");
+	live_exec(admin, "%s", psti_json_text(check(report, "write", "keys"), "fix"));
+	if (server_version() >= 100000)
+		assert_check(report, "read", "row security", "reduced", "DROP TABLE",
+					 "-- doc.\"x?DROP TABLE doc.important;?--\" has restrictive policies");
+	live_exec(admin, "%s", psti_json_text(check(report, "read", "row security"), "fix"));
+	psti_json_free(report);
+	live_exec(admin, "CREATE ROLE \"%s\"", role);
+	for (int i = 0; i < 3; i++)
+	{
+		sql = grants(i == 0 ? "read" : i == 1 ? "write" : "catalog", role, NULL);
+		live_exec(admin, "%s", sql);
+		pst_free(sql);
+	}
+	live_exec(admin, "DROP OWNED BY \"%s\"; DROP ROLE \"%s\"", role, role);
+	/* Is still there. */
+	live_exec(admin, "DROP TABLE doc.important; DROP TABLE doc.%s", name);
+	live_exec(admin, "DROP OWNED BY doc_named; DROP ROLE doc_named");
+}
+
+static void
+a_policy_is_made_under_a_free_name(void **state)
+{
+	pst_catalog *catalog;
+	psti_json *report;
+
+	(void) state;
+	live_exec(admin, "CREATE ROLE doc_second LOGIN; GRANT USAGE ON SCHEMA doc TO doc_second; "
+					 "GRANT SELECT ON doc.secured TO doc_second; "
+					 "CREATE POLICY read_all_doc_second ON doc.secured USING (a = 1); "
+					 "CREATE POLICY read_all_2_doc_second ON doc.secured USING (a = 2)");
+	catalog = open_as("doc_second", NULL);
+	report = examine(catalog);
+	assert_check(report, "read", "row security", "reduced", "doc.secured",
+				 "CREATE POLICY read_all_3_doc_second ON doc.secured");
+	live_exec(admin, "%s", psti_json_text(check(report, "read", "row security"), "fix"));
+	psti_json_free(report);
+	report = examine(catalog);
+	assert_check(report, "read", "row security", "ok", "", "");
+	psti_json_free(report);
+	pst_catalog_close(catalog);
+	live_exec(admin, "DROP POLICY read_all_doc_second ON doc.secured; "
+					 "DROP POLICY read_all_2_doc_second ON doc.secured; "
+					 "DROP OWNED BY doc_second; DROP ROLE doc_second");
+}
+
+/* Each fix is run as it stands, in turn; with no schema the second needs what the first makes. */
+static void
+a_database_without_a_schema_is_mended_by_its_fixes(void **state)
+{
+	static const char *const schemas[] = {"SELECT 1", "CREATE SCHEMA doc_alone",
+										  "CREATE SCHEMA doc_alone; GRANT USAGE ON SCHEMA "
+										  "doc_alone TO doc_alone"};
+	const char *keys[] = {"username", "database-name", NULL};
+	const char *values[] = {"doc_alone", "doc_bare", NULL};
+
+	(void) state;
+	live_exec(admin, "CREATE ROLE doc_alone LOGIN");
+	for (size_t i = 0; i < sizeof(schemas) / sizeof(schemas[0]); i++)
+	{
+		pst_error err = PST_ERROR_INIT;
+		pst_catalog *catalog;
+		psti_json *report;
+		PGconn *there;
+
+		live_exec(admin, "CREATE DATABASE doc_bare");
+		there = live_connect("dbname=doc_bare");
+		live_exec(there, "DROP SCHEMA public");
+		live_exec(there, "%s", schemas[i]);
+		assert_ok(pst_catalog_open(keys, values, NULL, &catalog, &err), &err);
+		report = examine(catalog);
+		live_exec(there, "%s", psti_json_text(check(report, "catalog", "schemas"), "fix"));
+		assert_check(report, "catalog", "creating tables", "reduced", "no schema",
+					 i == 0 ? "\"schemas\"" : "SCHEMA doc_alone TO doc_alone;");
+		/* Of nothing but a comment libpq makes an empty query. */
+		live_exec(there, "%s\nSELECT 1",
+				  psti_json_text(check(report, "catalog", "creating tables"), "fix"));
+		psti_json_free(report);
+		report = examine(catalog);
+		assert_check(report, "catalog", "schemas", "ok", "1 of 1", "");
+		assert_check(report, "catalog", "creating tables", "ok", "in doc_alone", "");
+		psti_json_free(report);
+		pst_catalog_close(catalog);
+		PQfinish(there);
+		live_exec(admin, "DROP DATABASE doc_bare");
+	}
+	live_exec(admin, "DROP ROLE doc_alone");
+}
+
 /* --- the run ----------------------------------------------------------------------------- */
 
 static int
@@ -605,6 +717,9 @@ main(void)
 		cmocka_unit_test(grants_for_writing_are_enough_and_no_more),
 		cmocka_unit_test(grants_for_the_catalog_show_every_table),
 		cmocka_unit_test(grants_name_a_placeholder_and_refuse_unknown_features),
+		cmocka_unit_test(no_name_breaks_out_of_a_comment),
+		cmocka_unit_test(a_policy_is_made_under_a_free_name),
+		cmocka_unit_test(a_database_without_a_schema_is_mended_by_its_fixes),
 	};
 
 	return cmocka_run_group_tests(tests, begin, end);

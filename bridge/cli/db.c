@@ -256,33 +256,61 @@ secret_length(const char *value, bool in_uri)
 	return len;
 }
 
+/* The value of …password = SECRET, at the word; NULL when it is none. */
+static char *
+word_value(char *at)
+{
+	static const char word[] = "password";
+
+	if (strncasecmp(at, word, sizeof(word) - 1) != 0)
+		return NULL;
+	at += sizeof(word) - 1;
+	while (isspace((unsigned char) *at))
+		at++;
+	if (*at++ != '=')
+		return NULL;
+	while (isspace((unsigned char) *at))
+		at++;
+	return at;
+}
+
+/*
+ * The value of a URL's parameter that begins at `at` and may be a password: that is in its name, or
+ * may be once %XX in it are decoded (names_password of bridge/src/conninfo.c). NULL when it is none.
+ */
+static char *
+parameter_value(const char *text, char *at)
+{
+	size_t n = strcspn(at, "=&");
+
+	if (at == text || strchr("?&", at[-1]) == NULL || at[n] != '=')
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+	{
+		if (at[i] == '%' || strncasecmp(at + i, "pass", 4) == 0)
+			return at + n + 1;
+	}
+	return NULL;
+}
+
 /* Every …password = SECRET, and user:SECRET@. */
 static void
 hide_in_text(char *text)
 {
-	static const char word[] = "password";
-	bool in_uri = strstr(text, "://") != NULL;
+	bool in_uri = strstr(text, "://") != NULL || strncmp(text, "jdbc:", 5) == 0;
 	char *at = text;
 
 	while (*at != '\0')
 	{
-		if (strncasecmp(at, word, sizeof(word) - 1) != 0)
-		{
-			at++;
-			continue;
-		}
-		at += sizeof(word) - 1;
-		while (isspace((unsigned char) *at))
-			at++;
-		if (*at != '=')
-			continue;
-		at++;
-		while (isspace((unsigned char) *at))
-			at++;
-		if (*at == '\'' && !in_uri)
-			at++, hide(at, secret_length(at - 1, false) - 1);
-		else
-			hide(at, secret_length(at, in_uri));
+		char *value = in_uri ? parameter_value(text, at) : NULL;
+
+		if (value == NULL)
+			value = word_value(at);
+		if (value != NULL && *value == '\'' && !in_uri)
+			hide(value + 1, secret_length(value, false) - 1);
+		else if (value != NULL)
+			hide(value, secret_length(value, in_uri));
+		at = value != NULL ? value : at + 1;
 	}
 	hide_userinfo(text);
 }

@@ -253,6 +253,10 @@ SECRET = "s3cr3t-p4ss"
     ["{url}", "--with", "password=" + SECRET],
     ["{url}", "--with", "password=a b " + SECRET], ["{url}", "--with=password=a b " + SECRET],
     ["postgresql:///{name}?host={host}&port={port}&user=postgres&password=a%26b" + SECRET],
+    ["postgresql:///{name}?host={host}&port={port}&user=postgres&pass%77ord=" + SECRET],
+    ["postgresql:///{name}?host={host}&sslp%61ssword=" + SECRET + "&port={port}&user=postgres"],
+    ["jdbc:postgresql://127.0.0.1:{port}/{name}?user=postgres&%70assword=" + SECRET],
+    ["jdbc:postgresql:{name}?user=postgres&%70assword=" + SECRET + "&ssl=false"],
 ])
 def test_the_process_title_has_no_password(start_penstock, filled, server, args):
     args = [a.format(url=filled.url, name=filled.name, host=server.host, port=server.port) for a in args]

@@ -309,22 +309,30 @@ fail_libpq(const psti_options *options, const char *url, const char *message, ps
 	return fail_url(options, err, "is not a connection URI or keyword string", form_hint);
 }
 
-/* Lists of ports: what is no number would be quoted by libpq, and may be a password's beginning. */
+/*
+ * Lists of ports: what is no number would be quoted by libpq, and may be a password's beginning. As
+ * libpq takes them: with blanks around and zeros in front, none for the default.
+ */
 static bool
 are_ports(const char *list)
 {
+	static const char blanks[] = " \t\n\v\f\r";
+
 	for (;;)
 	{
+		const char *begin = list + strspn(list, blanks);
+		const char *number = begin + strspn(begin, "0");
+		size_t n = strspn(number, "0123456789");
+		const char *end = number + n + strspn(number + n, blanks);
 		long port = 0;
-		size_t n = strspn(list, "0123456789");
 
 		for (size_t i = 0; i < n && i < 6; i++)
-			port = port * 10 + (list[i] - '0');
-		if (n > 5 || (n > 0 && (port < 1 || port > 65535)) || (list[n] != ',' && list[n] != '\0'))
+			port = port * 10 + (number[i] - '0');
+		if (n > 5 || (end > list && (port < 1 || port > 65535)) || (*end != ',' && *end != '\0'))
 			return false;
-		if (list[n] == '\0')
+		if (*end == '\0')
 			return true;
-		list += n + 1;
+		list = end + 1;
 	}
 }
 

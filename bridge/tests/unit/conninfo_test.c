@@ -73,6 +73,9 @@ libpq_uris_and_keyword_strings_are_taken_as_they_are(void **state)
 		   "host=db.example|port=5433|user=joe|password=pw|dbname=shop|sslmode=require");
 	expect("postgres://h/d", "host=h|dbname=d|user=-|port=-");
 	expect("host=a,b port=1,2 dbname='my db'", "host=a,b|port=1,2|dbname=my db");
+	expect("host=h port=' 5432'", "port= 5432");
+	expect("host=h port=005432", "port=005432");
+	expect("host=a,b,c,d port='0001 ,, 65535\t,2'", "port=0001 ,, 65535\t,2");
 	expect("", "host=-|client_encoding=UTF8");
 	expect("service=prod", "service=prod|host=-");
 }
@@ -196,6 +199,10 @@ malformed_urls_are_told_what_is_wrong_where_that_is_no_secret(void **state)
 		{"postgresql://h?user=a@b", "stands unencoded"},
 		{"postgresql://u:hunter2", "a port that is no number from 1 to 65535"},
 		{"postgresql://h:0,h:99999/db", "a port that is no number from 1 to 65535"},
+		{"host=h port=' '", "a port that is no number from 1 to 65535"},
+		{"host=h port='54 32'", "a port that is no number from 1 to 65535"},
+		{"host=h port=0065536", "a port that is no number from 1 to 65535"},
+		{"host=h port=000", "a port that is no number from 1 to 65535"},
 		{"jdbc:postgresql://u:hunter2@h/db", "stands unencoded"},
 		{"jdbc:postgresql://u:hunter2/db", "a port that is no number from 1 to 65535"},
 		{"jdbc:postgresql://h/db?password=a&hunter2", "has a parameter without a \"=\""},

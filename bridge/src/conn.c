@@ -508,9 +508,39 @@ finish_login(psti_conn *conn, int timeout_ms, pst_error *err)
 	return PST_OK;
 }
 
+/*
+ * How long to wait for a login: connect.timeout where it is given, else libpq's connect_timeout, of the
+ * URL, PGCONNECT_TIMEOUT or a service file, which libpq obeys only when it waits itself.
+ */
 static pst_status
-login(psti_conn *conn, const psti_conninfo *info, int timeout_ms, pst_error *err)
+login_timeout(PGconn *pg, const psti_options *options, int *ms, pst_error *err)
 {
+	PQconninfoOption *pairs;
+	pst_status status = PST_OK;
+
+	*ms = (int) psti_opt_int(options, PSTI_OPT_CONNECT_TIMEOUT);
+	if (psti_opt_given(options, PSTI_OPT_CONNECT_TIMEOUT))
+		return PST_OK;
+	pairs = PQconninfo(pg);
+	if (pairs == NULL)
+		return psti_fail_nomem(err);
+	for (const PQconninfoOption *pair = pairs; pair->keyword != NULL; pair++)
+	{
+		if (strcmp(pair->keyword, "connect_timeout") == 0 && pair->val != NULL &&
+			!psti_connect_timeout(pair->val, ms))
+			status =
+				psti_fail(err, PST_ERR_INVALID, "connect_timeout is not a whole number of seconds");
+	}
+	PQconninfoFree(pairs);
+	return status;
+}
+
+static pst_status
+login(psti_conn *conn, const psti_conninfo *info, const psti_options *options, pst_error *err)
+{
+	int timeout_ms;
+	pst_status status;
+
 	conn->pg = PQconnectStartParams((const char *const *) info->keywords,
 									(const char *const *) info->values, 0);
 	if (conn->pg == NULL)
@@ -519,7 +549,8 @@ login(psti_conn *conn, const psti_conninfo *info, int timeout_ms, pst_error *err
 	PQsetErrorVerbosity(conn->pg, PQERRORS_VERBOSE);
 	if (PQstatus(conn->pg) == CONNECTION_BAD)
 		return fail_login(conn->pg, err);
-	return finish_login(conn, timeout_ms, err);
+	status = login_timeout(conn->pg, options, &timeout_ms, err);
+	return status == PST_OK ? finish_login(conn, timeout_ms, err) : status;
 }
 
 /* --- the session ------------------------------------------------------------------------- */
@@ -671,7 +702,7 @@ psti_conn_open(const psti_options *options, const char *database, const pst_hook
 	if (status == PST_OK && pst_canceller_thrown(conn->hooks.canceller))
 		status = fail_canceled(err, "connecting");
 	if (status == PST_OK)
-		status = login(conn, &info, (int) psti_opt_int(options, PSTI_OPT_CONNECT_TIMEOUT), err);
+		status = login(conn, &info, options, err);
 	if (status == PST_OK && PQsetnonblocking(conn->pg, 1) != 0)
 		status = fail_lost(conn, "connecting", err);
 	if (status == PST_OK)

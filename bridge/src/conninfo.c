@@ -2,6 +2,7 @@
 #include "conninfo.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -336,6 +337,20 @@ are_ports(const char *list)
 	}
 }
 
+bool
+psti_connect_timeout(const char *value, int *ms)
+{
+	char *end;
+	long long seconds = strtoll(value, &end, 10);
+
+	while (isspace((unsigned char) *end))
+		end++;
+	if (*end != '\0' || seconds < INT_MIN || seconds > INT_MAX)
+		return false;
+	*ms = seconds <= 0 ? 0 : seconds > INT_MAX / 1000 ? INT_MAX : (int) seconds * 1000;
+	return true;
+}
+
 /* What libpq or the server would take, and then quote in a message of its own. */
 static pst_status
 check_parts(const psti_options *options, const psti_conninfo *info, pst_error *err)
@@ -343,10 +358,14 @@ check_parts(const psti_options *options, const psti_conninfo *info, pst_error *e
 	const char *url = psti_opt_text(options, PSTI_OPT_URL);
 	const char *port = psti_conninfo_get(info, "port");
 	const char *database = psti_conninfo_get(info, "dbname");
+	const char *timeout = psti_conninfo_get(info, "connect_timeout");
+	int ms;
 
 	if (port != NULL && !are_ports(port))
 		return fail_url(options, err, "has a port that is no number from 1 to 65535",
 						url != NULL && is_uri(url) ? encode_hint : form_hint);
+	if (timeout != NULL && !psti_connect_timeout(timeout, &ms))
+		return psti_fail(err, PST_ERR_INVALID, "connect_timeout is not a whole number of seconds");
 	if (database != NULL && is_uri(database))
 	{
 		psti_fail(err, PST_ERR_INVALID, "the name of the database is a URI");
@@ -573,6 +592,7 @@ jdbc_apply(psti_conninfo *info, const jdbc_param *param, const char *value, cons
 {
 	const char *name = param->name;
 	bool yes = value[0] == '\0' || strcasecmp(value, "true") == 0;
+	int ms;
 
 	if (param->keyword != NULL && !libpq_knows(param->keyword))
 	{
@@ -581,8 +601,12 @@ jdbc_apply(psti_conninfo *info, const jdbc_param *param, const char *value, cons
 	}
 	switch (param->rule)
 	{
-		case JDBC_SAME:
 		case JDBC_SECONDS:
+			if (!psti_connect_timeout(value, &ms))
+				return psti_fail(err, PST_ERR_INVALID,
+								 "%s of the JDBC URL is not a whole number of seconds", name);
+			return set(info, param->keyword, value, err);
+		case JDBC_SAME:
 			return set(info, param->keyword, value, err);
 		case JDBC_SSL:
 			return yes && psti_conninfo_get(info, "sslmode") == NULL

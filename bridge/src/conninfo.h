@@ -30,6 +30,9 @@ void psti_conninfo_free(psti_conninfo *info);
  */
 bool psti_jdbc_may_show(const char *query, const char *at);
 
+/* libpq's connect_timeout, in whole seconds, as milliseconds; 0, for none or a negative one: no limit. */
+bool psti_connect_timeout(const char *value, int *ms);
+
 /* The value of a keyword, borrowed; NULL when not set. */
 const char *psti_conninfo_get(const psti_conninfo *info, const char *keyword);
 

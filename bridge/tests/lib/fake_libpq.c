@@ -339,6 +339,16 @@ PQconnectStartParams(const char *const *keys, const char *const *values, int exp
 	return connect_as("PQconnectStartParams", keys, values);
 }
 
+/* Without a value: those of PQconnectStartParams are in its step. */
+PQconninfoOption *
+PQconninfo(PGconn *conn)
+{
+	char *message = NULL;
+
+	(void) conn;
+	return PQconninfoParse("", &message);
+}
+
 PGconn *
 PQconnectdbParams(const char *const *keys, const char *const *values, int expand)
 {

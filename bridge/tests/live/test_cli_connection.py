@@ -1,5 +1,6 @@
 """How DB, PG* variables, .pgpass, services, jdbc URLs and TLS lead to a server."""
 import json
+import socket
 
 import pytest
 
@@ -75,3 +76,27 @@ def test_options_by_specification_name(penstock, server, database):
     done = penstock("read", "", "t", "--with", f"hostname={server.host}", "--with", f"port={server.port}",
                     "--with", f"database-name={database.name}", "--with", "username=postgres", "--with", "scan.fetch-size=100")
     assert done.text == "a\n1\n" and done.errors.count("scan.fetch-size") == 1
+
+
+@pytest.mark.parametrize("db, env", [
+    ("jdbc:postgresql://127.0.0.1:{port}/x?user=a&connectTimeout=1", {}),
+    ("jdbc:postgresql://127.0.0.1:{port}/x?user=a&loginTimeout=1", {}),
+    ("postgresql://a@127.0.0.1:{port}/x?connect_timeout=1", {}),
+    ("host=127.0.0.1 port={port} user=a connect_timeout=' 1'", {}),
+    ("host=127.0.0.1 port={port} user=a", {"PGCONNECT_TIMEOUT": "1"}),
+])
+def test_a_silent_listener_ends_at_the_connect_timeout(penstock, db, env):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        done = penstock("tables", db.format(port=listener.getsockname()[1]), env=env, code=1)
+    assert "no answer within 1000 ms" in done.errors
+
+
+def test_an_explicit_connect_timeout_wins(penstock):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        db = f"host=127.0.0.1 port={listener.getsockname()[1]} user=a"
+        done = penstock("tables", db + " connect_timeout=0", "--with", "connect.timeout=100ms", code=1)
+        assert "no answer within 100 ms" in done.errors
+    done = penstock("tables", db + " connect_timeout=0", "--with", "connect.timeout=100ms", env={"PGCONNECT_TIMEOUT": "soon"}, code=1)
+    assert "refused" in done.errors
+    done = penstock("tables", db, env={"PGCONNECT_TIMEOUT": "soon"}, code=2)
+    assert "connect_timeout is" in done.errors and "soon" not in done.errors

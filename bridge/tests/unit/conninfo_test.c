@@ -131,6 +131,29 @@ socket_timeout_is_kept_in_milliseconds(void **state)
 }
 
 static void
+a_connect_timeout_that_is_no_number_is_an_error_that_names_it(void **state)
+{
+	static const char *const faults[][2] = {
+		{"jdbc:postgresql://h/d?connectTimeout=geheim", "connectTimeout of the JDBC URL"},
+		{"jdbc:postgresql://h/d?loginTimeout=2s", "loginTimeout of the JDBC URL"},
+		{"postgresql://h/d?connect_timeout=geheim", "connect_timeout is"},
+		{"host=h connect_timeout=99999999999", "connect_timeout is"},
+	};
+	psti_conninfo info;
+	pst_error err;
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+	{
+		assert_fails(read_url(faults[i][0], &info, &err), PST_ERR_INVALID, &err);
+		assert_contains(err.message, faults[i][1]);
+		assert_null(strstr(err.message, "geheim"));
+	}
+	expect("jdbc:postgresql://h/d?connectTimeout=-1", "connect_timeout=-1");
+	expect("host=h connect_timeout=' 0 '", "connect_timeout= 0 ");
+}
+
+static void
 jdbc_parameters_without_a_meaning_are_warned_of(void **state)
 {
 	(void) state;
@@ -375,6 +398,7 @@ main(void)
 		cmocka_unit_test(jdbc_urls_name_hosts_ports_and_database),
 		cmocka_unit_test(jdbc_parameters_are_mapped),
 		cmocka_unit_test(socket_timeout_is_kept_in_milliseconds),
+		cmocka_unit_test(a_connect_timeout_that_is_no_number_is_an_error_that_names_it),
 		cmocka_unit_test(jdbc_parameters_without_a_meaning_are_warned_of),
 		cmocka_unit_test(malformed_urls_are_errors_without_the_secret),
 		cmocka_unit_test(malformed_urls_are_told_what_is_wrong_where_that_is_no_secret),

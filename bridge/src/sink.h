@@ -263,6 +263,13 @@ void psti_row_name(const psti_sink_plan *plan, bool line, const char *tuple, siz
 /* A line of COPY's text format as a tuple whose fields are texts. */
 void psti_line_tuple(const psti_sink_plan *plan, const char *line, size_t nbytes, psti_buf *out);
 
+/*
+ * The first column whose text is not UTF-8, borrowed from the plan; NULL: there is none. line: the row
+ * has COPY's text format.
+ */
+const char *psti_row_broken(const psti_sink_plan *plan, bool line, const char *tuple,
+							size_t nbytes);
+
 /* {"row":..,"error":{..},"values":{..}} and a line break. */
 void psti_row_json(const psti_sink_plan *plan, bool line, const char *tuple, size_t nbytes,
 				   const pst_error *why, psti_buf *out);

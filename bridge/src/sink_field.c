@@ -7,6 +7,7 @@
 #include "copy_decode.h"
 #include "json.h"
 #include "pgtext.h"
+#include "utf8.h"
 
 /* --- one field ------------------------------------------------------------------------------ */
 
@@ -163,6 +164,28 @@ psti_row_name(const psti_sink_plan *plan, bool line, const char *tuple, size_t n
 	if (!key.failed && key.data != NULL)
 		PSTI_ERROR_SET(err, key, key.data);
 	psti_buf_free(&key);
+}
+
+const char *
+psti_row_broken(const psti_sink_plan *plan, bool line, const char *tuple, size_t nbytes)
+{
+	cursor walk = cursor_new(plan, line, tuple, nbytes);
+	psti_buf text = PSTI_BUF_INIT;
+	const char *broken = NULL;
+
+	for (size_t c = 0; broken == NULL && c < plan->ncolumns; c++)
+	{
+		pst_status got;
+
+		psti_buf_reset(&text);
+		got = cursor_next(&walk, c, &text);
+		if (got == PST_END)
+			break;
+		if (got == PST_OK && !text.failed && psti_utf8_valid(text.data, text.len) < text.len)
+			broken = plan->columns[c].target->name;
+	}
+	psti_buf_free(&text);
+	return broken;
 }
 
 static void

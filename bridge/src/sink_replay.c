@@ -203,36 +203,39 @@ name_from_context(pst_error *err)
 		psti_error_detail(err, "The value is %s.", value);
 }
 
-/* What is not UTF-8 in a row that nobody has looked into was so in the source. */
-static bool
-is_of_source(const pst_sink *sink, size_t i, const pst_error *err)
-{
-	return sink->rows.row[i].verbatim && strcmp(err->sqlstate, "22021") == 0;
-}
-
-/* The error that decoding the row would have given; the target's server says which column it is. */
-static void
-blame_source(const pst_sink *sink, pst_error *err)
-{
-	char message[sizeof(err->message)];
-
-	if (err->column[0] == '\0')
-		snprintf(message, sizeof(message), "a row for %s holds bytes that are not UTF-8",
-				 sink->plan->relation->qualified);
-	else
-		snprintf(message, sizeof(message),
-				 "column \"%s\" of the source holds bytes that are not UTF-8", err->column);
-	PSTI_ERROR_SET(err, message, message);
-	err->detail[0] = '\0';
-	psti_error_hint(err, "Read it through a query that converts it, such as "
-						 "convert_from(column::bytea, 'LATIN1').");
-}
-
 /* Rows that leave columns out are never lines. */
 static bool
 is_line(const pst_sink *sink, size_t i)
 {
 	return sink->plan->copy_text && !sink->rows.row[i].partial;
+}
+
+/*
+ * What is not UTF-8 in a row that nobody has looked into was so in the source: its column, else NULL.
+ * A trigger or a constraint of the target may be refused bytes of its own.
+ */
+static const char *
+broken_in_source(const pst_sink *sink, size_t i, const pst_error *err)
+{
+	if (!sink->rows.row[i].verbatim || strcmp(err->sqlstate, "22021") != 0)
+		return NULL;
+	return psti_row_broken(sink->plan, is_line(sink, i), psti_rows_at(&sink->rows, i),
+						   psti_rows_end(&sink->rows, i) - sink->rows.row[i].at);
+}
+
+/* The error that decoding the row would have given. */
+static void
+blame_source(const char *column, pst_error *err)
+{
+	char message[sizeof(err->message)];
+
+	snprintf(message, sizeof(message), "column \"%s\" of the source holds bytes that are not UTF-8",
+			 column);
+	PSTI_ERROR_SET(err, column, column);
+	PSTI_ERROR_SET(err, message, message);
+	err->detail[0] = '\0';
+	psti_error_hint(err, "Read it through a query that converts it, such as "
+						 "convert_from(column::bytea, 'LATIN1').");
 }
 
 /* The column of a value that its type refuses, where that can be found out. */
@@ -264,13 +267,16 @@ find_column(pst_sink *sink, size_t i, pst_error *err)
 void
 psti_sink_name_row(pst_sink *sink, size_t i, pst_error *err)
 {
+	const char *broken = broken_in_source(sink, i, err);
+
 	psti_row_name(sink->plan, is_line(sink, i), psti_rows_at(&sink->rows, i),
 				  psti_rows_end(&sink->rows, i) - sink->rows.row[i].at, sink->rows.row[i].number,
 				  err);
 	name_from_context(err);
-	find_column(sink, i, err);
-	if (is_of_source(sink, i, err))
-		blame_source(sink, err);
+	if (broken != NULL)
+		blame_source(broken, err);
+	else
+		find_column(sink, i, err);
 }
 
 /* --- one row as a statement -------------------------------------------------------------------- */
@@ -632,7 +638,7 @@ refuse_row(replay *r, size_t bad, pst_error *err)
 	pst_status status;
 
 	/* What a read fails for is not skipped either. */
-	if ((!sink->skip.enabled && r->aside == NULL) || is_of_source(sink, bad, err))
+	if ((!sink->skip.enabled && r->aside == NULL) || broken_in_source(sink, bad, err) != NULL)
 	{
 		psti_sink_rollback(sink);
 		psti_sink_name_row(sink, bad, err);

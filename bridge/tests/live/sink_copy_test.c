@@ -428,6 +428,46 @@ bytes_that_are_not_utf8_are_an_error_of_the_source(void **state)
 	free(name);
 }
 
+static void
+bytes_that_the_target_refuses_by_itself_are_not_blamed_on_the_source(void **state)
+{
+	static const char *const modes[] = {"append", "upsert"};
+
+	(void) state;
+	live_exec(db, "CREATE TABLE s13 (i int PRIMARY KEY, t text); INSERT INTO s13 SELECT g, 'ä' "
+				  "FROM generate_series(1, 5) g; CREATE TABLE d13 (LIKE s13 INCLUDING ALL); CREATE "
+				  "FUNCTION f13() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF new.i = 3 THEN "
+				  "PERFORM convert_from('\\xff', 'UTF8'); END IF; RETURN new; END $$; CREATE "
+				  "TRIGGER g13 BEFORE INSERT ON d13 FOR EACH ROW EXECUTE PROCEDURE f13()");
+	for (int w = 0; w < 4; w++)
+	{
+		const char *skip[] = {"on-error", "skip", NULL};
+		const char *none[] = {NULL};
+		pst_error err = PST_ERROR_INIT;
+		pair p;
+
+		live_exec(db, "TRUNCATE d13");
+		open_pair_from(&p, "", "s13", "d13", modes[w % 2], w < 2 ? none : skip);
+		assert_ok(pst_sink_copy(p.sink, p.source, NULL, &err), &err);
+		if (w < 2)
+		{
+			assert_int_equal(stats_of(&p).rows_verbatim, 5);
+			assert_fails(pst_sink_flush(p.sink, &err), PST_ERR_DATA, &err);
+			assert_string_equal(err.sqlstate, "22021");
+			assert_int_equal(err.row, 2);
+			assert_contains(err.message, "0xff");
+			assert_null(strstr(err.message, "source"));
+			assert_string_equal(err.column, "");
+			pst_sink_discard(p.sink, NULL);
+		}
+		else
+			assert_ok(pst_sink_flush(p.sink, &err), &err);
+		assert_int_equal(stats_of(&p).rows_skipped, w < 2 ? 0 : 1);
+		close_pair(&p);
+		assert_int_equal(live_int(db, "SELECT count(*) FROM d13"), w < 2 ? 0 : 4);
+	}
+}
+
 static int
 setup(void **state)
 {
@@ -460,6 +500,7 @@ main(void)
 		cmocka_unit_test(a_stream_in_progress_is_not_disturbed),
 		cmocka_unit_test(skipped_rows_show_their_arrays_as_text),
 		cmocka_unit_test(bytes_that_are_not_utf8_are_an_error_of_the_source),
+		cmocka_unit_test(bytes_that_the_target_refuses_by_itself_are_not_blamed_on_the_source),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

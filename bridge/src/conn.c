@@ -18,6 +18,7 @@
 #include "conninfo.h"
 
 #define CANCEL_DEADLINE_S 5
+#define FAIL_ANSWER_MS 200 /* for the answer to CopyFail, before a cancel is sent */
 #define COPY_CHUNK_BYTES 65536
 
 struct psti_conn
@@ -26,9 +27,10 @@ struct psti_conn
 	pst_hooks hooks; /* a copy; zeroed when none were given */
 	psti_caps caps;
 	int socket_timeout_ms; /* longest silence while waiting; 0: none */
-	int64_t stop_by; /* when the server, asked to stop, is waited for no longer; -1: not asked */
-	bool broken;	 /* only close is left */
-	char *pins;		 /* owned: the settings as SET LOCAL statements */
+	int64_t stop_by;   /* when the server, asked to stop, is waited for no longer; -1: not asked */
+	int64_t cancel_at; /* when it is sent a cancel too; -1: it has been, or need not be */
+	bool broken;	   /* only close is left */
+	char *pins;		   /* owned: the settings as SET LOCAL statements */
 	char copy_what[128]; /* what the copy in progress does, for errors */
 };
 
@@ -168,8 +170,23 @@ peer_address(PGconn *pg, struct sockaddr_storage *address)
 }
 
 /*
- * PQcancel of libpq before 17 connects without a deadline: first see, with one, that the server
- * still takes connections.
+ * Whether the server says something on a new connection: asked for TLS, it answers with one byte,
+ * whether it has TLS or not. The kernel alone takes connections, and 16 bytes, for a stopped server.
+ */
+static bool
+answers(int socket, int64_t deadline)
+{
+	static const char ask_tls[] = {0, 0, 0, 8, 4, (char) 210, 22, 47};
+	struct pollfd fd = {socket, POLLIN, 0};
+	char answer;
+
+	return send(socket, ask_tls, sizeof(ask_tls), MSG_NOSIGNAL) == (ssize_t) sizeof(ask_tls) &&
+		   poll(&fd, 1, left_ms(deadline)) > 0 && recv(socket, &answer, 1, 0) == 1;
+}
+
+/*
+ * PQcancel of libpq before 17 connects and waits without a deadline: first see, with one, that the
+ * server still takes connections and answers.
  */
 static bool
 reachable(PGconn *pg, int64_t deadline)
@@ -193,6 +210,7 @@ reachable(PGconn *pg, int64_t deadline)
 
 		good = getsockopt(fd.fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
 	}
+	good = good && answers(fd.fd, deadline);
 	close(fd.fd);
 	return good;
 }
@@ -286,11 +304,25 @@ static pst_status
 wait_for(psti_conn *conn, short events, const char *what, pst_error *err)
 {
 	int timeout = conn->socket_timeout_ms > 0 ? conn->socket_timeout_ms : -1;
-	int left = left_ms(conn->stop_by);
-	bool stopping = left >= 0 && (timeout < 0 || left < timeout);
-	pst_status status =
-		poll_socket(&conn->hooks, PQsocket(conn->pg), events, stopping ? left : timeout, what, err);
+	pst_status status = PST_AGAIN;
+	bool stopping;
+	int left;
 
+	if (conn->cancel_at >= 0)
+	{
+		status = poll_socket(&conn->hooks, PQsocket(conn->pg), events, left_ms(conn->cancel_at),
+							 what, err);
+		if (status == PST_AGAIN)
+		{
+			conn->cancel_at = -1;
+			send_cancel(conn, conn->stop_by);
+		}
+	}
+	left = left_ms(conn->stop_by);
+	stopping = left >= 0 && (timeout < 0 || left < timeout);
+	if (status == PST_AGAIN)
+		status = poll_socket(&conn->hooks, PQsocket(conn->pg), events, stopping ? left : timeout,
+							 what, err);
 	if (status == PST_ERR_CANCELED)
 		stop_server(conn);
 	if (status == PST_AGAIN && stopping)
@@ -697,7 +729,7 @@ psti_conn_open(const psti_options *options, const char *database, const pst_hook
 		return psti_fail_nomem(err);
 	if (hooks != NULL)
 		conn->hooks = *hooks;
-	conn->stop_by = -1;
+	conn->stop_by = conn->cancel_at = -1;
 	status = psti_conninfo_new(options, database, hooks, &info, err);
 	if (status == PST_OK && pst_canceller_thrown(conn->hooks.canceller))
 		status = fail_canceled(err, "connecting");
@@ -1009,10 +1041,11 @@ psti_conn_copy_drop(psti_conn *conn, pst_error *err)
 	if (conn->broken)
 		return;
 	/* It may be waiting for somebody's lock, and reads nothing then. */
-	ask_to_stop(conn);
+	conn->stop_by = now_ms() + CANCEL_DEADLINE_S * 1000;
+	conn->cancel_at = now_ms() + FAIL_ANSWER_MS;
 	if (end_data(conn, "the rows were discarded", err) == PST_OK)
 		(void) take_results(conn, conn->copy_what, NULL, err);
-	conn->stop_by = -1;
+	conn->stop_by = conn->cancel_at = -1;
 }
 
 /* --- pipelines --------------------------------------------------------------------------- */

@@ -1,6 +1,9 @@
 /* sink_test.c - what rows become in the target: one test for each rule of writing. */
 #include "sink_rows.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The three ways in which a lot by key travels; the rules hold in each. */
@@ -902,6 +905,76 @@ an_append_streams_before_it_is_flushed_and_discard_takes_it_back(void **state)
 	free(big);
 }
 
+static pid_t
+postmaster(void)
+{
+	char path[512];
+	FILE *file;
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "%s/data/postmaster.pid", getenv("PENSTOCK_CLUSTER"));
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%d", &pid), 1);
+	fclose(file);
+	return pid;
+}
+
+/* Stops it; a child goes on with it after some seconds, should the test hang. */
+static pid_t
+stop_for(pid_t server, unsigned seconds)
+{
+	pid_t child = fork();
+
+	if (child == 0)
+	{
+		sleep(seconds);
+		kill(server, SIGCONT);
+		_exit(0);
+	}
+	kill(server, SIGSTOP);
+	return child;
+}
+
+/* The kernel takes connections for it, and nobody answers there: a cancel alone would wait for ever. */
+static void
+a_begun_copy_is_dropped_though_the_postmaster_hangs(void **state)
+{
+	char *big = malloc(300001);
+	pid_t server = postmaster();
+
+	(void) state;
+	memset(big, 'x', 300000);
+	memcpy(big, "1|", 2);
+	big[300000] = '\0';
+	for (int blocked = 0; blocked < 2; blocked++)
+	{
+		PGconn *other = live_connect("");
+		pst_error err = PST_ERROR_INIT;
+		time_t start;
+		pst_sink *sink;
+		pid_t child;
+
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v text)");
+		sink = opened("table-name=t;sink.mode=append", "id:i,v:u");
+		if (blocked)
+			live_exec(other, "BEGIN; INSERT INTO t VALUES (1, 'first')");
+		add_rows(sink, "id:i,v:u", big);
+		child = stop_for(server, 10);
+		start = time(NULL);
+		pst_sink_discard(sink, NULL);
+		/* The process that writes answers by itself, unless it waits for somebody. */
+		assert_true(time(NULL) - start <= (blocked ? 7 : 2));
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+		kill(server, SIGCONT);
+		PQfinish(other);
+		assert_ok(pst_sink_close(sink, &err), &err);
+		table_is("t", "");
+	}
+	free(big);
+}
+
 static void
 many_small_flushes_use_prepared_arrays_and_large_ones_copy(void **state)
 {
@@ -1075,6 +1148,7 @@ main(void)
 		cmocka_unit_test(discarding_does_not_wait_for_rows_that_have_begun_to_travel),
 		cmocka_unit_test(a_trigger_that_misses_a_table_is_not_taken_for_a_pooler),
 		cmocka_unit_test(an_append_streams_before_it_is_flushed_and_discard_takes_it_back),
+		cmocka_unit_test(a_begun_copy_is_dropped_though_the_postmaster_hangs),
 		cmocka_unit_test(many_small_flushes_use_prepared_arrays_and_large_ones_copy),
 		cmocka_unit_test(a_changed_target_is_planned_anew),
 		cmocka_unit_test(a_lost_server_process_is_replaced_and_the_flush_repeated),

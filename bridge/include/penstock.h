@@ -573,6 +573,7 @@ typedef struct pst_sink_stats
 	/* Of the last flush: "copy", "copy+merge", "unnest", "replay" (row by row), "staging"; static. */
 	const char *method;
 	int64_t rows_verbatim; /* of rows_in: by pst_sink_copy, as the source's server sent them */
+	int64_t rows_in_doubt; /* of rows_buffered: their COMMIT was sent, its outcome is not known */
 } pst_sink_stats;
 
 /* Fills *stats, whose struct_size the caller has set. */

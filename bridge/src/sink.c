@@ -783,6 +783,15 @@ pst_sink_stored(pst_sink *sink, int64_t *epoch, char **position, pst_error *err)
 	return *position != NULL ? PST_OK : psti_leave(err, &full, psti_fail_nomem(&full));
 }
 
+/* Of the buffered rows: those of a COMMIT that was sent and whose outcome is not known. */
+static int64_t
+rows_in_doubt(const pst_sink *sink)
+{
+	bool told = sink->failed && sink->last_error.status == PST_ERR_UNKNOWN_OUTCOME;
+
+	return sink->in_doubt || sink->unknown.status != PST_OK || told ? sink->live_rows : 0;
+}
+
 void
 pst_sink_get_stats(const pst_sink *sink, pst_sink_stats *stats)
 {
@@ -802,6 +811,7 @@ pst_sink_get_stats(const pst_sink *sink, pst_sink_stats *stats)
 	full.mode = modes[sink->plan->mode];
 	full.method = sink->method;
 	full.rows_verbatim = sink->rows_verbatim;
+	full.rows_in_doubt = rows_in_doubt(sink);
 	memcpy(stats, &full, size < sizeof(full) ? size : sizeof(full));
 }
 
@@ -852,9 +862,10 @@ pst_sink_close(pst_sink *sink, pst_error *err)
 			psti_fail_sqlstate(&full, "57014", "closing the sink: cancelled by the caller");
 		status = full.status;
 	}
-	if (status < 0)
-		psti_error_prefix(
-			&full, "%" PRId64 " buffered rows were not written: ", sink->live_rows + uncovered);
+	/* Of rows in doubt nobody can say that they were not written. */
+	if (status < 0 && rows_in_doubt(sink) == 0)
+		psti_error_prefix(&full, "%" PRId64 " buffered rows were not written",
+						  sink->live_rows + uncovered);
 	else if (uncovered > 0)
 	{
 		status = psti_fail(&full, PST_ERR_STATE,

@@ -936,10 +936,10 @@ static pst_status
 tell_settled(pst_sink *sink, bool ended, pst_error *err)
 {
 	tell_unknown(sink,
-				 ended ? "The lost session has been ended: look at the target, then flush again or "
-						 "discard."
+				 ended ? "The lost session has been ended: look at the target before the rows are "
+						 "written again."
 					   : "Behind a pooler the lost session cannot be ended: wait until it is over, "
-						 "look at the target, then flush again or discard.",
+						 "and look at the target before the rows are written again.",
 				 err);
 	memset(&sink->unknown, 0, sizeof(sink->unknown));
 	return err->status;

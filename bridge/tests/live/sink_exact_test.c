@@ -246,6 +246,45 @@ without_it_a_lost_append_is_told_and_not_repeated(void **state)
 }
 
 static void
+closing_does_not_say_that_rows_in_doubt_were_not_written(void **state)
+{
+	(void) state;
+	for (int flushed = 0; flushed < 2; flushed++)
+	{
+		pst_sink_stats stats = {.struct_size = sizeof(stats)};
+		pst_error err = PST_ERROR_INIT;
+		pst_sink *sink;
+
+		live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, v int)");
+		sink = opened("table-name=t", "id:i,v:i");
+		add_rows(sink, "id:i,v:i", "1|1", "2|2");
+		fail_once("sink.after_commit");
+		if (flushed)
+		{
+			assert_fails(pst_sink_flush(sink, &err), PST_ERR_UNKNOWN_OUTCOME, &err);
+			pst_sink_get_stats(sink, &stats);
+			assert_int_equal(stats.rows_in_doubt, 2);
+			assert_int_equal(stats.rows_buffered, 2);
+		}
+		assert_fails(pst_sink_close(sink, &err), PST_ERR_UNKNOWN_OUTCOME, &err);
+		unsetenv("PENSTOCK_FAILPOINTS");
+		assert_memory_equal(err.message, "the connection was lost while 2 rows", 36);
+		assert_null(strstr(err.hint, "discard"));
+	}
+	/* Others were not, and that is said once. */
+	live_exec(admin, "ALTER TABLE t ADD CHECK (v < 3)");
+	{
+		pst_error err = PST_ERROR_INIT;
+		pst_sink *sink = opened("table-name=t", "id:i,v:i");
+
+		add_rows(sink, "id:i,v:i", "4|4");
+		assert_fails(pst_sink_close(sink, &err), PST_ERR_CONSTRAINT, &err);
+		assert_contains(err.message, "1 buffered rows were not written: ");
+		assert_null(strstr(err.message, ": :"));
+	}
+}
+
+static void
 an_append_in_doubt_is_told_when_it_can_change_nothing_any_more(void **state)
 {
 	pst_error err = PST_ERROR_INIT;
@@ -810,6 +849,7 @@ main(void)
 		cmocka_unit_test(a_writer_that_was_replaced_is_fenced),
 		cmocka_unit_test(a_lost_commit_is_settled_by_the_progress_table),
 		cmocka_unit_test(without_it_a_lost_append_is_told_and_not_repeated),
+		cmocka_unit_test(closing_does_not_say_that_rows_in_doubt_were_not_written),
 		cmocka_unit_test(an_append_in_doubt_is_told_when_it_can_change_nothing_any_more),
 		cmocka_unit_test(a_commit_of_discarded_rows_is_not_taken_for_that_of_later_ones),
 		cmocka_unit_test(a_commit_that_came_through_before_its_rows_were_discarded_is_counted),

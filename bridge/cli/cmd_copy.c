@@ -24,8 +24,7 @@ typedef struct copying
 	cli_pairs source_options;
 	cli_pairs target_options;
 	pthread_mutex_t lock;
-	int64_t taken; /* rows, by all workers; under lock, as the next two */
-	int64_t committed;
+	create_rest rest; /* of all workers; under lock, as the next */
 	int64_t skipped;
 	uint32_t made; /* OID of the target when this command has made it, else 0 */
 } copying;
@@ -125,8 +124,7 @@ end(scan_worker *worker, bool ok, pst_error *err)
 	pst_sink_discard(end->sink, NULL);
 	pst_sink_close(end->sink, &ignored);
 	pthread_mutex_lock(&c->lock);
-	c->taken += stats.rows_in;
-	c->committed += stats.rows_in - stats.rows_buffered - stats.rows_skipped;
+	create_rest_add(&c->rest, &stats);
 	c->skipped += stats.rows_skipped;
 	pthread_mutex_unlock(&c->lock);
 	free(end);
@@ -285,7 +283,7 @@ copy(copying *c)
 	status = copy_all(&s, c, &err);
 	exit_code = status < 0 ? report_failed(status, &err) : CLI_EXIT_OK;
 	if (status < 0)
-		create_report_rest(c->target, c->shown, c->made, c->taken, c->committed);
+		create_report_rest(c->target, c->shown, c->made, &c->rest);
 	if (c->skipped > 0)
 		report_skipped(c->skipped);
 	scan_close(&s);

@@ -351,6 +351,7 @@ static int
 finish(writing *w, pst_status status, pst_error *err)
 {
 	pst_sink_stats stats = statistics(w->sink);
+	create_rest rest = {0};
 	int exit_code = CLI_EXIT_OK;
 
 	status = close_sink(w, status, err);
@@ -360,8 +361,8 @@ finish(writing *w, pst_status status, pst_error *err)
 	{
 		report_error(err, w->decoding || err->row < 0 ? 0 : err->row + 1);
 		exit_code = report_exit_code(status);
-		create_report_rest(w->db, w->shown, w->made, stats.rows_in,
-						   stats.rows_in - stats.rows_buffered - stats.rows_skipped);
+		create_rest_add(&rest, &stats);
+		create_report_rest(w->db, w->shown, w->made, &rest);
 	}
 	if (stats.rows_skipped > 0)
 		report_skipped(stats.rows_skipped);

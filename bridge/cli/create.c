@@ -132,21 +132,35 @@ undo(cli_db *db, const char *table, uint32_t oid)
 }
 
 void
-create_report_rest(cli_db *db, const char *table, uint32_t made, int64_t taken, int64_t committed)
+create_rest_add(create_rest *rest, const pst_sink_stats *stats)
 {
-	char fields[64];
+	rest->taken += stats->rows_in;
+	rest->committed += stats->rows_in - stats->rows_buffered - stats->rows_skipped;
+	rest->doubtful += stats->rows_in_doubt;
+}
 
+void
+create_report_rest(cli_db *db, const char *table, uint32_t made, const create_rest *rest)
+{
+	int64_t n = rest->committed;
+	const char *own = made != 0 ? ", which this command has made" : "";
+	char fields[96];
+
+	snprintf(fields, sizeof(fields), "\"rows_committed\":%" PRId64 ",\"rows_in_doubt\":%" PRId64, n,
+			 rest->doubtful);
 	/* Where nothing came as far as the target there is nothing to say of rows. */
-	if (taken > 0)
-	{
-		snprintf(fields, sizeof(fields), "\"rows_committed\":%" PRId64, committed);
-		report_event("kept", fields, "%" PRId64 " %s committed to %s%s%s", committed,
-					 committed == 1 ? "row was" : "rows were", table,
-					 made != 0 && committed > 0 ? ", which this command has made," : "",
-					 committed == 0	  ? ""
-					 : committed == 1 ? " before that and stays"
-									  : " before that and stay");
-	}
-	if (made != 0 && committed == 0)
+	if (rest->doubtful > 0)
+		report_event(
+			"kept", fields,
+			"%" PRId64 " %s committed to %s%s; %" PRId64 " more %s in doubt: %s there or not", n,
+			n == 1 ? "row was" : "rows were", table, own, rest->doubtful,
+			rest->doubtful == 1 ? "is" : "are", rest->doubtful == 1 ? "it may be" : "they may be");
+	else if (rest->taken > 0 && n > 0)
+		report_event("kept", fields, "%" PRId64 " %s committed to %s%s%s before that and %s", n,
+					 n == 1 ? "row was" : "rows were", table, own, own[0] != '\0' ? "," : "",
+					 n == 1 ? "stays" : "stay");
+	else if (rest->taken > 0)
+		report_event("kept", fields, "0 rows were committed to %s", table);
+	if (made != 0 && n == 0 && rest->doubtful == 0)
 		undo(db, table, made);
 }

@@ -32,12 +32,21 @@ void create_hint(pst_error *err);
 pst_status create_table(pst_catalog *catalog, const char *table, const struct ArrowSchema *schema,
 						char **key, uint32_t *made, char **shown, pst_error *err);
 
+/* What had become of the rows when a command failed. */
+typedef struct create_rest
+{
+	int64_t taken; /* given to the target */
+	int64_t committed;
+	int64_t doubtful; /* their COMMIT was sent, and its outcome is not known */
+} create_rest;
+
+void create_rest_add(create_rest *rest, const pst_sink_stats *stats);
+
 /*
- * After a failure of which `taken` rows had been given to the target: says how many are committed
- * and stay. The table that the command has made (its OID, or 0) is dropped again unless there are
- * rows in it, also after a signal; never another that has its name by now.
+ * After a failure: says how many rows are committed and stay, and how many may be. The table that the
+ * command has made (its OID, or 0) is dropped again unless there are rows in it or may be, also after
+ * a signal; never another that has its name by now.
  */
-void create_report_rest(cli_db *db, const char *table, uint32_t made, int64_t taken,
-						int64_t committed);
+void create_report_rest(cli_db *db, const char *table, uint32_t made, const create_rest *rest);
 
 #endif /* CLI_CREATE_H */

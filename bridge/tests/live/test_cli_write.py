@@ -1,5 +1,6 @@
 """penstock write and copy: formats, modes, --create, failures, round trips of every type."""
 import io
+import json
 import os
 import time
 
@@ -319,6 +320,34 @@ def test_copy_carries_every_type(penstock, new_database):
     penstock("copy", source.url, "every_type", target.url, "every_type", "--create", "--with", "read.text-columns=*")
     with pinned(source) as a, pinned(target) as b:
         assert records(copy_csv(a, "every_type")) == records(copy_csv(b, "every_type"))
+
+
+@pytest.mark.parametrize("command", ["write", "copy"])
+def test_rows_in_doubt_are_said_to_be_so_and_no_table_is_dropped_under_them(penstock, pair, command):
+    source, target = pair
+    source.execute("DELETE FROM t WHERE id > 2")
+    csv = penstock("read", source.url, "t", "--format", "csv").out
+    args = ["write", target.url, "made"] if command == "write" else ["copy", source.url, "t", target.url, "made"]
+    done = penstock(*args, "--create", "--log", "json", input=csv, failpoints="sink.after_commit=error@1", code=1)
+    lines = {line.get("event"): line for line in map(json.loads, done.errors.splitlines())}
+    assert lines["kept"]["rows_committed"] == 0 and lines["kept"]["rows_in_doubt"] == 2
+    assert "2 more are in doubt" in lines["kept"]["message"] and "discard" not in lines["error"]["hint"]
+    assert "dropped" not in lines and "stays" not in done.errors
+    assert target.value("SELECT count(*) FROM made") == 2
+
+
+def test_changes_by_key_that_cannot_be_settled_are_in_doubt_too(penstock, database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, v int)")
+    role = "penstock_no_ending"
+    database.execute(f"""DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN; GRANT ALL ON t TO {role};
+        DO $$ DECLARE f regprocedure; BEGIN FOR f IN SELECT oid FROM pg_proc WHERE proname = 'pg_terminate_backend'
+        LOOP EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f); END LOOP; END $$""")
+    done = penstock("write", database.url, "t", "--username", role, "--log", "json", input="id,v\n1,5\n2,6\n",
+                    failpoints="sink.after_commit=error@1", code=None)
+    database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    kept = [line for line in map(json.loads, done.errors.splitlines()) if line.get("event") == "kept"]
+    assert done.code != 0 and kept[0]["rows_committed"] == 0 and kept[0]["rows_in_doubt"] == 2, done.errors
+    assert database.value("SELECT count(*) FROM t") == 2
 
 
 def wait_for(condition):

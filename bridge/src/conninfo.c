@@ -634,17 +634,49 @@ jdbc_apply(psti_conninfo *info, const jdbc_param *param, const char *value, cons
 	return PST_OK;
 }
 
+/*
+ * Whether the parameter at `at`, in the query of a JDBC URL, may be the rest of a password with an
+ * unencoded &, or of a user:password@ with an unencoded ?. The latter has its ":" before the "?" and
+ * its "@", with the hosts and the database behind it, after that.
+ */
+static bool
+may_be_torn(const char *url, const char *query, const char *at, size_t n)
+{
+	const char *head = url + strlen(JDBC_PREFIX);
+	size_t host = strncmp(head, "//", 2) == 0 ? 2 + strcspn(head + 2, "/?") : 0;
+	const char *sign;
+	char first[64];
+
+	if (host <= 2 || head[host] != '/' || head[host + 1] == '?')
+		return true;
+	for (const char *p = query; p < at; p += strcspn(p, "&") + 1)
+	{
+		if (names_password(p, strcspn(p, "=&")))
+			return true;
+	}
+	if (strchr(at, '@') == NULL || memchr(head, ':', (size_t) (query - head)) == NULL)
+		return false;
+	sign = memchr(at, '@', n);
+	if (sign != NULL && (memchr(at, '=', (size_t) (sign - at)) == NULL ||
+						 memchr(sign, '/', n - (size_t) (sign - at)) != NULL))
+		return true;
+	return strcspn(query, "=&") >= sizeof(first) ||
+		   !decode_to(first, query, strcspn(query, "=&"), true) || find_jdbc(first) == NULL;
+}
+
 /* A parameter that is none of those above: at is its place in the query, n its length. */
 static pst_status
 jdbc_unknown(const psti_options *options, const char *query, const char *at, size_t n,
 			 const char *name, const pst_hooks *hooks, pst_error *err)
 {
+	bool torn = may_be_torn(psti_opt_text(options, PSTI_OPT_URL), query, at, n);
+
 	/* Not merely without effect: it is the rest of a part with an unencoded & or ?. */
-	if (memchr(at, '=', n) == NULL)
+	if (torn && memchr(at, '=', n) == NULL)
 		return fail_url(options, err, "has a parameter without a \"=\"", encode_hint);
 	if (name[0] == '\0')
 		return fail_url(options, err, "has a parameter without a name", encode_hint);
-	if (memchr(at, '@', n) != NULL)
+	if (torn && memchr(at, '@', n) != NULL)
 		return fail_ambiguous(options, true, err);
 	if (may_be_secret(query, at))
 		psti_log(hooks, PST_LOG_WARNING, "a parameter of the JDBC URL has no effect here");

@@ -161,6 +161,13 @@ jdbc_parameters_without_a_meaning_are_warned_of(void **state)
 	assert_contains(logged, "frobnicate");
 	expect("jdbc:postgresql://h/d?prepareThreshold=0", "dbname=d");
 	assert_contains(logged, "prepareThreshold");
+	expect("jdbc:postgresql://h:1/d?user=u&logUnclosedConnections", "dbname=d|user=u");
+	assert_contains(logged, "logUnclosedConnections");
+	expect("jdbc:postgresql://h/d?currentSchema=a%20b&logUnclosedConnections", "dbname=d");
+	expect("jdbc:postgresql://h:1/d?user=u&jaasLogin=a@b", "dbname=d|user=u");
+	assert_contains(logged, "a parameter of the JDBC URL");
+	assert_null(strstr(logged, "a@b"));
+	expect("jdbc:postgresql://h/d?cloudSqlTargetPrincipal=sa@project&user=u&flag&ssl", "user=u");
 	expect("jdbc:postgresql://h/d?targetServerType=preferPrimary", "target_session_attrs=-");
 	assert_contains(logged, "preferPrimary");
 }
@@ -229,6 +236,14 @@ malformed_urls_are_told_what_is_wrong_where_that_is_no_secret(void **state)
 		{"jdbc:postgresql://u:hunter2@h/db", "stands unencoded"},
 		{"jdbc:postgresql://u:hunter2/db", "a port that is no number from 1 to 65535"},
 		{"jdbc:postgresql://h/db?password=a&hunter2", "has a parameter without a \"=\""},
+		{"jdbc:postgresql://h/db?password=a&user=u&hunter2", "has a parameter without a \"=\""},
+		{"jdbc:postgresql://h/db?pass%77ord=a&b=hunter2@c", "stands unencoded"},
+		{"jdbc:postgresql://u:1/hunter2?a=b@h/db", "stands unencoded"},
+		{"jdbc:postgresql://u:1/hunter2?a=b@h", "stands unencoded"},
+		{"jdbc:postgresql://u:1/hunter2?user=b&a=b@h/db", "stands unencoded"},
+		{"jdbc:postgresql://u:1/hunter2?user=b&a@h", "has a parameter without a \"=\""},
+		{"jdbc:postgresql://u:1/hunter2?a&b@h/db", "has a parameter without a \"=\""},
+		{"jdbc:postgresql:db?hunter2", "has a parameter without a \"=\""},
 		{"jdbc:postgresql://h/db?=hunter2", "has a parameter without a name"},
 		{"jdbc:postgresql://u:1?hunter2=b@h/db", "stands unencoded"},
 		{"dbname=postgresql://u:hunter2@h/db", "is a URI"},

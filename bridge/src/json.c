@@ -369,8 +369,8 @@ psti_json_is_null(const psti_json *value)
 /* --- writing ----------------------------------------------------------------------------- */
 
 /* json is UTF-8: what is none, as a SQL_ASCII database may send it, becomes U+FFFD. */
-static void
-put_utf8(psti_buf *buf, const char *text, size_t nbytes)
+void
+psti_json_put_utf8(psti_buf *buf, const char *text, size_t nbytes)
 {
 	size_t good;
 
@@ -415,7 +415,7 @@ put_string(psti_buf *buf, const char *text, void (*put)(psti_buf *, const char *
 void
 psti_json_put_string(psti_buf *buf, const char *text)
 {
-	put_string(buf, text, put_utf8);
+	put_string(buf, text, psti_json_put_utf8);
 }
 
 static void

@@ -30,7 +30,10 @@ bool psti_json_is_null(const psti_json *value);
 /* Writing is by psti_buf: this appends a text as a json string, which is UTF-8 whatever the text is. */
 void psti_json_put_string(psti_buf *buf, const char *text);
 
-/* The same with the bytes as they are: for a text that nobody but psti_json_parse reads. */
+/* Bytes as they are, but what is not UTF-8 among them, or NUL, as U+FFFD. */
+void psti_json_put_utf8(psti_buf *buf, const char *text, size_t nbytes);
+
+/* psti_json_put_string with the bytes as they are: for a text that nobody but psti_json_parse reads. */
 void psti_json_put_bytes(psti_buf *buf, const char *text);
 
 #endif /* PSTI_JSON_H */

@@ -348,7 +348,10 @@ put_given_values(const pst_sink *sink, const struct ArrowArray *batch, int64_t i
 		psti_buf_puts(out, c > 0 ? "," : "");
 		psti_json_put_string(out, column->target->name);
 		psti_buf_putc(out, ':');
-		psti_buf_puts(out, value.data == NULL ? "null" : value.data);
+		/* Nobody has looked into the caller's texts yet. */
+		psti_json_put_utf8(out, value.data == NULL ? "null" : value.data,
+						   value.data == NULL ? 4 : value.len);
+		out->failed = out->failed || value.failed;
 		psti_buf_free(&value);
 	}
 }

@@ -665,6 +665,26 @@ skipped_rows_go_to_the_file_and_are_counted(void **state)
 }
 
 static void
+the_file_of_skipped_rows_is_utf8_whatever_was_given(void **state)
+{
+	char path[] = "/tmp/penstock-skip-XXXXXX";
+	char options[256];
+
+	(void) state;
+	close(mkstemp(path));
+	live_exec(admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, v int, x text, l text[])");
+	snprintf(options, sizeof(options), "table-name=t;on-error=skip;on-error.file=%s", path);
+	/* One that cannot be encoded, and one that the server refuses. */
+	write_rows(options, "id:i,v:l,x:u", "1|99999999999|a\xff\"\xc3\xa4", "2|2|b\xff\"\xc3\xa4",
+			   "3|3|c");
+	assert_contains(read_file(path), "\"x\":\"a\xEF\xBF\xBD\\\"\xc3\xa4\"");
+	assert_contains(read_file(path), "\"x\":\"b\xEF\xBF\xBD\\\"\xc3\xa4\"");
+	assert_null(strchr(read_file(path), '\xff'));
+	table_is("t", "(3,3,c,)");
+	unlink(path);
+}
+
+static void
 a_refused_key_change_is_skipped_whole(void **state)
 {
 	static const char *const ways[] = {"sink.method=unnest", "sink.method=copy"};
@@ -1139,6 +1159,7 @@ main(void)
 		cmocka_unit_test(a_refused_row_leaves_the_target_untouched_and_the_buffer_whole),
 		cmocka_unit_test(a_deferred_constraint_that_fails_at_commit_names_the_row),
 		cmocka_unit_test(skipped_rows_go_to_the_file_and_are_counted),
+		cmocka_unit_test(the_file_of_skipped_rows_is_utf8_whatever_was_given),
 		cmocka_unit_test(a_refused_key_change_is_skipped_whole),
 		cmocka_unit_test(rows_that_are_valid_together_are_not_skipped_for_a_deferred_constraint),
 		cmocka_unit_test(changes_of_a_key_keep_their_order_behind_one_that_waits),

@@ -211,13 +211,15 @@ fill(psti_stream_state *state, pst_error *err)
 
 /* ---- Failures ---- */
 
+/*
+ * All servers from 9.6 on say it by these codes, in the language of the server. A standby has nothing
+ * else to say by them, but for a user's function or a foreign server, whose advice is the same.
+ */
 static bool
 recovery_conflict(const pst_source *source, const pst_error *err)
 {
 	return psti_conn_caps(source->conn)->in_recovery &&
-		   (strcmp(err->sqlstate, "40001") == 0 || strcmp(err->sqlstate, "57014") == 0 ||
-			strcmp(err->sqlstate, "40P01") == 0) &&
-		   strstr(err->message, "recovery") != NULL;
+		   (strcmp(err->sqlstate, "40001") == 0 || strcmp(err->sqlstate, "40P01") == 0);
 }
 
 /* Begins a read of everything anew, at a new moment: nobody has seen a row of the old one. */

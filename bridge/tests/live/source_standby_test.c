@@ -99,6 +99,45 @@ note_log(void *ctx, pst_log_level level, const char *message)
 		(*(int *) ctx)++;
 }
 
+/* The words of a conflict are those of the server's language: its code is what tells it. */
+static void
+a_conflict_is_known_by_its_code_in_any_language(void **state)
+{
+	static const char *const codes[] = {"40001", "40P01"};
+	PGconn *standby;
+
+	(void) state;
+	live_exec(admin, "CREATE FUNCTION sc(code text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE "
+					 "'Anweisung wird abgebrochen' USING ERRCODE = code; END $$");
+	standby = connect_standby();
+	for (int i = 0; i < 2; i++)
+	{
+		char query[64];
+		int begun = 0;
+		const char *keys[] = {"url", "query", NULL};
+		const char *values[] = {standby_conninfo, query, NULL};
+		pst_hooks hooks = PST_HOOKS_INIT;
+		pst_error err = PST_ERROR_INIT;
+		struct ArrowArrayStream stream;
+		struct ArrowArray array;
+		pst_source *source;
+
+		hooks.ctx = &begun;
+		hooks.log = note_log;
+		snprintf(query, sizeof(query), "SELECT sc('%s') AS a", codes[i]);
+		assert_ok(pst_source_open(keys, values, &hooks, &source, &err), &err);
+		assert_ok(pst_source_read(source, NULL, &stream, &err), &err);
+		assert_int_not_equal(stream.get_next(&stream, &array), 0);
+		stream.release(&stream);
+		assert_true(begun > 0);
+		assert_fails(pst_source_error(source, &err), PST_ERR_CONFLICT, &err);
+		assert_contains(err.hint, "standby");
+		pst_source_close(source);
+	}
+	PQfinish(standby);
+	live_exec(admin, "DROP FUNCTION sc(text)");
+}
+
 /* Whether replay stands before a session that it has told to end: its title says so after half a
  * second, on every server; pg_stat_activity does not, once there is no patience left. */
 static bool
@@ -333,6 +372,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_conflict_is_known_by_its_code_in_any_language),
 		cmocka_unit_test(a_standby_is_read_at_one_moment_by_several_workers),
 		live_test_since(
 			100000, "a snapshot shared on a standby",

@@ -314,7 +314,9 @@ PST_EXPORT pst_status pst_catalog_flink_ddl(pst_catalog *catalog, const char *ta
  * Makes a table for an Arrow schema. A field's type is its metadata `penstock.type` when the
  * server has that type, else by its format (docs/types.md). key names the primary key's columns, a
  * NULL-terminated array or NULL for none. With PST_CREATE_IF_NOT_EXISTS an existing table must
- * have every column of the schema with a type that the column's values can be written to. *made
+ * have every column of the schema with a type that the column's values can be written to. Refused is
+ * a temporary table (of a search_path that begins with pg_temp), and one that an event trigger moves
+ * away from its name. *made
  * (NULL allowed) is the OID of the table that this call has made, or 0. After an error it is not 0
  * where the connection was lost or the call cancelled before the commit's answer came: the table may
  * then be there, and pst_catalog_drop_table with this OID drops it and never another.

@@ -169,18 +169,26 @@ read_oid(const PGresult *result)
 	return PQntuples(result) == 1 ? (uint32_t) strtoul(PQgetvalue(result, 0, 0), NULL, 10) : 0;
 }
 
-/* The name's table now, as an expression; before is what stands before the quoted name. */
+/* The quoted name as a text, in brackets; before is what stands before it. */
 static void
-put_oid(psti_buf *sql, const char *before, const psti_name *name)
+put_name_text(psti_buf *sql, const char *before, const psti_name *name)
 {
 	psti_buf plain = PSTI_BUF_INIT;
 
 	psti_name_put(&plain, name);
 	psti_buf_printf(sql, "(%s", before);
 	psti_buf_literal(sql, plain.failed ? "" : plain.data);
-	psti_buf_puts(sql, ")::pg_catalog.regclass::pg_catalog.oid");
+	psti_buf_putc(sql, ')');
 	sql->failed = sql->failed || plain.failed;
 	psti_buf_free(&plain);
+}
+
+/* The name's table now, as an expression. */
+static void
+put_oid(psti_buf *sql, const psti_name *name)
+{
+	put_name_text(sql, "", name);
+	psti_buf_puts(sql, "::pg_catalog.regclass::pg_catalog.oid");
 }
 
 /*
@@ -205,6 +213,31 @@ roll_back(pst_catalog *catalog)
 		psti_conn_exec(catalog->conn, "rolling back", "ROLLBACK", NULL, &ignored);
 }
 
+/* What CREATE has made, and is not committed yet, is where nobody would find it. */
+static pst_status
+check_made(const PGresult *result, pst_error *err)
+{
+	if (read_oid(result) == 0)
+	{
+		psti_fail(err, PST_ERR_STATE,
+				  "creating the table: behind CREATE TABLE no table has its name");
+		psti_error_hint(err,
+						"An event trigger moves or renames new tables, or drops them. Make the "
+						"table first, and give the name that it gets.");
+		return err->status;
+	}
+	if (PQgetvalue(result, 0, 1)[0] == 't')
+	{
+		psti_fail(err, PST_ERR_INVALID,
+				  "creating the table: it would be a temporary table, gone with its session");
+		psti_error_hint(err,
+						"The search_path begins with pg_temp: give the table's schema, such as "
+						"public, before its name.");
+		return err->status;
+	}
+	return PST_OK;
+}
+
 /*
  * The OID is known before COMMIT is sent: a caller that is cancelled meanwhile can still drop what
  * may have been made. An error that the server tells means that nothing was.
@@ -216,6 +249,8 @@ make_and_commit(pst_catalog *catalog, const char *sql, uint32_t *made, pst_error
 	pst_status status = psti_conn_exec(catalog->conn, "creating the table", sql, &result, err);
 	uint32_t oid = status == PST_OK ? read_oid(result) : 0;
 
+	if (status == PST_OK)
+		status = check_made(result, err);
 	PQclear(result);
 	if (status != PST_OK)
 	{
@@ -248,8 +283,9 @@ make_table(pst_catalog *catalog, const psti_name *name, const struct ArrowSchema
 		status = psti_create_sql(name, schema, (const char *const *) types.texts, key, &sql, err);
 	if (status == PST_OK)
 	{
-		psti_buf_puts(&sql, "; SELECT ");
-		put_oid(&sql, name->nparts == 1 ? current : "", name);
+		psti_buf_puts(&sql, "; SELECT c.oid, c.relpersistence FROM pg_catalog.pg_class c WHERE "
+							"c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass");
+		put_name_text(&sql, name->nparts == 1 ? current : "", name);
 		status = psti_buf_check(&sql, err);
 	}
 	if (status == PST_OK)
@@ -391,7 +427,7 @@ lock_table(pst_catalog *catalog, const psti_name *name, const char *table, uint3
 
 	psti_buf_puts(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '2s'; SET "
 						"LOCAL row_security = off; SELECT ");
-	put_oid(&sql, "", name);
+	put_oid(&sql, name);
 	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
 		status = ask_table(catalog, sql.data, table, *oid, &result, err);
@@ -401,7 +437,7 @@ lock_table(pst_catalog *catalog, const psti_name *name, const char *table, uint3
 	psti_buf_puts(&sql, "LOCK TABLE ");
 	psti_name_put(&sql, name);
 	psti_buf_puts(&sql, " IN ACCESS EXCLUSIVE MODE; SELECT ");
-	put_oid(&sql, "", name);
+	put_oid(&sql, name);
 	psti_buf_puts(&sql, empty ? ", EXISTS (SELECT FROM " : ", false");
 	if (empty)
 	{

@@ -1240,6 +1240,46 @@ dropping_by_oid_spares_another_table_of_the_name(void **state)
 	pst_catalog_close(catalog);
 }
 
+static void
+a_table_that_would_not_be_found_again_is_not_made(void **state)
+{
+	static const field fields[] = {{"a", "i", NULL, true}};
+	pst_catalog *catalog =
+		open_with("url", "options='-c search_path=pg_temp,public'", NULL, NULL, NULL);
+	pst_error err = PST_ERROR_INIT;
+	struct ArrowSchema schema;
+	uint32_t made = 7;
+
+	(void) state;
+	make_schema(&schema, fields, 1);
+	assert_fails(pst_catalog_create_table(catalog, "nowhere", &schema, NULL, 0, &made, &err),
+				 PST_ERR_INVALID, &err);
+	assert_contains(err.message, "temporary");
+	assert_contains(err.hint, "search_path");
+	assert_int_equal(made, 0);
+	assert_fails(
+		pst_catalog_create_table(catalog, "pg_temp.nowhere", &schema, NULL, 0, &made, &err),
+		PST_ERR_INVALID, &err);
+	assert_ok(pst_catalog_create_table(catalog, "public.somewhere", &schema, NULL, 0, &made, &err),
+			  &err);
+	assert_ok(pst_catalog_drop_table(catalog, "public.somewhere", made, 0, &err), &err);
+	live_exec(admin, "CREATE SCHEMA moved; CREATE FUNCTION mover() RETURNS event_trigger LANGUAGE "
+					 "plpgsql AS $$ DECLARE r record; BEGIN FOR r IN SELECT * FROM "
+					 "pg_event_trigger_ddl_commands() WHERE command_tag = 'CREATE TABLE' LOOP "
+					 "EXECUTE format('ALTER TABLE %%s SET SCHEMA moved', r.object_identity); END "
+					 "LOOP; END $$; CREATE EVENT TRIGGER mover ON ddl_command_end WHEN TAG IN "
+					 "('CREATE TABLE') EXECUTE PROCEDURE mover()");
+	assert_fails(pst_catalog_create_table(catalog, "public.nowhere", &schema, NULL, 0, &made, &err),
+				 PST_ERR_STATE, &err);
+	assert_contains(err.hint, "event trigger");
+	live_exec(admin, "DROP EVENT TRIGGER mover; DROP FUNCTION mover()");
+	assert_int_equal(made, 0);
+	assert_int_equal(live_int(admin, "SELECT count(*) FROM pg_class WHERE relname = 'nowhere'"), 0);
+	live_exec(admin, "DROP SCHEMA moved");
+	psti_schema_release(&schema);
+	pst_catalog_close(catalog);
+}
+
 /* Sends `then` to `other` for the moment at which somebody waits for a lock of its transaction. */
 static void
 when_waited_for(PGconn *other, const char *then)
@@ -1509,6 +1549,7 @@ main(void)
 		cmocka_unit_test(an_existing_table_must_fit_and_the_column_is_named),
 		cmocka_unit_test(making_tells_whether_it_made_and_dropping_if_empty_spares_rows),
 		cmocka_unit_test(dropping_by_oid_spares_another_table_of_the_name),
+		cmocka_unit_test(a_table_that_would_not_be_found_again_is_not_made),
 		cmocka_unit_test(dropping_if_empty_sees_what_was_committed_while_it_waited),
 		cmocka_unit_test(dropping_by_oid_spares_a_table_that_takes_the_name_at_the_last_moment),
 		cmocka_unit_test(dropping_if_empty_spares_rows_that_row_security_hides),

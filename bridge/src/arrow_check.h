@@ -52,7 +52,7 @@ typedef struct psti_arrow_type
 	bool with_zone;		/* timestamp with a zone: an instant */
 	uint32_t pg_type;	/* binary: holds the binary form of this type (pgbinary.h); 0: does not */
 	bool pg_array;		/* … of an array of it */
-	char delimiter;		/* between the items of a list as text; 0: a comma */
+	char delimiter;		/* between the items of a list or array as text; 0: a comma */
 } psti_arrow_type;
 
 /* What people call the type of a format, for messages: "decimal128(10, 2)". Gives out. */

@@ -68,6 +68,7 @@ typedef struct psti_copy_column
 	bool key;	   /* part of the key that names a row in errors */
 	int precision; /* numeric in PSTI_FORM_ARROW: decimal128(precision, scale) */
 	int scale;
+	char delimiter; /* between the elements of an array's text; 0: a comma */
 } psti_copy_column;
 
 typedef struct psti_copy_limits

@@ -37,8 +37,9 @@ typedef struct psti_printer
 	psti_render_fn text;  /* the output function's bytes */
 	bool list;
 	bool json;
-	bool of_json;  /* list: the elements are json */
-	uint32_t elem; /* list: as in psti_copy_column; 0: any */
+	bool of_json;	/* list: the elements are json */
+	char delimiter; /* between the elements of a literal */
+	uint32_t elem;	/* list: as in psti_copy_column; 0: any */
 } psti_printer;
 
 /* One Arrow array that grows. */

@@ -149,7 +149,9 @@ print_element(printing *to)
 	outcome = to->print->text(p, len, &to->bare);
 	if (to->bare.failed)
 		return PSTI_NO_MEMORY;
-	if (outcome == PSTI_GOOD)
+	if (outcome == PSTI_GOOD && to->print->delimiter != ',')
+		psti_text_array_quoted(to->bare.data, to->bare.len, to->out);
+	else if (outcome == PSTI_GOOD)
 		psti_text_array_element(to->bare.data, to->bare.len, to->out);
 	return outcome;
 }
@@ -163,7 +165,7 @@ print_dimension(printing *to, uint32_t d)
 	for (uint32_t k = 0; outcome == PSTI_GOOD && d < to->shape->ndim && k < to->shape->size[d]; k++)
 	{
 		if (k > 0)
-			psti_buf_putc(to->out, ',');
+			psti_buf_putc(to->out, to->json ? ',' : to->print->delimiter);
 		outcome = d + 1 < to->shape->ndim ? print_dimension(to, d + 1) : print_element(to);
 	}
 	psti_buf_putc(to->out, to->json ? ']' : '}');

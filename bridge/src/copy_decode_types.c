@@ -664,6 +664,7 @@ choose_printer(psti_printer *print, const psti_copy_column *column)
 	print->text = type->text;
 	print->list = column->list;
 	print->elem = column->elem;
+	print->delimiter = column->delimiter == '\0' ? ',' : column->delimiter;
 	print->of_json = column->type == PSTI_COPY_JSON || column->type == PSTI_COPY_JSONB;
 }
 

@@ -117,7 +117,8 @@ psti_pgbinary_print(const psti_arrow_type *type, const void *data, size_t nbytes
 					psti_buf *out)
 {
 	psti_copy_column column = {.form = json ? PSTI_FORM_JSON : PSTI_FORM_TEXT,
-							   .list = type->pg_array};
+							   .list = type->pg_array,
+							   .delimiter = type->delimiter};
 
 	return psti_copy_known(type->pg_type, &column.type) &&
 		   psti_copy_print(&column, data, nbytes, out);

@@ -468,6 +468,37 @@ bytes_that_the_target_refuses_by_itself_are_not_blamed_on_the_source(void **stat
 	}
 }
 
+static void
+arrays_of_texts_become_arrays_whatever_stands_between_the_elements(void **state)
+{
+	static const char *const ways[] = {"copy", "unnest"};
+
+	(void) state;
+	live_exec(db, "CREATE TABLE s14 AS SELECT 1 AS i, ARRAY['(3,4),(1,2)', NULL, "
+				  "'(7,8),(5,6)']::text[] AS b, ARRAY['(1,2)', NULL]::text[] AS p UNION ALL "
+				  "SELECT 2, '{}', NULL UNION ALL SELECT 3, "
+				  "'[0:0][2:3]={{\"(3,4),(1,2)\",NULL}}', '{}'");
+	live_exec(db, "CREATE TABLE d14 (i int PRIMARY KEY, b box[], p point[])");
+	for (int w = 0; w < 4; w++)
+	{
+		const char *more[] = {"sink.method", ways[w % 2], NULL};
+		pst_error err = PST_ERROR_INIT;
+		pair p;
+
+		live_exec(db, "TRUNCATE d14");
+		open_pair_from(&p, "", "s14", "d14", w < 2 ? "append" : "upsert", more);
+		assert_ok(pst_sink_copy(p.sink, p.source, NULL, &err), &err);
+		assert_ok(pst_sink_flush(p.sink, &err), &err);
+		close_pair(&p);
+		assert_int_equal(
+			live_int(db, "SELECT count(*) FROM d14 WHERE (i, b::text, p::text) IN ((1, "
+						 "'{(3,4),(1,2);NULL;(7,8),(5,6)}', '{\"(1,2)\",NULL}'), (3, "
+						 "'[0:0][2:3]={{(3,4),(1,2);NULL}}', '{}')) OR (i = 2 AND b::text = '{}' AND p "
+						 "IS NULL)"),
+			3);
+	}
+}
+
 static int
 setup(void **state)
 {
@@ -500,6 +531,7 @@ main(void)
 		cmocka_unit_test(a_stream_in_progress_is_not_disturbed),
 		cmocka_unit_test(skipped_rows_show_their_arrays_as_text),
 		cmocka_unit_test(bytes_that_are_not_utf8_are_an_error_of_the_source),
+		cmocka_unit_test(arrays_of_texts_become_arrays_whatever_stands_between_the_elements),
 		cmocka_unit_test(bytes_that_the_target_refuses_by_itself_are_not_blamed_on_the_source),
 	};
 

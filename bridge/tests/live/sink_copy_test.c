@@ -491,10 +491,11 @@ arrays_of_texts_become_arrays_whatever_stands_between_the_elements(void **state)
 		assert_ok(pst_sink_flush(p.sink, &err), &err);
 		close_pair(&p);
 		assert_int_equal(
-			live_int(db, "SELECT count(*) FROM d14 WHERE (i, b::text, p::text) IN ((1, "
-						 "'{(3,4),(1,2);NULL;(7,8),(5,6)}', '{\"(1,2)\",NULL}'), (3, "
-						 "'[0:0][2:3]={{(3,4),(1,2);NULL}}', '{}')) OR (i = 2 AND b::text = '{}' AND p "
-						 "IS NULL)"),
+			live_int(db,
+					 "SELECT count(*) FROM d14 WHERE (i, b::text, p::text) IN ((1, "
+					 "'{(3,4),(1,2);NULL;(7,8),(5,6)}', '{\"(1,2)\",NULL}'), (3, "
+					 "'[0:0][2:3]={{(3,4),(1,2);NULL}}', '{}')) OR (i = 2 AND b::text = '{}' AND p "
+					 "IS NULL)"),
 			3);
 	}
 }

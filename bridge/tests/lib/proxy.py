@@ -24,6 +24,7 @@ A RULE is [SESSION/]SIDE:WHERE:ACTION.
               | type=C or type=C#N (the N-th message of that type letter, by default the first)
     ACTION    cut        close both connections before this byte or message is passed
               cut=N      … after N bytes of this message were passed
+              strand     close the client's connection only: the server learns nothing of it
               stall      pass nothing more on this side until release() is called
               delay=MS   wait once, then go on; with WHERE all before every piece
               slice=N    from here on pass pieces of N bytes, each a packet of its own
@@ -52,7 +53,7 @@ class Rule:
     PATTERN = re.compile(
         r"(?:(?P<session>\d+)/)?(?P<side>client|server)"
         r":(?P<where>all|byte=(?P<byte>\d+)|message=(?P<message>\d+)|type=(?P<type>.)(?:#(?P<nth>\d+))?)"
-        r":(?P<action>cut|stall|delay|slice|corrupt)(?:=(?P<value>\d+))?")
+        r":(?P<action>cut|strand|stall|delay|slice|corrupt)(?:=(?P<value>\d+))?")
 
     def __init__(self, text):
         match = self.PATTERN.fullmatch(text)
@@ -83,6 +84,10 @@ class Rule:
 
 class Cut(Exception):
     """The session ends here."""
+
+
+class Strand(Exception):
+    """It ends for the client."""
 
 
 class Flow:
@@ -186,6 +191,8 @@ class Flow:
         rule.fired += 1
         if rule.action == "cut":
             raise Cut
+        if rule.action == "strand":
+            raise Strand
         if rule.action == "corrupt":
             piece[at] ^= 0xFF
         elif rule.action == "slice":
@@ -250,6 +257,12 @@ class Session:
             await asyncio.gather(*pumps)
         except Cut:
             self.was_cut = True
+        except Strand:
+            self.was_cut = True
+            for pump in pumps:
+                pump.cancel()
+            client_writer.close()
+            await server_writer.wait_closed()   # until the proxy ends
         except (OSError, asyncio.CancelledError, RuntimeError):
             pass
         finally:

@@ -26,6 +26,7 @@ def server():
     """Answers the start-up packet with Z, every further message with REPLY; keeps what it got."""
     listener = socket.create_server(("127.0.0.1", 0))
     got = []
+    ended = threading.Event()
 
     def serve(conn):
         received = bytearray()
@@ -37,6 +38,7 @@ def server():
                 conn.sendall(message(b"Z", b"I") if bytes(received) == STARTUP else
                              REPLY if bytes(received).endswith(message(b"Q")) else b"")
                 data = conn.recv(65536)
+        ended.set()
 
     def accept():
         while True:
@@ -47,7 +49,7 @@ def server():
             threading.Thread(target=serve, args=(conn,), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
-    yield SimpleNamespace(port=listener.getsockname()[1], got=got)
+    yield SimpleNamespace(port=listener.getsockname()[1], got=got, ended=ended)
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
 
@@ -106,6 +108,14 @@ def test_cut_inside_a_message(server):
 def test_cut_at_a_client_message_keeps_it_from_the_server(server):
     with through(server, "client:message=2:cut") as proxy:
         assert talk(proxy) == message(b"Z", b"I")
+    assert bytes(server.got[0]) == STARTUP
+
+
+def test_a_stranded_server_is_not_told(server):
+    with through(server, "client:message=2:strand") as proxy:
+        assert talk(proxy) == message(b"Z", b"I")
+        assert not server.ended.wait(0.2)
+    assert server.ended.wait(30)
     assert bytes(server.got[0]) == STARTUP
 
 

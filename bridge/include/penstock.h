@@ -526,12 +526,19 @@ PST_EXPORT pst_status pst_sink_poll(pst_sink *sink, pst_error *err);
  * Writes everything that is buffered and commits it. PST_ERR_UNKNOWN_OUTCOME, only without the
  * progress table and in mode append: the connection was lost in COMMIT, so the rows, which stay
  * buffered, are in the target or not. The lost session has been ended then: look at the target, and
- * flush again or discard. Where it could not be ended yet (the server is away) the next flush ends
- * it, writes nothing and tells the same again; behind a pooler nobody can end it.
+ * flush again or discard. Where it could not be ended yet (the server is away, the role may not, the
+ * call was cancelled: the detail says which) the next flush tries that again, writes nothing and tells
+ * the same once more; behind a pooler nobody can end it. So a cancel that comes while an append is in
+ * doubt is told by the detail, not as PST_ERR_CANCELED.
  */
 PST_EXPORT pst_status pst_sink_flush(pst_sink *sink, pst_error *err);
 
-/* Forgets the rows that are buffered; *nrows (NULL allowed) tells how many. */
+/*
+ * Forgets the rows that are buffered; *nrows (NULL allowed) tells how many. This does not take back a
+ * commit that is in doubt: its session is ended before other rows are flushed. When none follow,
+ * closing leaves it to the server, and the rows may still come into the target until that has noticed
+ * that the connection is gone.
+ */
 PST_EXPORT void pst_sink_discard(pst_sink *sink, int64_t *nrows);
 
 /*

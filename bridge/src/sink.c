@@ -726,13 +726,16 @@ pst_sink_discard(pst_sink *sink, int64_t *nrows)
 	memset(&sink->unknown, 0, sizeof(sink->unknown));
 	/*
 	 * A commit in doubt may still come true. With the progress table the next flush settles it there;
-	 * without it the lost server process is ended before anything is written again.
+	 * without it the lost server process is ended before anything is written again, unless it cannot
+	 * be told from others: then the caller has seen to it.
 	 */
 	if (sink->progress.table != NULL && !sink->staging)
 	{
 		sink->progress.resync = sink->progress.resync || sink->in_doubt;
 		sink->in_doubt = false;
 	}
+	else if (sink->zombie.start[0] == '\0' && !sink->staging)
+		sink->in_doubt = false;
 	/* The position stood for the rows that are forgotten. */
 	free(sink->progress.position);
 	sink->progress.position = NULL;

@@ -368,7 +368,8 @@ typedef struct psti_attempt
 typedef struct psti_backend
 {
 	char pid[16];
-	char start[64]; /* empty: not known */
+	char start[64]; /* empty: the role may not see it */
+	bool pooled;	/* there is a pooler between: the process serves other clients too */
 } psti_backend;
 
 struct pst_sink
@@ -431,11 +432,15 @@ void psti_sink_close_update(pst_sink *sink);
 void psti_sink_forget_rows(pst_sink *sink);
 void psti_sink_note_failure(pst_sink *sink, const pst_error *err);
 
+/* How long a lost session is waited for. */
+#define PSTI_ZOMBIE_WAIT_MS 10000
+
 /*
  * Ends the server process of a connection that was lost in doubt, and waits until it is gone. Behind
- * a pooler it cannot be known, and nothing is done.
+ * a pooler (psti_sink_can_end is false) it cannot be known, and nothing is done.
  */
-pst_status psti_sink_end_zombie(pst_sink *sink, pst_error *err);
+pst_status psti_sink_end_zombie(pst_sink *sink, int wait_ms, pst_error *err);
+bool psti_sink_can_end(const pst_sink *sink);
 
 /* Waits before try number n (from 0); *err holds why, and is written when the wait is cancelled. */
 pst_status psti_sink_pause(pst_sink *sink, int n, pst_error *err);

@@ -19,7 +19,7 @@
 #define PAUSE_FIRST_MS 100 /* times four each: three retries outlast a quick restart */
 #define PAUSE_CONFLICT_MS 20
 #define PAUSE_MAX_MS 30000
-#define ZOMBIE_WAIT_MS 10000
+#define ZOMBIE_POLL_MS 20
 #define MESSAGE_MAX_BYTES 1000000000
 
 static const char copy_header[19] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0";
@@ -37,34 +37,78 @@ psti_sink_disconnect(pst_sink *sink)
 	sink->streaming = false;
 }
 
+/*
+ * Runs a query in a transaction of its own as the role that has logged in: the server shows a process,
+ * and lets it be ended, by that role's rights, and the session may be under another (ALTER ROLE … SET
+ * role).
+ */
+static pst_status
+query_as_login(pst_sink *sink, const char *what, const char *sql, int nparams,
+			   const char *const *params, PGresult **out, pst_error *err)
+{
+	const psti_step steps[] = {
+		{.what = what, .sql = "BEGIN"},
+		{.what = what, .sql = "SET LOCAL ROLE NONE"},
+		{.what = what, .sql = sql, .nparams = nparams, .params = params},
+		{.what = what, .sql = "COMMIT"},
+	};
+	PGresult *results[4];
+	int failed;
+	pst_status status = psti_conn_pipeline(sink->conn, steps, 4, results, &failed, err);
+
+	*out = status == PST_OK ? results[2] : NULL;
+	for (int i = 0; i < 4; i++)
+	{
+		if (results[i] != *out)
+			PQclear(results[i]);
+	}
+	if (status != PST_OK)
+		psti_sink_rollback(sink);
+	return status;
+}
+
+/*
+ * Whom to end should a commit be in doubt. A pooler tells other pids than the server: behind it the
+ * process is not ours to end, as it may serve another client by then.
+ */
+static pst_status
+name_session(pst_sink *sink, pst_error *err)
+{
+	static const char full[] = "SELECT pg_catalog.pg_backend_pid(), (SELECT a.backend_start FROM "
+							   "pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) AS a)";
+	static const char pid_only[] = "SELECT pg_catalog.pg_backend_pid(), NULL";
+	static const char what[] = "starting the session";
+	psti_backend *session = &sink->session;
+	PGresult *answer = NULL;
+	pst_status status = query_as_login(sink, what, full, 0, NULL, &answer, err);
+
+	if (strcmp(err->sqlstate, "42501") == 0 && sink->conn != NULL)
+	{
+		psti_enter(err);
+		status = psti_conn_query(sink->conn, what, pid_only, 0, NULL, &answer, err);
+	}
+	memset(session, 0, sizeof(*session));
+	if (status == PST_OK && PQntuples(answer) == 1)
+	{
+		psti_error_copy(session->pid, sizeof(session->pid), PQgetvalue(answer, 0, 0));
+		psti_error_copy(session->start, sizeof(session->start), PQgetvalue(answer, 0, 1));
+		session->pooled = strtol(session->pid, NULL, 10) != PQbackendPID(psti_conn_pg(sink->conn));
+	}
+	PQclear(answer);
+	return status;
+}
+
 pst_status
 psti_sink_connect(pst_sink *sink, pst_error *err)
 {
-	static const char sql[] =
-		"SELECT a.pid, a.backend_start FROM pg_catalog.pg_stat_activity a WHERE a.pid "
-		"OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()";
-	PGresult *answer = NULL;
 	pst_status status;
 
 	if (sink->conn != NULL && psti_conn_usable(sink->conn))
 		return PST_OK;
 	psti_sink_disconnect(sink);
 	status = psti_conn_open(sink->options, NULL, &sink->hooks, &sink->conn, err);
-	if (status != PST_OK)
-		return status;
-	/*
-	 * Whom to end should a commit be in doubt. A pooler tells other pids than the server: behind it
-	 * the process is not ours to end, as it may serve another client by then.
-	 */
-	memset(&sink->session, 0, sizeof(sink->session));
-	status = psti_conn_query(sink->conn, "starting the session", sql, 0, NULL, &answer, err);
-	if (status == PST_OK && PQntuples(answer) == 1 &&
-		strtol(PQgetvalue(answer, 0, 0), NULL, 10) == PQbackendPID(psti_conn_pg(sink->conn)))
-	{
-		psti_error_copy(sink->session.pid, sizeof(sink->session.pid), PQgetvalue(answer, 0, 0));
-		psti_error_copy(sink->session.start, sizeof(sink->session.start), PQgetvalue(answer, 0, 1));
-	}
-	PQclear(answer);
+	if (status == PST_OK)
+		status = name_session(sink, err);
 	/* Were it used without a name, nobody could end it. */
 	if (status != PST_OK)
 		psti_sink_disconnect(sink);
@@ -873,35 +917,94 @@ forget_session(pst_sink *sink, const pst_error *err, bool *forgotten)
 	return true;
 }
 
-/*
- * Ends the server process of the lost connection and waits until it is gone: what it was sent
- * could otherwise run after the retry and overwrite newer rows.
- */
-pst_status
-psti_sink_end_zombie(pst_sink *sink, pst_error *err)
+bool
+psti_sink_can_end(const pst_sink *sink)
+{
+	return !sink->zombie.pooled && !sink->stateless;
+}
+
+/* Whether the server process of the lost connection is still there. */
+static pst_status
+look_for_zombie(pst_sink *sink, bool *there, pst_error *err)
 {
 	static const char sql[] =
-		"SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a WHERE "
-		"a.pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4 AND a.backend_start "
+		"SELECT a.pid FROM pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) AS a WHERE "
+		"$2::pg_catalog.timestamptz IS NULL OR a.backend_start OPERATOR(pg_catalog.=) $2";
+	const psti_backend *zombie = &sink->zombie;
+	const char *params[] = {zombie->pid, zombie->start[0] == '\0' ? NULL : zombie->start};
+	PGresult *answer = NULL;
+	pst_status status =
+		query_as_login(sink, "looking for the lost session", sql, 2, params, &answer, err);
+
+	*there = status == PST_OK && PQntuples(answer) > 0;
+	PQclear(answer);
+	if (strcmp(err->sqlstate, "42501") == 0)
+		psti_error_hint(err,
+						"GRANT EXECUTE ON FUNCTION pg_catalog.pg_stat_get_activity(int4) TO "
+						"the role, or discard the rows once the server process %s has ended.",
+						zombie->pid);
+	return status;
+}
+
+/* Asks it to end. One without a known start may be another by now: then it is left alone. */
+static pst_status
+end_process(pst_sink *sink, pst_error *err)
+{
+	static const char sql[] =
+		"SELECT pg_catalog.pg_terminate_backend(a.pid) FROM "
+		"pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) AS a WHERE a.backend_start "
 		"OPERATOR(pg_catalog.=) $2::pg_catalog.timestamptz";
 	const char *params[] = {sink->zombie.pid, sink->zombie.start};
+	PGresult *answer = NULL;
+	pst_status status;
 
-	/* Behind a pooler the server process may be somebody else's by now. */
-	if (sink->zombie.start[0] == '\0' || sink->stateless)
+	if (sink->zombie.start[0] == '\0')
 		return PST_OK;
-	for (int waited = 0; waited < ZOMBIE_WAIT_MS; waited += 20)
-	{
-		PGresult *answer = NULL;
-		pst_status status =
-			psti_conn_query(sink->conn, "ending the lost session", sql, 2, params, &answer, err);
-		bool gone = status == PST_OK && PQntuples(answer) == 0;
+	status = query_as_login(sink, "ending the lost session", sql, 2, params, &answer, err);
+	PQclear(answer);
+	if (strcmp(err->sqlstate, "42501") == 0)
+		psti_error_hint(err,
+						"Have the server process %s ended, then flush again. With EXECUTE on "
+						"pg_catalog.pg_terminate_backend the role can do so itself.",
+						sink->zombie.pid);
+	return status;
+}
 
-		PQclear(answer);
-		if (status != PST_OK || gone)
+/*
+ * Ends the server process of the lost connection and waits until it is gone: what it was sent
+ * could otherwise run after the retry and overwrite newer rows. Where the role may not end it, it is
+ * waited for all the same.
+ */
+pst_status
+psti_sink_end_zombie(pst_sink *sink, int wait_ms, pst_error *err)
+{
+	pst_error refused;
+	bool there = sink->zombie.pid[0] != '\0' && psti_sink_can_end(sink);
+
+	psti_enter(&refused);
+	for (int waited = 0;; waited += ZOMBIE_POLL_MS)
+	{
+		pst_status status = there ? look_for_zombie(sink, &there, err) : PST_OK;
+
+		if (status != PST_OK || !there)
+		{
+			if (status == PST_OK)
+				memset(&sink->zombie, 0, sizeof(sink->zombie));
 			return status;
-		status = psti_conn_pause(&sink->hooks, 20, err);
+		}
+		if (refused.status == PST_OK && end_process(sink, &refused) != PST_OK &&
+			(sink->conn == NULL || strcmp(refused.sqlstate, "42501") != 0))
+			break;
+		if (waited >= wait_ms)
+			break;
+		status = psti_conn_pause(&sink->hooks, ZOMBIE_POLL_MS, err);
 		if (status != PST_OK)
 			return status;
+	}
+	if (refused.status != PST_OK)
+	{
+		*err = refused;
+		return err->status;
 	}
 	psti_fail_sqlstate(err, "55P03", "the server process %s of a lost connection does not end",
 					   sink->zombie.pid);
@@ -949,7 +1052,7 @@ tell_settled(pst_sink *sink, bool ended, pst_error *err)
 static pst_status
 settle(pst_sink *sink, bool *committed, pst_error *err)
 {
-	bool known = sink->zombie.start[0] != '\0' && !sink->stateless;
+	bool ended = psti_sink_can_end(sink);
 	pst_status status;
 
 	*committed = false;
@@ -958,12 +1061,11 @@ settle(pst_sink *sink, bool *committed, pst_error *err)
 	else if (sink->progress.table != NULL)
 		status = psti_progress_settle(sink, committed, err);
 	else
-		status = psti_sink_end_zombie(sink, err);
+		status = psti_sink_end_zombie(sink, PSTI_ZOMBIE_WAIT_MS, err);
 	if (status != PST_OK)
 		return status;
 	sink->in_doubt = false;
-	memset(&sink->zombie, 0, sizeof(sink->zombie));
-	return sink->unknown.status == PST_OK ? PST_OK : tell_settled(sink, known, err);
+	return sink->unknown.status == PST_OK ? PST_OK : tell_settled(sink, ended, err);
 }
 
 /* How the tries of one flush have gone. */
@@ -1010,15 +1112,21 @@ try_once(pst_sink *sink, tries *t, pst_error *err)
 static pst_status
 consider_unknown(pst_sink *sink, tries *t, pst_error *err)
 {
+	pst_error cause;
+
 	if (t->attempt.commit_sent)
 		return PST_OK;
 	if (err->retryable && t->count < sink->max_retries &&
 		psti_sink_pause(sink, t->count++, err) == PST_OK)
 		return PST_OK;
-	return tell_unknown(sink,
-						"The lost session could not be ended and may still commit: the next flush "
-						"ends it, and tells this once more.",
-						err);
+	cause = *err;
+	tell_unknown(sink,
+				 "The lost session could not be ended and may still commit: the next flush tries "
+				 "that again, and tells this once more.",
+				 err);
+	psti_error_detail(err, "%s; then: %s%s%s", sink->unknown.detail, cause.message,
+					  cause.hint[0] != '\0' ? ". " : "", cause.hint);
+	return err->status;
 }
 
 /* After a failed try: PST_OK to try again, else the error to give up with. */
@@ -1041,7 +1149,8 @@ consider(pst_sink *sink, tries *t, pst_error *err)
 		return psti_progress_fenced(sink, err);
 	if (forget_session(sink, err, &t->forgotten))
 		return PST_OK;
-	else if (psti_sink_row_error(err) && !sink->staging)
+	/* Where a commit is still in doubt the rows were not sent. */
+	else if (psti_sink_row_error(err) && !sink->staging && !sink->in_doubt)
 	{
 		if (!t->replay && err->row < 0 && sink->live_rows > 0)
 		{

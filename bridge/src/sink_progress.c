@@ -234,6 +234,62 @@ choose_claim(pst_sink *sink)
 }
 
 /*
+ * Asks the lost session to end, where it is known, without waiting for it: the UPDATE behind this
+ * does. Whether that succeeds does not matter as long as there is a connection.
+ */
+static pst_status
+dismiss(pst_sink *sink, pst_error *err)
+{
+	pst_status status = psti_sink_end_zombie(sink, 0, err);
+
+	if (status == PST_ERR_CANCELED || sink->conn == NULL || !psti_conn_usable(sink->conn))
+		return status;
+	psti_enter(err);
+	return PST_OK;
+}
+
+/* The row's new token; its epoch. A session that cannot be ended may hold the row, with no end. */
+static pst_status
+raise_token(pst_sink *sink, PGresult **out, pst_error *err)
+{
+	static const char what[] = "settling a commit in doubt";
+	const psti_sink_progress *progress = &sink->progress;
+	const char *params[] = {progress->job, progress->writer, progress->token, progress->claim};
+	psti_buf sql = PSTI_BUF_INIT;
+	psti_step steps[] = {
+		{.what = what, .sql = "BEGIN"},
+		{.what = what, .sql = "SET LOCAL lock_timeout = '10s'"},
+		{.what = what, .nparams = 4, .params = params},
+		{.what = what, .sql = "COMMIT"},
+	};
+	PGresult *results[4] = {NULL};
+	int failed;
+	pst_status status;
+
+	psti_buf_printf(&sql,
+					"UPDATE %s AS p SET token = $4::pg_catalog.int8 WHERE p.job "
+					"OPERATOR(pg_catalog.=) $1 AND p.writer OPERATOR(pg_catalog.=) $2 AND (p.token "
+					"OPERATOR(pg_catalog.=) $3::pg_catalog.int8 OR p.token OPERATOR(pg_catalog.=) "
+					"$4::pg_catalog.int8) RETURNING p.epoch",
+					progress->table);
+	status = psti_buf_check(&sql, err);
+	steps[2].sql = sql.data;
+	if (status == PST_OK)
+		status = psti_conn_pipeline(sink->conn, steps, 4, results, &failed, err);
+	if (strcmp(err->sqlstate, "55P03") == 0)
+		psti_error_hint(err, "The lost session holds the writer's row of penstock_progress: flush "
+							 "again when the server has ended it.");
+	*out = status == PST_OK ? results[2] : NULL;
+	for (int i = 0; i < 4; i++)
+	{
+		if (results[i] != *out)
+			PQclear(results[i]);
+	}
+	psti_buf_free(&sql);
+	return status;
+}
+
+/*
  * The lost session may not have come to its COMMIT yet: with the token gone it cannot any more, and
  * the UPDATE waits for one that is at it. Should this answer be lost too, the row has our next token
  * or still the present one.
@@ -242,19 +298,15 @@ pst_status
 psti_progress_settle(pst_sink *sink, bool *committed, pst_error *err)
 {
 	psti_sink_progress *progress = &sink->progress;
-	const char *params[] = {progress->job, progress->writer, progress->token, progress->claim};
 	PGresult *answer = NULL;
 	int64_t epoch;
 	pst_status status;
 
 	*committed = false;
 	choose_claim(sink);
-	status = run(sink, "settling a commit in doubt",
-				 "UPDATE %s AS p SET token = $4::pg_catalog.int8 WHERE p.job "
-				 "OPERATOR(pg_catalog.=) $1 AND p.writer OPERATOR(pg_catalog.=) $2 AND (p.token "
-				 "OPERATOR(pg_catalog.=) $3::pg_catalog.int8 OR p.token OPERATOR(pg_catalog.=) "
-				 "$4::pg_catalog.int8) RETURNING p.epoch",
-				 4, params, &answer, err);
+	status = dismiss(sink, err);
+	if (status == PST_OK)
+		status = raise_token(sink, &answer, err);
 	if (status == PST_OK && PQntuples(answer) != 1)
 		status = psti_progress_fenced(sink, err);
 	if (status != PST_OK)
@@ -262,6 +314,7 @@ psti_progress_settle(pst_sink *sink, bool *committed, pst_error *err)
 		PQclear(answer);
 		return status;
 	}
+	memset(&sink->zombie, 0, sizeof(sink->zombie));
 	psti_error_copy(progress->token, sizeof(progress->token), progress->claim);
 	progress->claim[0] = '\0';
 	epoch = strtoll(PQgetvalue(answer, 0, 0), NULL, 10);

@@ -1097,7 +1097,7 @@ psti_staging_settle(pst_sink *sink, pst_error *err)
 	bool ignored;
 
 	if (!sink->progress.taken)
-		return psti_sink_end_zombie(sink, err);
+		return psti_sink_end_zombie(sink, PSTI_ZOMBIE_WAIT_MS, err);
 	sink->progress.resync = true; /* the committer moves the epoch */
 	return psti_progress_settle(sink, &ignored, err);
 }
@@ -1135,8 +1135,8 @@ with_retries(pst_sink *sink, epoch_call call, int64_t epoch, const char *positio
 			psti_sink_doubt(sink, &attempt);
 		psti_sink_rollback(sink);
 		/* As in a flush: one by one settles what bulk is refused for wrongly, and names the row. */
-		if (call == COMMIT && psti_sink_row_error(err) && !(singly && immediate) &&
-			err->key[0] == '\0')
+		if (call == COMMIT && psti_sink_row_error(err) && !sink->in_doubt &&
+			!(singly && immediate) && err->key[0] == '\0')
 		{
 			immediate = singly;
 			singly = true;

@@ -312,6 +312,93 @@ an_append_in_doubt_is_told_when_it_can_change_nothing_any_more(void **state)
 	}
 }
 
+/* Two roles, and a table t that both may write: penstock_login works as penstock_worker. */
+static void
+make_roles(void)
+{
+	live_exec(
+		admin,
+		"DROP TABLE IF EXISTS t; CREATE TABLE t (id int, v int); DROP ROLE IF EXISTS "
+		"penstock_login, penstock_worker; CREATE ROLE penstock_login "
+		"LOGIN; CREATE ROLE penstock_worker; GRANT penstock_worker TO penstock_login; ALTER ROLE "
+		"penstock_login SET role = penstock_worker; GRANT ALL ON t TO penstock_login, "
+		"penstock_worker");
+}
+
+static void
+drop_roles(void)
+{
+	live_exec(admin, "DROP TABLE t; DROP ROLE penstock_login, penstock_worker");
+}
+
+static void
+a_session_that_works_under_another_role_is_ended_as_well(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+	cutter c;
+	PGconn *locker;
+
+	(void) state;
+	make_roles();
+	sink = opened("username=penstock_login;table-name=t;sink.mode=append;sink.method=unnest;"
+				  "sink.max-retries=0",
+				  "id:i,v:i");
+	add_rows(sink, "id:i,v:i", "1|1");
+	locker = lose_commit(sink, &c, PST_ERR_UNKNOWN_OUTCOME);
+	release(locker, &c);
+	table_is("t", "");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	table_is("t", "(1,1)");
+	/* The role is what it was. */
+	live_exec(admin, "REVOKE ALL ON t FROM penstock_login");
+	add_rows(sink, "id:i,v:i", "2|2");
+	assert_ok(pst_sink_close(sink, &err), &err);
+	table_is("t", "(1,1) (2,2)");
+	drop_roles();
+}
+
+static void
+allow_ending(const char *verb, const char *whom)
+{
+	live_exec(admin,
+			  "DO $$ BEGIN EXECUTE '%s EXECUTE ON FUNCTION ' || (SELECT oid::regprocedure FROM "
+			  "pg_proc WHERE proname = 'pg_terminate_backend') || ' %s PUBLIC'; END $$",
+			  verb, whom);
+}
+
+static void
+a_lost_session_that_has_ended_needs_no_right_to_end_it(void **state)
+{
+	(void) state;
+	make_roles();
+	allow_ending("REVOKE", "FROM");
+	live_exec(admin, "REVOKE SELECT ON pg_stat_activity FROM PUBLIC");
+	for (int key = 0; key < 2; key++)
+	{
+		pst_error err = PST_ERROR_INIT;
+		pst_sink *sink = opened("username=penstock_login;table-name=t", "id:i,v:i");
+
+		add_rows(sink, "id:i,v:i", "1|1");
+		fail_once("sink.after_commit");
+		if (key)
+			assert_ok(pst_sink_flush(sink, &err), &err);
+		else
+		{
+			assert_fails(pst_sink_flush(sink, &err), PST_ERR_UNKNOWN_OUTCOME, &err);
+			assert_non_null(strstr(err.hint, "has been ended"));
+			pst_sink_discard(sink, NULL);
+		}
+		unsetenv("PENSTOCK_FAILPOINTS");
+		assert_ok(pst_sink_close(sink, &err), &err);
+		table_is("t", "(1,1)");
+		live_exec(admin, key ? "SELECT" : "ALTER TABLE t ADD PRIMARY KEY (id)");
+	}
+	allow_ending("GRANT", "TO");
+	live_exec(admin, "GRANT SELECT ON pg_stat_activity TO PUBLIC");
+	drop_roles();
+}
+
 #define ONCE PROGRESS ";sink.mode=append;sink.method=unnest;sink.max-retries=0"
 
 static void
@@ -851,6 +938,8 @@ main(void)
 		cmocka_unit_test(without_it_a_lost_append_is_told_and_not_repeated),
 		cmocka_unit_test(closing_does_not_say_that_rows_in_doubt_were_not_written),
 		cmocka_unit_test(an_append_in_doubt_is_told_when_it_can_change_nothing_any_more),
+		cmocka_unit_test(a_session_that_works_under_another_role_is_ended_as_well),
+		cmocka_unit_test(a_lost_session_that_has_ended_needs_no_right_to_end_it),
 		cmocka_unit_test(a_commit_of_discarded_rows_is_not_taken_for_that_of_later_ones),
 		cmocka_unit_test(a_commit_that_came_through_before_its_rows_were_discarded_is_counted),
 		cmocka_unit_test(a_commit_that_was_lost_cannot_come_true_behind_the_retry),

@@ -46,8 +46,8 @@ def command(url, options, flushes=FLUSHES, rows=ROWS):
     return [tool, url, str(flushes), str(rows), "table-name=t", *options]
 
 
-def run(url, options, flushes=FLUSHES, rows=ROWS, env=None):
-    return subprocess.run(command(url, options, flushes, rows), capture_output=True, timeout=120,
+def run(url, options, flushes=FLUSHES, rows=ROWS, env=None, timeout=120):
+    return subprocess.run(command(url, options, flushes, rows), capture_output=True, timeout=timeout,
                           env=dict(os.environ, **(env or {})))
 
 
@@ -95,6 +95,21 @@ def test_cut_at_every_message_of_a_flush_nothing_is_lost_or_doubled(way, databas
             tried += 1
     assert tried > 15
     assert through.fired
+
+
+@pytest.mark.parametrize("way", ["upsert by arrays", "changelog by arrays, with progress", "staged"])
+def test_a_session_that_the_server_does_not_know_to_be_lost_holds_up_nothing(way, database, proxy):
+    options = WAYS.get(way) or ["sink.mode=append", "sink.staging=true", *PROGRESS]
+    second = messages(proxy, database, options, 2)
+    # The COMMIT and the Sync of the second flush, and what comes behind them.
+    for message in range(second["client"] - 5, second["client"] + 1):
+        fresh(database, options)
+        with_proxy = proxy(f"1/client:message={message}:strand")
+        done = run(with_proxy.url(database.name), options, timeout=30)
+        assert with_proxy.fired
+        assert done.returncode == 0, done.stderr
+        if way != "staged":
+            assert rows_of(database) == model(options), message
 
 
 def test_without_progress_an_append_is_never_repeated(database, proxy):
@@ -179,7 +194,8 @@ def test_the_victim_of_a_deadlock_tries_again(way, database):
         other.execute("COMMIT")
     out, err = writer.communicate(timeout=60)
     assert writer.returncode == 0, err
-    assert json.loads(out)["retries"] == 1
+    # Its next try may overtake the other, and meet it once more.
+    assert json.loads(out)["retries"] >= 1
     assert rows_of(database) == model(options)
 
 

@@ -12,8 +12,16 @@
 
 /* The server tells this pid of itself; libpq's is 4711. */
 #define SESSION_PID(pid)                                                                           \
-	SESSION_OF("f"), ASKED("*pg_backend_pid", FAKE_ROWS("pid|start\n" pid "|2026-01-01"))
+	SESSION_OF("f"), AS_LOGIN("*pg_backend_pid", FAKE_ROWS("pid|start\n" pid "|2026-01-01"))
 #define SESSION SESSION_PID("4711")
+#define AS_LOGIN(sql, answer)                                                                      \
+	SENT("BEGIN"), SENT("SET LOCAL ROLE NONE"), SENT(sql), SENT("COMMIT"), SYNC, DONE, DONE,       \
+		answer, FAKE_NO_RESULT, DONE, SYNCED
+/* The same where the server refuses it. */
+#define AS_LOGIN_NOT(sql, name)                                                                    \
+	SENT("BEGIN"), SENT("SET LOCAL ROLE NONE"), SENT(sql), SENT("COMMIT"), SYNC, DONE, DONE,       \
+		FAKE_ERROR("42501", "permission denied for function " name), FAKE_NO_RESULT, ABORTED,      \
+		SYNCED
 
 /* t (id bigint PRIMARY KEY, v text) */
 #define RELATION ASKED("*WITH RECURSIVE found", FAKE_ROWS(COLUMNS40 "\n" TABLE ID "\n" TABLE V))
@@ -387,6 +395,13 @@ no_allocation_that_fails_while_a_row_is_named_hides_the_error(void **state)
 
 /* --- lost ------------------------------------------------------------------------------------------------ */
 
+/* The server process of the lost connection, while it is there. */
+#define LOOKED(pids) AS_LOGIN("*pg_stat_get_activity($1", FAKE_ROWS("pid\n" pids))
+#define RAISE(tokens)                                                                              \
+	SENT("BEGIN"), SENT("SET LOCAL lock_timeout = '10s'"),                                         \
+		FAKE_QUERY_PARAMS("*SET token", tokens), SENT("COMMIT"), SYNC, DONE, DONE
+#define RAISED(tokens, epoch)                                                                      \
+	RAISE(tokens), FAKE_ROWS("epoch\n" epoch), FAKE_NO_RESULT, DONE, SYNCED
 #define FLUSHED                                                                                    \
 	SENT("BEGIN"), PREPARED("*INSERT"), EXECUTED, SENT("*penstock_progress"), SENT("COMMIT"), SYNC
 
@@ -405,12 +420,11 @@ a_settlement_whose_answer_is_lost_is_asked_for_again(void **state)
 		LOST,
 		SESSION,
 		/* The same two tokens each time: the row has one of them, or another writer's. */
-		FAKE_QUERY_PARAMS("*SET token", "j|0|7|99"),
+		LOOKED(""),
+		RAISE("j|0|7|99"),
 		LOST,
 		SESSION,
-		FAKE_QUERY_PARAMS("*SET token", "j|0|7|99"),
-		FAKE_ROWS("epoch\n0"),
-		FAKE_NO_RESULT,
+		RAISED("j|0|7|99", "0"),
 		/* It had come through; the next flush has the new token and the next epoch. */
 		FAKE_QUERY_PARAMS("BEGIN", NULL),
 		PREPARED("*INSERT"),
@@ -452,7 +466,7 @@ static void
 a_settlement_that_finds_another_token_is_fenced(void **state)
 {
 	static const fake_pq_step script[] = {
-		OPENED, PROGRESS, TAKEN, FLUSHED, LOST, SESSION, ASKED("*SET token", FAKE_ROWS("epoch")),
+		OPENED, PROGRESS, TAKEN, FLUSHED, LOST, SESSION, LOOKED(""), RAISED(NULL, ""),
 	};
 	test_rows rows;
 	play p = PLAY(script, &rows);
@@ -482,21 +496,41 @@ a_settlement_that_finds_another_token_is_fenced(void **state)
 	SENT("BEGIN"), FAKE_QUERY_PARAMS("*FOR SHARE", token), SENT("*p.epoch"), SENT("*DELETE"),      \
 		SENT("*DELETE"), SENT("*INSERT"), SENT("*INSERT"), SENT("COMMIT"), SYNC, DONE, DONE, DONE, \
 		DONE, DONE, DONE, DONE
-#define RAISED(tokens)                                                                             \
-	FAKE_QUERY_PARAMS("*SET token", tokens), FAKE_ROWS("epoch\n3"), FAKE_NO_RESULT
 
 static void
 each_session_lost_while_staging_is_shut_out_by_a_new_token(void **state)
 {
 	static const fake_pq_step flushed[] = {
-		STAGED_OPEN,		STAGED("j|0|7"),  LOST, SESSION,
-		RAISED("j|0|7|99"), STAGED("j|0|99"), LOST, SESSION,
-		RAISED(NULL),		STAGED(NULL),	  DONE, SYNCED,
+		STAGED_OPEN,
+		STAGED("j|0|7"),
+		LOST,
+		SESSION,
+		LOOKED(""),
+		RAISED("j|0|7|99", "3"),
+		STAGED("j|0|99"),
+		LOST,
+		SESSION,
+		LOOKED(""),
+		RAISED(NULL, "3"),
+		STAGED(NULL),
+		DONE,
+		SYNCED,
 	};
 	static const fake_pq_step prepared[] = {
-		STAGED_OPEN,		MARKED("j|0|7"),  LOST, SESSION,
-		RAISED("j|0|7|99"), MARKED("j|0|99"), LOST, SESSION,
-		RAISED(NULL),		MARKED(NULL),	  DONE, SYNCED,
+		STAGED_OPEN,
+		MARKED("j|0|7"),
+		LOST,
+		SESSION,
+		LOOKED(""),
+		RAISED("j|0|7|99", "3"),
+		MARKED("j|0|99"),
+		LOST,
+		SESSION,
+		LOOKED(""),
+		RAISED(NULL, "3"),
+		MARKED(NULL),
+		DONE,
+		SYNCED,
 	};
 
 	(void) state;
@@ -530,7 +564,6 @@ each_session_lost_while_staging_is_shut_out_by_a_new_token(void **state)
 }
 
 #define INSERTED SENT("BEGIN"), PREPARED("*INSERT"), EXECUTED, SENT("COMMIT"), SYNC
-#define ENDED(pids) ASKED("*pg_terminate_backend", FAKE_ROWS("ended\n" pids))
 #define COMMITTED DONE, DONE, DONE, DONE, SYNCED
 
 /* Opens a sink that appends without a progress table, and loses its first COMMIT. */
@@ -563,8 +596,9 @@ an_append_in_doubt_is_told_again_until_its_session_is_ended(void **state)
 		FAKE_FAIL("PQconnectStartParams", NULL, "Connection refused\n"),
 		/* The first flush after it could not know yet what is there. */
 		SESSION,
-		ENDED("t"),
-		ENDED(""),
+		LOOKED("4711"),
+		AS_LOGIN("*pg_terminate_backend", FAKE_ROWS("ended\nt")),
+		LOOKED(""),
 		INSERTED,
 		COMMITTED,
 	};
@@ -590,9 +624,9 @@ static void
 what_was_discarded_in_doubt_is_ended_before_other_rows_are_written(void **state)
 {
 	static const fake_pq_step script[] = {
-		APPENDS,   INSERTED,  DONE,
-		DONE,	   LOST,	  FAKE_FAIL("PQconnectStartParams", NULL, "Connection refused\n"),
-		SESSION,   ENDED(""), INSERTED,
+		APPENDS,   INSERTED,   DONE,
+		DONE,	   LOST,	   FAKE_FAIL("PQconnectStartParams", NULL, "Connection refused\n"),
+		SESSION,   LOOKED(""), INSERTED,
 		COMMITTED,
 	};
 	test_rows rows;
@@ -620,11 +654,19 @@ a_session_that_could_not_be_named_is_not_used(void **state)
 		DONE,
 		LOST,
 		SESSION_OF("f"),
+		SENT("BEGIN"),
+		SENT("SET LOCAL ROLE NONE"),
 		SENT("*pg_backend_pid"),
+		SENT("COMMIT"),
+		SYNC,
+		DONE,
+		DONE,
 		FAKE_ERROR("53200", "out of memory"),
 		FAKE_NO_RESULT,
+		ABORTED,
+		SYNCED,
 		SESSION,
-		ENDED(""),
+		LOOKED(""),
 		INSERTED,
 		COMMITTED,
 	};
@@ -635,6 +677,120 @@ a_session_that_could_not_be_named_is_not_used(void **state)
 	(void) state;
 	rows_make(&rows, "id:l,v:u", "1|a", NULL);
 	assert_ok(whole(&p, &err), &err);
+	rows_free(&rows);
+}
+
+/* A session whose start the role may not see. */
+#define SESSION_HIDDEN                                                                             \
+	SESSION_OF("f"), AS_LOGIN_NOT("*pg_backend_pid", "pg_stat_get_activity"),                      \
+		ASKED("*pg_backend_pid(), NULL", FAKE_ROWS("pid|start\n4711|\\N"))
+#define LOOKED_NOT AS_LOGIN_NOT("*pg_stat_get_activity($1", "pg_stat_get_activity")
+
+static void
+a_session_that_cannot_be_looked_for_is_not_taken_for_ended(void **state)
+{
+	static const fake_pq_step keyed[] = {
+		SESSION_HIDDEN, RELATION, TYPES,		  INDEXES,	  PRIVILEGES, INSERTED, DONE,
+		DONE,			LOST,	  SESSION_HIDDEN, LOOKED_NOT, LOOKED_NOT, INSERTED, COMMITTED,
+	};
+	static const fake_pq_step appended[] = {
+		SESSION_HIDDEN, RELATION, TYPES,		  PRIVILEGES, INSERTED, DONE,
+		DONE,			LOST,	  SESSION_HIDDEN, LOOKED_NOT, INSERTED, COMMITTED,
+	};
+	test_rows rows;
+	play p = PLAY(keyed, &rows);
+	play q = PLAY(appended, &rows);
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	rows_make(&rows, "id:l,v:u", "1|a", NULL);
+	assert_ok(opened(&p, &sink, &err), &err);
+	assert_ok(pst_sink_write_changes(sink, &rows.batch, &err), &err);
+	for (int again = 0; again < 2; again++)
+	{
+		assert_fails(pst_sink_flush(sink, &err), PST_ERR_PRIVILEGE, &err);
+		assert_contains(err.hint, "once the server process 4711 has ended");
+	}
+	pst_sink_discard(sink, NULL);
+	assert_ok(pst_sink_write_changes(sink, &rows.batch, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	fake_pq_end();
+	rows_free(&rows);
+	sink = doubtful(&q, &err);
+	assert_contains(err.hint, "could not be ended");
+	assert_contains(err.detail, "connection lost");
+	assert_contains(err.detail, "permission denied for function pg_stat_get_activity");
+	pst_sink_discard(sink, NULL);
+	assert_ok(pst_sink_write_changes(sink, &rows.batch, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	fake_pq_end();
+	rows_free(&rows);
+}
+
+static void
+a_session_that_may_not_be_ended_is_waited_for(void **state)
+{
+	static const fake_pq_step script[] = {
+		OPENED,			INSERTED,
+		DONE,			DONE,
+		LOST,			SESSION,
+		LOOKED("4711"), AS_LOGIN_NOT("*pg_terminate_backend", "pg_terminate_backend"),
+		LOOKED("4711"), LOOKED(""),
+		INSERTED,		COMMITTED,
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	rows_make(&rows, "id:l,v:u", "1|a", NULL);
+	assert_ok(whole(&p, &err), &err);
+	rows_free(&rows);
+}
+
+static void
+a_row_that_a_lost_session_holds_is_waited_for_with_an_end(void **state)
+{
+	static const fake_pq_step script[] = {
+		SESSION_PID("99"),
+		RELATION,
+		TYPES,
+		INDEXES,
+		PRIVILEGES,
+		PROGRESS,
+		TAKEN,
+		FLUSHED,
+		LOST,
+		SESSION_PID("99"),
+		RAISE("j|0|7|99"),
+		FAKE_ERROR("55P03", "canceling statement due to lock timeout"),
+		FAKE_NO_RESULT,
+		ABORTED,
+		SYNCED,
+		RAISED("j|0|7|99", "0"),
+	};
+	test_rows rows;
+	play p = PLAY(script, &rows);
+	pst_error err = PST_ERROR_INIT;
+	pst_sink *sink;
+
+	(void) state;
+	rows_make(&rows, "id:l,v:u", "1|a", NULL);
+	add_option(&p.options, "sink.progress.schema", "public");
+	add_option(&p.options, "sink.progress.job", "j");
+	add_option(&p.options, "sink.max-retries", "1");
+	assert_ok(opened(&p, &sink, &err), &err);
+	strcpy(sink->progress.claim, "99");
+	assert_ok(pst_sink_write_changes(sink, &rows.batch, &err), &err);
+	/* The one retry is spent on the connection. */
+	assert_fails(pst_sink_flush(sink, &err), PST_ERR_CONFLICT, &err);
+	assert_string_equal(err.sqlstate, "55P03");
+	assert_true(err.retryable);
+	assert_contains(err.hint, "penstock_progress");
+	assert_ok(pst_sink_flush(sink, &err), &err);
+	assert_ok(pst_sink_close(sink, &err), &err);
+	fake_pq_end();
 	rows_free(&rows);
 }
 
@@ -799,6 +955,9 @@ main(void)
 		cmocka_unit_test(an_append_in_doubt_is_told_again_until_its_session_is_ended),
 		cmocka_unit_test(what_was_discarded_in_doubt_is_ended_before_other_rows_are_written),
 		cmocka_unit_test(a_session_that_could_not_be_named_is_not_used),
+		cmocka_unit_test(a_session_that_cannot_be_looked_for_is_not_taken_for_ended),
+		cmocka_unit_test(a_session_that_may_not_be_ended_is_waited_for),
+		cmocka_unit_test(a_row_that_a_lost_session_holds_is_waited_for_with_an_end),
 		cmocka_unit_test(behind_a_pooler_no_session_is_ended),
 		cmocka_unit_test(a_refused_row_is_named_when_its_rollback_finds_the_connection_lost),
 		cmocka_unit_test(a_server_that_counts_times_in_floating_point_gets_them_as_text),

@@ -90,8 +90,8 @@ psti_fail_result(pst_error *err, const PGresult *result, const char *what)
 	copy_field(err->constraint, sizeof(err->constraint), result, PG_DIAG_CONSTRAINT_NAME);
 	if (err->detail[0] == '\0')
 		copy_field(err->detail, sizeof(err->detail), result, PG_DIAG_CONTEXT);
-	/* The server's advice to change a setting that every session of ours pins. */
-	if (strstr(err->hint, "\"datestyle\"") != NULL)
+	/* The server's advice to change a setting that every session of ours pins; 18 has it in capitals. */
+	if (strstr(err->hint, "\"datestyle\"") != NULL || strstr(err->hint, "\"DateStyle\"") != NULL)
 	{
 		err->hint[0] = '\0';
 		psti_error_hint(err, "Dates are read as ISO has them, such as 2020-12-31.");

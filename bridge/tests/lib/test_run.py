@@ -16,10 +16,12 @@ def program(folder, name, body):
 
 
 def run(folder, *arguments, timeout="60"):
+    """Details go to a file of this test's: what fails here on purpose is none of the outer run's."""
     results = folder / "results"
     done = subprocess.run([sys.executable, str(RUN), "--title", "t", "--results", str(results),
                            *arguments], text=True, stdin=subprocess.DEVNULL, timeout=120,
-                          env=dict(os.environ, TEST_TIMEOUT=timeout), capture_output=True)
+                          env=dict(os.environ, TEST_TIMEOUT=timeout, TEST_DETAILS=str(folder / "details")),
+                          capture_output=True)
     return done, results.read_text().split("\n")[-2]
 
 
@@ -62,8 +64,13 @@ def test_pytest_files_are_counted_by_their_report(tmp_path):
     assert line == "1 1 0 t" and done.returncode == 1
 
 
-def test_what_does_not_apply_is_no_skip_but_can_be_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setenv("TEST_DETAILS", str(tmp_path / "details"))
+def test_what_failed_is_told_with_its_reason(tmp_path):
+    tap = "echo 1..3; echo ok 1 - a; echo 'not ok 2 - b'; echo '# 1 != 2'; echo '# x.c:3: error'; echo 'not ok 3 - c'; exit 2"
+    run(tmp_path, program(tmp_path, "x", tap))
+    assert (tmp_path / "details").read_text() == "failed\tx\tb\t1 != 2 x.c:3: error\nfailed\tx\tc\t\n"
+
+
+def test_what_does_not_apply_is_no_skip_but_can_be_asked_for(tmp_path):
     tap = "echo '# not applicable: b: c came with PostgreSQL 18'; echo 1..1; echo ok 1 - a"
     done, line = run(tmp_path, program(tmp_path, "x", tap))
     assert line == "1 0 0 t" and done.returncode == 0

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "decimal.h"
 #include "pgnumeric.h"
 #include "pgtext.h"
 
@@ -165,20 +166,6 @@ store_interval(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 	return PSTI_GOOD;
 }
 
-/* The decimal128 of all nines, negative or not. */
-static void
-decimal_extreme(int precision, bool negative, uint8_t out[16])
-{
-	unsigned __int128 value = 1;
-
-	for (int i = 0; i < precision; i++)
-		value *= 10;
-	value -= 1;
-	if (negative)
-		value = -value;
-	memcpy(out, &value, 16);
-}
-
 static psti_outcome
 store_decimal(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 {
@@ -205,7 +192,8 @@ store_decimal(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 	}
 	if (v->special != PSTI_SPECIAL_CLAMP)
 		return psti_vector_refuse(v);
-	decimal_extreme(v->precision, negative, at);
+	/* All nines. */
+	decimal_store(decimal_power(v->precision) - 1, negative, at);
 	return PSTI_GOOD;
 }
 

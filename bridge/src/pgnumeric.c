@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "decimal.h"
 
 typedef unsigned __int128 u128;
 
@@ -13,10 +14,6 @@ typedef unsigned __int128 u128;
 #define SIGN_PINF 0xD000
 #define SIGN_NINF 0xF000
 #define DSCALE_MAX 0x3FFF
-#define DECIMAL_DIGITS 38 /* of decimal128 */
-/* So many groups and as many more zeros are at most 19 digits, which 64 bits without sign hold. */
-#define SMALL_GROUPS 4
-#define SMALL_SHIFT 3
 /* So many digits behind the point fill whole groups in 64 bits. */
 #define SMALL_SCALE_MAX 16
 /* Base-10000 digits of 39 decimal ones, wherever the point lies. */
@@ -96,128 +93,17 @@ parse(const uint8_t *data, size_t nbytes)
 	return num;
 }
 
-#define POW10_19 UINT64_C(10000000000000000000)
-
-/* Eight stores that the compiler makes one of where the machine is little-endian. */
-static void
-put64_le(uint8_t *out, uint64_t v)
-{
-	out[0] = (uint8_t) v;
-	out[1] = (uint8_t) (v >> 8);
-	out[2] = (uint8_t) (v >> 16);
-	out[3] = (uint8_t) (v >> 24);
-	out[4] = (uint8_t) (v >> 32);
-	out[5] = (uint8_t) (v >> 40);
-	out[6] = (uint8_t) (v >> 48);
-	out[7] = (uint8_t) (v >> 56);
-}
-
-/* 10^n, n from 0 to 38. */
-static u128
-pow10_128(int n)
-{
-	static const uint64_t powers[] = {
-		1,
-		10,
-		100,
-		1000,
-		10000,
-		100000,
-		1000000,
-		10000000,
-		100000000,
-		1000000000,
-		10000000000,
-		100000000000,
-		1000000000000,
-		10000000000000,
-		100000000000000,
-		1000000000000000,
-		10000000000000000,
-		100000000000000000,
-		1000000000000000000,
-		POW10_19,
-	};
-
-	return n < 20 ? powers[n] : (u128) powers[n - 19] * POW10_19;
-}
-
 static const int small_powers[] = {1, 10, 100, 1000, 10000};
 
-/*
- * scaled() for what nearly all numerics are: a few groups, so that 64 bits hold every step. Division
- * of 128 bits made up a third of a numeric column's decoding.
- */
-static bool
-scaled_small(const numeric *num, int shift, uint64_t *out)
-{
-	uint64_t value = 0;
-	unsigned last = (unsigned) group_at(num, num->ngroups - 1);
-	unsigned drop = shift < 0 ? (unsigned) small_powers[-shift] : 1;
-
-	for (int i = 0; i < num->ngroups - 1; i++)
-		value = value * 10000 + (uint64_t) group_at(num, i);
-	value = value * (10000 / drop) + last / drop;
-	*out = shift > 0 ? value * (uint64_t) pow10_128(shift) : value;
-	return last % drop == 0;
-}
-
-/*
- * |value| * 10^scale into *out. The groups, read as one integer, are value * 10^-e with e the place
- * of the last one: shift = e + scale more zeros are to be appended, or up to three dropped from the
- * last group (it is not zero, so a fourth would lose a digit).
- */
+/* |value| * 10^scale; false: it does not fit. */
 static bool
 scaled(const numeric *num, int precision, int scale, u128 *out)
 {
-	u128 limit = pow10_128(precision) - 1;
-	u128 value = 0;
-	int64_t shift = 4 * ((int64_t) num->weight - num->ngroups + 1) + scale;
-	int whole = num->ngroups;
+	uint16_t groups[DECIMAL_GROUPS];
 
-	*out = 0;
-	if (num->ngroups == 0)
-		return true;
-	/* Beyond this neither fits; within it nothing below overflows. */
-	if (num->ngroups > DECIMAL_DIGITS / 4 + 2 || shift > DECIMAL_DIGITS || shift < -3)
-		return false;
-	if (num->ngroups <= SMALL_GROUPS && shift >= -3 && shift <= SMALL_SHIFT)
-	{
-		uint64_t small;
-
-		if (!scaled_small(num, (int) shift, &small))
-			return false;
-		*out = small;
-		return small <= limit;
-	}
-	if (shift < 0)
-		whole--;
-	for (int i = 0; i < whole; i++)
-	{
-		if (value > limit / 10000)
-			return false;
-		value = value * 10000 + (unsigned) group_at(num, i);
-	}
-	if (shift < 0)
-	{
-		int drop = small_powers[-shift];
-		int keep = 10000 / drop;
-		int last = group_at(num, whole);
-
-		if (last % drop != 0 || value > limit / (unsigned) keep)
-			return false;
-		value = value * (unsigned) keep + (unsigned) (last / drop);
-	}
-	else
-	{
-		u128 power = pow10_128((int) shift);
-
-		if (value > limit / power)
-			return false;
-		value *= power;
-	}
-	*out = value;
-	return value <= limit;
+	for (int i = 0; i < num->ngroups && i < DECIMAL_GROUPS; i++)
+		groups[i] = psti_get16(num->groups + 2 * (size_t) i);
+	return decimal_scale(groups, num->ngroups, num->weight, precision, scale, out);
 }
 
 psti_numeric_kind
@@ -234,10 +120,7 @@ psti_numeric_to_decimal(const uint8_t *data, size_t nbytes, int precision, int s
 		return PSTI_NUMERIC_TOO_LARGE;
 	if (!scaled(&num, precision > DECIMAL_DIGITS ? DECIMAL_DIGITS : precision, scale, &value))
 		return PSTI_NUMERIC_TOO_LARGE;
-	if (num.negative)
-		value = -value;
-	put64_le(out, (uint64_t) value);
-	put64_le(out + 8, (uint64_t) (value >> 64));
+	decimal_store(value, num.negative, out);
 	return PSTI_NUMERIC_FINITE;
 }
 
@@ -409,7 +292,7 @@ group_small(uint64_t value, int scale, int *weight, int16_t groups[MAX_GROUPS])
 {
 	int16_t reversed[MAX_GROUPS];
 	int behind = (scale + 3) / 4;
-	uint64_t power = (uint64_t) pow10_128(scale);
+	uint64_t power = (uint64_t) decimal_power(scale);
 	uint64_t whole = value / power;
 	uint64_t fraction = (value - whole * power) * (uint64_t) small_powers[4 * behind - scale];
 	int ngroups = 0;

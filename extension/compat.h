@@ -1,0 +1,46 @@
+/*
+ * compat.h - what servers of the supported versions call differently. Each wrapper has the newest
+ * signature.
+ */
+#ifndef PENSTOCK_COMPAT_H
+#define PENSTOCK_COMPAT_H
+
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "tcop/tcopprot.h"
+#include "utils/relcache.h"
+
+#if PG_VERSION_NUM < 130000
+#error "penstock's extension needs PostgreSQL 13 or newer"
+#endif
+
+/* 15: pg_analyze_and_rewrite became pg_analyze_and_rewrite_fixedparams. */
+#if PG_VERSION_NUM < 150000
+#define pg_analyze_and_rewrite_fixedparams(raw, text, types, ntypes, environment)                  \
+	pg_analyze_and_rewrite(raw, text, types, ntypes, environment)
+#endif
+
+/* 18: ExecutorRun lost its last argument, that a query is run no more than once. */
+static inline void
+run_executor(QueryDesc *query, ScanDirection direction, uint64 count)
+{
+#if PG_VERSION_NUM >= 180000
+	ExecutorRun(query, direction, count);
+#else
+	ExecutorRun(query, direction, count, false);
+#endif
+}
+
+/* 18: RelationGetPrimaryKeyIndex can leave deferrable keys out. */
+static inline Oid
+primary_key_index(Relation relation)
+{
+#if PG_VERSION_NUM >= 180000
+	return RelationGetPrimaryKeyIndex(relation, true);
+#else
+	return RelationGetPrimaryKeyIndex(relation);
+#endif
+}
+
+#endif /* PENSTOCK_COMPAT_H */

@@ -1,0 +1,1234 @@
+/*
+ * values.c - datums into Arrow columns. See values.h.
+ *
+ * A row is walked once: each column writes value n at place n of its buffers. What is rare (special
+ * values, output functions, growth) stands in functions of its own, so that the walk stays small.
+ */
+#include "values.h"
+
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/bytea.h"
+#include "utils/date.h"
+#include "utils/float.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/pg_locale.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "arrow_type.h"
+#include "compat.h"
+#include "decimal.h"
+
+#define FIRST_VALUES 64
+#define FIRST_BYTES 1024
+/* A buffer beyond this is given back when its rows are gone. */
+#define KEEP_BYTES ((Size) 16 * 1024 * 1024)
+
+#define DAYS_1970_TO_2000 10957
+/* Beyond the years 1 to 9999 neither SQL's DATE nor the date types of most readers go. */
+#define MIN_DAY (-730119)
+#define MAX_DAY 2921939
+#define MIN_USEC (MIN_DAY * USECS_PER_DAY)
+#define MAX_USEC ((MAX_DAY + 1) * USECS_PER_DAY - 1)
+
+struct value_column
+{
+	value_kind kind;
+	int width;	  /* of what lies in fixed: bytes of a value or an offset, 0: bits */
+	bool offsets; /* fixed holds one offset more than there are values */
+	int precision;
+	int scale;
+	int64 n; /* values */
+	int64 cap;
+	int64 nnulls;
+	uint8 *valid; /* bits; NULL: there was no NULL yet. All bits behind the values are set. */
+	char *fixed;
+	char *bytes;
+	Size nbytes;
+	Size bytes_cap;
+	FmgrInfo output;	/* VALUE_OUTPUT */
+	value_column *item; /* VALUE_LIST: its values, and how they lie in an array */
+	Oid elem;
+	int16 elem_len;
+	bool elem_byval;
+	char elem_align;
+	struct ArrowArray array;
+	const void *buffers[3];
+	struct ArrowArray *child; /* of array: the item's */
+};
+
+/* ---- Types ---- */
+
+/* The kinds of wire/types.def. */
+#define KIND_bool VALUE_BOOL
+#define KIND_bytea VALUE_BYTES
+#define KIND_name VALUE_NAME
+#define KIND_int8 VALUE_INT8
+#define KIND_int2 VALUE_INT2
+#define KIND_int4 VALUE_INT4
+#define KIND_text VALUE_TEXT
+#define KIND_json VALUE_TEXT
+#define KIND_float4 VALUE_FLOAT4
+#define KIND_float8 VALUE_FLOAT8
+#define KIND_bpchar VALUE_TEXT
+#define KIND_varchar VALUE_TEXT
+#define KIND_date VALUE_DATE
+#define KIND_time VALUE_TIME
+#define KIND_timestamp VALUE_TIMESTAMP
+#define KIND_timestamptz VALUE_TIMESTAMP
+#define KIND_interval VALUE_INTERVAL
+#define KIND_numeric VALUE_NUMERIC
+#define KIND_uuid VALUE_UUID
+#define KIND_jsonb VALUE_JSONB
+
+static const struct known_type
+{
+	Oid oid;
+	value_kind kind;
+	const char *format;
+	const char *extension;
+} known_types[] = {
+#define PST_TYPE(name, oid, array_oid, format, flink, extension)                                   \
+	{oid, KIND_##name, format, extension},
+#include "types.def"
+};
+
+static const struct known_type *
+known_type(Oid oid)
+{
+	for (size_t i = 0; i < lengthof(known_types); i++)
+		if (known_types[i].oid == oid)
+			return &known_types[i];
+	return NULL;
+}
+
+/* Whether the text of a type's values may depend on the settings that are pinned. */
+static bool
+output_depends(Oid type)
+{
+	Oid base = getBaseType(type);
+	Oid elem = get_element_type(base);
+
+	if (OidIsValid(elem))
+		return output_depends(elem);
+	switch (base)
+	{
+		case BOOLOID:
+		case BITOID:
+		case CHAROID:
+		case CIDROID:
+		case CIDOID:
+		case INETOID:
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case JSONOID:
+		case JSONBOID:
+		case MACADDROID:
+		case MACADDR8OID:
+		case NAMEOID:
+		case NUMERICOID:
+		case OIDOID:
+		case PG_LSNOID:
+		case TEXTOID:
+		case BPCHAROID:
+		case VARCHAROID:
+		case TIDOID:
+		case TSQUERYOID:
+		case TSVECTOROID:
+		case UUIDOID:
+		case VARBITOID:
+		case XIDOID:
+		case XMLOID:
+			return false;
+		default:
+			return !type_is_enum(base);
+	}
+}
+
+/* ---- Settings ---- */
+
+static bool
+timezone_is_utc(void)
+{
+	const char *name = pg_get_timezone_name(session_timezone);
+
+	return strcmp(name, "UTC") == 0 || strcmp(name, "Etc/UTC") == 0 || strcmp(name, "GMT") == 0;
+}
+
+static void
+pin(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+}
+
+/*
+ * Text is what an output function gives under ISO dates, UTC and so on, whatever the caller has set.
+ * Gives what unpin_output wants; -1 when all is as it shall be. An error undoes it with the
+ * transaction or subtransaction.
+ */
+static int
+pin_output(void)
+{
+	int level;
+
+	if (DateStyle == USE_ISO_DATES && IntervalStyle == INTSTYLE_POSTGRES &&
+		bytea_output == BYTEA_OUTPUT_HEX && extra_float_digits >= 1 && timezone_is_utc() &&
+		strcmp(locale_monetary, "C") == 0)
+		return -1;
+	level = NewGUCNestLevel();
+	pin("datestyle", "ISO");
+	pin("intervalstyle", "postgres");
+	pin("bytea_output", "hex");
+	pin("extra_float_digits", "1");
+	pin("timezone", "UTC");
+	pin("lc_monetary", "C");
+	return level;
+}
+
+static void
+unpin_output(int level)
+{
+	if (level >= 0)
+		AtEOXact_GUC(true, level);
+}
+
+/* ---- Errors ---- */
+
+static const char *
+column_name(const value_columns *columns, int i)
+{
+	return columns->schema.children[i]->name;
+}
+
+/* Where a column of the result comes from: a table, and the attribute's number there, or 0. */
+static Oid
+origin(const value_columns *columns, int i, AttrNumber *attnum)
+{
+	ListCell *cell;
+
+	*attnum = 0;
+	foreach (cell, columns->targetlist)
+	{
+		const TargetEntry *entry = lfirst_node(TargetEntry, cell);
+
+		if (entry->resjunk || entry->resno != i + 1)
+			continue;
+		*attnum = entry->resorigcol;
+		return entry->resorigtbl;
+	}
+	return InvalidOid;
+}
+
+/* The result's column that shows the attribute of the table, -1 when none does. */
+static int
+find_origin(const value_columns *columns, Oid table, AttrNumber attnum)
+{
+	for (int i = 0; i < columns->n; i++)
+	{
+		AttrNumber number;
+
+		if (origin(columns, i, &number) == table && number == attnum)
+			return i;
+	}
+	return -1;
+}
+
+/*
+ * The row at work as `(a, b)=(1, x)` by the primary key of the table that column i comes from; NULL
+ * when not all of the key is in the result.
+ */
+static char *
+row_key(const value_columns *columns, int i)
+{
+	AttrNumber attnum;
+	Oid table = origin(columns, i, &attnum);
+	StringInfoData names;
+	StringInfoData values;
+	Relation relation;
+	Oid index;
+	bool whole;
+
+	if (!OidIsValid(table) || columns->slot == NULL)
+		return NULL;
+	relation = RelationIdGetRelation(table);
+	if (!RelationIsValid(relation))
+		return NULL;
+	index = primary_key_index(relation);
+	RelationClose(relation);
+	if (!OidIsValid(index))
+		return NULL;
+	initStringInfo(&names);
+	initStringInfo(&values);
+	relation = RelationIdGetRelation(index);
+	whole = RelationIsValid(relation);
+	for (int k = 0; whole && k < relation->rd_index->indnkeyatts; k++)
+	{
+		int at = find_origin(columns, table, relation->rd_index->indkey.values[k]);
+		Oid output;
+		bool varlena;
+
+		whole = at >= 0 && !columns->slot->tts_isnull[at];
+		if (!whole)
+			break;
+		getTypeOutputInfo(TupleDescAttr(columns->slot->tts_tupleDescriptor, at)->atttypid, &output,
+						  &varlena);
+		appendStringInfo(&names, "%s%s", k > 0 ? ", " : "", column_name(columns, at));
+		appendStringInfo(&values, "%s%s", k > 0 ? ", " : "",
+						 OidOutputFunctionCall(output, columns->slot->tts_values[at]));
+	}
+	if (RelationIsValid(relation))
+		RelationClose(relation);
+	return whole ? psprintf("(%s)=(%s)", names.data, values.data) : NULL;
+}
+
+/* Names table and column, and the row by its key or number: what bad values are reported with. */
+static int
+errplace(const value_columns *columns, int i, int64 row, const char *key)
+{
+	AttrNumber attnum;
+	Oid table = origin(columns, i, &attnum);
+
+	if (OidIsValid(table) && get_rel_name(table) != NULL)
+	{
+		err_generic_string(PG_DIAG_SCHEMA_NAME, get_namespace_name(get_rel_namespace(table)));
+		err_generic_string(PG_DIAG_TABLE_NAME, get_rel_name(table));
+	}
+	err_generic_string(PG_DIAG_COLUMN_NAME, column_name(columns, i));
+	if (key != NULL)
+		errdetail("The row is %s.", key);
+	else
+		errdetail("It is row " INT64_FORMAT " of this scan, counted from 0.", row);
+	return 0;
+}
+
+static void
+report_special(const value_columns *columns)
+{
+	int i = columns->at_work;
+	const struct ArrowSchema *field = columns->schema.children[i];
+	bool list = field->n_children > 0;
+	char name[ARROW_TYPE_NAME];
+	char *key = row_key(columns, i);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("column \"%s\" holds a value that Arrow type %s%s cannot",
+					column_name(columns, i), list ? "list of " : "",
+					arrow_type_name(list ? field->children[0]->format : field->format, name)),
+			 errplace(columns, i, columns->rows_before + columns->nrows, key),
+			 errhint("Name the column in text_columns to get its text, or give special_values => "
+					 "'null' or special_values => 'clamp'.")));
+}
+
+static void
+report_not_utf8(const value_columns *columns, int i, int64 row)
+{
+	char *key = columns->slot != NULL ? row_key(columns, i) : NULL;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+			 errmsg("column \"%s\" holds bytes that are not UTF-8", column_name(columns, i)),
+			 errplace(columns, i, row, key),
+			 errhint("Read it through a query that converts it, such as "
+					 "convert_from(column::bytea, 'LATIN1').")));
+}
+
+/* ---- Memory ---- */
+
+static Size
+bitmap_bytes(int64 n)
+{
+	return (Size) (n + 7) / 8;
+}
+
+static Size
+fixed_bytes(const value_column *c, int64 n)
+{
+	return c->width == 0 ? bitmap_bytes(n) : (Size) (n + c->offsets) * (Size) c->width;
+}
+
+static void
+grow_values(value_column *c, int64 n)
+{
+	int64 cap = Max(n, c->cap * 2);
+
+	if (cap > PG_INT32_MAX - 1)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("a frame cannot hold more than %d values of a column",
+							   PG_INT32_MAX - 1)));
+	c->fixed = repalloc_huge(c->fixed, fixed_bytes(c, cap));
+	if (c->width == 0)
+		memset(c->fixed + bitmap_bytes(c->cap), 0, bitmap_bytes(cap) - bitmap_bytes(c->cap));
+	if (c->valid != NULL)
+	{
+		c->valid = repalloc_huge(c->valid, bitmap_bytes(cap));
+		memset(c->valid + bitmap_bytes(c->cap), 0xff, bitmap_bytes(cap) - bitmap_bytes(c->cap));
+	}
+	c->cap = cap;
+}
+
+static void
+grow_bytes(value_column *c, Size n)
+{
+	Size cap = Max(n, c->bytes_cap * 2);
+
+	c->bytes = repalloc_huge(c->bytes, cap);
+	c->bytes_cap = cap;
+}
+
+/* The place of the next n bytes of value c->n. */
+static inline char *
+reserve_bytes(value_column *c, Size n)
+{
+	if (unlikely(n > c->bytes_cap - c->nbytes))
+		grow_bytes(c, c->nbytes + n);
+	return c->bytes + c->nbytes;
+}
+
+/* ---- Values ---- */
+
+static inline void
+end_value(value_column *c)
+{
+	((int32 *) c->fixed)[c->n + 1] = (int32) c->nbytes;
+}
+
+static inline void
+put_bytes(value_columns *columns, value_column *c, const char *data, Size n)
+{
+	memcpy(reserve_bytes(c, n), data, n);
+	c->nbytes += n;
+	columns->nbytes += n;
+	end_value(c);
+}
+
+static void
+put_null(value_column *c)
+{
+	if (c->valid == NULL)
+	{
+		c->valid = MemoryContextAllocHuge(GetMemoryChunkContext(c->fixed), bitmap_bytes(c->cap));
+		memset(c->valid, 0xff, bitmap_bytes(c->cap));
+	}
+	c->valid[c->n >> 3] &= (uint8) ~(1 << (c->n & 7));
+	c->nnulls++;
+	if (c->offsets)
+		((int32 *) c->fixed)[c->n + 1] = ((int32 *) c->fixed)[c->n];
+	else if (c->width == 0)
+		c->fixed[c->n >> 3] &= (char) ~(1 << (c->n & 7));
+	else
+		memset(c->fixed + c->n * c->width, 0, (Size) c->width);
+}
+
+/* A value that the Arrow type cannot hold, where nothing is near enough to be clamped to. */
+static void
+refuse(const value_columns *columns, value_column *c)
+{
+	if (columns->special == VALUE_SPECIAL_ERROR)
+		report_special(columns);
+	put_null(c);
+}
+
+/* Text in a database of another encoding than UTF8. */
+static void
+put_converted(value_columns *columns, value_column *c, const char *text, Size n)
+{
+	int encoding = GetDatabaseEncoding();
+
+	if (encoding == PG_SQL_ASCII)
+	{
+		if (!pg_verify_mbstr(PG_UTF8, text, (int) n, true))
+			report_not_utf8(columns, columns->at_work, columns->rows_before + columns->nrows);
+	}
+	else
+	{
+		char *utf8 = (char *) pg_do_encoding_conversion((unsigned char *) unconstify(char *, text),
+														(int) n, encoding, PG_UTF8);
+
+		if (utf8 != text)
+			n = strlen(utf8);
+		text = utf8;
+	}
+	put_bytes(columns, c, text, n);
+}
+
+/* Of a UTF8 database bytes are taken as they are, and looked at in one go, in check_utf8. */
+static inline void
+put_text(value_columns *columns, value_column *c, const char *text, Size n)
+{
+	if (likely(GetDatabaseEncoding() == PG_UTF8))
+		put_bytes(columns, c, text, n);
+	else
+		put_converted(columns, c, text, n);
+}
+
+static void
+put_date(const value_columns *columns, value_column *c, DateADT day)
+{
+	int64 near = Min(Max((int64) day, MIN_DAY), MAX_DAY);
+
+	if (unlikely(near != day) && columns->special != VALUE_SPECIAL_CLAMP)
+		refuse(columns, c);
+	else
+		((int32 *) c->fixed)[c->n] = (int32) near + DAYS_1970_TO_2000;
+}
+
+/* 24:00:00 is a time in PostgreSQL; Arrow's ends before it. */
+static void
+put_time(const value_columns *columns, value_column *c, TimeADT usec)
+{
+	if (unlikely(usec >= USECS_PER_DAY) && columns->special != VALUE_SPECIAL_CLAMP)
+		refuse(columns, c);
+	else
+		((int64 *) c->fixed)[c->n] = Min(usec, USECS_PER_DAY - 1);
+}
+
+static inline void
+put_timestamp(const value_columns *columns, value_column *c, Timestamp usec)
+{
+	int64 near = Min(Max(usec, MIN_USEC), MAX_USEC);
+
+	if (unlikely(near != usec) && columns->special != VALUE_SPECIAL_CLAMP)
+		refuse(columns, c);
+	else
+		((int64 *) c->fixed)[c->n] = near + DAYS_1970_TO_2000 * USECS_PER_DAY;
+}
+
+/* Microseconds become nanoseconds. Since 17 the extremes are infinities; before, nobody means them. */
+static void
+put_interval(const value_columns *columns, value_column *c, const Interval *span)
+{
+	char *at = c->fixed + c->n * 16;
+	int64 near = Min(Max(span->time, PG_INT64_MIN / 1000), PG_INT64_MAX / 1000);
+	bool infinite = (span->time == PG_INT64_MAX && span->day == PG_INT32_MAX &&
+					 span->month == PG_INT32_MAX) ||
+					(span->time == PG_INT64_MIN && span->day == PG_INT32_MIN &&
+					 span->month == PG_INT32_MIN);
+
+	if ((near != span->time || infinite) && columns->special != VALUE_SPECIAL_CLAMP)
+	{
+		refuse(columns, c);
+		return;
+	}
+	near *= 1000;
+	memcpy(at, &span->month, 4);
+	memcpy(at + 4, &span->day, 4);
+	memcpy(at + 8, &near, 8);
+}
+
+/*
+ * A stored numeric: a header of two or four bytes, then base-10000 digits. numeric.c keeps this to
+ * itself, but it is on the disks of every database since 9.1.
+ */
+typedef struct stored_numeric
+{
+	bool nan;
+	bool infinite;
+	bool negative;
+	int weight;
+	int ngroups;
+	uint16 groups[DECIMAL_GROUPS]; /* the first of them */
+} stored_numeric;
+
+#define HEADER_KIND 0xC000 /* mask: 0x0000, 0x4000 long form, 0x8000 short form, 0xC000 special */
+#define HEADER_SHORT 0x8000
+#define HEADER_SPECIAL 0xC000
+#define HEADER_SPECIAL_KIND 0xF000 /* mask: NaN, infinity, negative infinity */
+#define HEADER_NAN 0xC000
+#define HEADER_MINUS_INFINITY 0xF000
+#define HEADER_NEGATIVE 0x4000
+#define SHORT_NEGATIVE 0x2000
+#define SHORT_WEIGHT 0x003F
+#define SHORT_WEIGHT_NEGATIVE 0x0040
+
+static inline void
+read_numeric(const char *p, Size n, stored_numeric *out)
+{
+	uint16 header;
+	Size head = 2;
+
+	memcpy(&header, p, 2);
+	out->nan = out->infinite = false;
+	if ((header & HEADER_KIND) == HEADER_SPECIAL)
+	{
+		out->nan = (header & HEADER_SPECIAL_KIND) == HEADER_NAN;
+		out->infinite = !out->nan;
+		out->negative = (header & HEADER_SPECIAL_KIND) == HEADER_MINUS_INFINITY;
+		return;
+	}
+	if ((header & HEADER_KIND) == HEADER_SHORT)
+	{
+		out->negative = (header & SHORT_NEGATIVE) != 0;
+		out->weight = (header & SHORT_WEIGHT) | ((header & SHORT_WEIGHT_NEGATIVE) ? ~SHORT_WEIGHT : 0);
+	}
+	else
+	{
+		int16 weight;
+
+		memcpy(&weight, p + 2, 2);
+		head = 4;
+		out->negative = (header & HEADER_KIND) == HEADER_NEGATIVE;
+		out->weight = weight;
+	}
+	out->ngroups = (int) ((n - head) / 2);
+	memcpy(out->groups, p + head, (Size) Min(out->ngroups, DECIMAL_GROUPS) * 2);
+}
+
+static void
+put_numeric(const value_columns *columns, value_column *c, const struct varlena *value)
+{
+	stored_numeric num;
+	unsigned __int128 scaled;
+	uint8 *at = (uint8 *) c->fixed + c->n * 16;
+
+	read_numeric(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), &num);
+	if (likely(!num.nan && !num.infinite) &&
+		likely(decimal_scale(num.groups, num.ngroups, num.weight, c->precision, c->scale, &scaled)))
+		decimal_store(scaled, num.negative, at);
+	else if (columns->special == VALUE_SPECIAL_CLAMP && !num.nan)
+		decimal_store(decimal_power(c->precision) - 1, num.negative, at); /* all nines */
+	else
+		refuse(columns, c);
+}
+
+static void
+put_jsonb(value_columns *columns, value_column *c, Datum value)
+{
+	Jsonb *jsonb = DatumGetJsonbP(value);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	(void) JsonbToCString(&text, &jsonb->root, VARSIZE(jsonb));
+	put_text(columns, c, text.data, (Size) text.len);
+}
+
+static void
+put_output(value_columns *columns, value_column *c, Datum value)
+{
+	const char *text = OutputFunctionCall(&c->output, value);
+
+	put_text(columns, c, text, strlen(text));
+}
+
+static void put_value(value_columns *columns, value_column *c, Datum value);
+
+/* An array as a list; under clamp all elements of other shapes, in the order of storage. */
+static void
+put_list(value_columns *columns, value_column *c, Datum value)
+{
+	ArrayType *array = DatumGetArrayTypeP(value);
+	int ndim = ARR_NDIM(array);
+	value_column *item = c->item;
+	Datum *values;
+	bool *nulls;
+	int n;
+
+	if (ndim > 1 || (ndim == 1 && ARR_LBOUND(array)[0] != 1))
+	{
+		bool same = true;
+
+		for (int d = 0; d < ndim; d++)
+			same = same && ARR_LBOUND(array)[d] == 1;
+		if ((ndim > 1 || !same) && columns->special != VALUE_SPECIAL_CLAMP)
+		{
+			refuse(columns, c);
+			return;
+		}
+	}
+	deconstruct_array(array, c->elem, c->elem_len, c->elem_byval, c->elem_align, &values, &nulls,
+					  &n);
+	if (item->n + n > item->cap)
+		grow_values(item, item->n + n);
+	columns->nbytes += (Size) n * (Size) item->width;
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			put_null(item);
+		else
+			put_value(columns, item, values[i]);
+		item->n++;
+	}
+	((int32 *) c->fixed)[c->n + 1] = (int32) item->n;
+}
+
+/* Value c->n, for which there is room. */
+static inline void
+put_value_inline(value_columns *columns, value_column *c, Datum value)
+{
+	int64 n = c->n;
+
+	switch (c->kind)
+	{
+		case VALUE_BOOL:
+			if (DatumGetBool(value))
+				c->fixed[n >> 3] |= (char) (1 << (n & 7));
+			else
+				c->fixed[n >> 3] &= (char) ~(1 << (n & 7));
+			break;
+		case VALUE_INT2:
+			((int16 *) c->fixed)[n] = DatumGetInt16(value);
+			break;
+		case VALUE_INT4:
+			((int32 *) c->fixed)[n] = DatumGetInt32(value);
+			break;
+		case VALUE_INT8:
+			((int64 *) c->fixed)[n] = DatumGetInt64(value);
+			break;
+		case VALUE_FLOAT4:
+			((float4 *) c->fixed)[n] = DatumGetFloat4(value);
+			break;
+		case VALUE_FLOAT8:
+			((float8 *) c->fixed)[n] = DatumGetFloat8(value);
+			break;
+		case VALUE_DATE:
+			put_date(columns, c, DatumGetDateADT(value));
+			break;
+		case VALUE_TIME:
+			put_time(columns, c, DatumGetTimeADT(value));
+			break;
+		case VALUE_TIMESTAMP:
+			put_timestamp(columns, c, DatumGetTimestamp(value));
+			break;
+		case VALUE_INTERVAL:
+			put_interval(columns, c, DatumGetIntervalP(value));
+			break;
+		case VALUE_UUID:
+			memcpy(c->fixed + n * UUID_LEN, DatumGetUUIDP(value)->data, UUID_LEN);
+			break;
+		case VALUE_NUMERIC:
+			put_numeric(columns, c, PG_DETOAST_DATUM_PACKED(value));
+			break;
+		case VALUE_BYTES:
+		{
+			const struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
+
+			put_bytes(columns, c, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
+			break;
+		}
+		case VALUE_TEXT:
+		{
+			const struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
+
+			put_text(columns, c, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
+			break;
+		}
+		case VALUE_NAME:
+			put_text(columns, c, NameStr(*DatumGetName(value)),
+					 strnlen(NameStr(*DatumGetName(value)), NAMEDATALEN));
+			break;
+		case VALUE_JSONB:
+			put_jsonb(columns, c, value);
+			break;
+		case VALUE_OUTPUT:
+			put_output(columns, c, value);
+			break;
+		case VALUE_LIST:
+			put_list(columns, c, value);
+			break;
+	}
+}
+
+static void
+put_value(value_columns *columns, value_column *c, Datum value)
+{
+	put_value_inline(columns, c, value);
+}
+
+void
+value_columns_add(value_columns *columns, TupleTableSlot *slot)
+{
+	MemoryContext caller = MemoryContextSwitchTo(columns->scratch);
+	int level = -1;
+
+	slot_getallattrs(slot);
+	columns->slot = slot;
+	if (columns->pinned_output)
+		level = pin_output();
+	for (int i = 0; i < columns->n; i++)
+	{
+		value_column *c = &columns->columns[i];
+
+		columns->at_work = i;
+		if (unlikely(c->n == c->cap))
+			grow_values(c, c->n + 1);
+		if (slot->tts_isnull[i])
+			put_null(c);
+		else
+			put_value_inline(columns, c, slot->tts_values[i]);
+		columns->nbytes += (Size) c->width;
+		c->n++;
+	}
+	unpin_output(level);
+	columns->at_work = -1;
+	columns->slot = NULL;
+	columns->nrows++;
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(columns->scratch);
+}
+
+/* ---- Rows out ---- */
+
+static bool
+is_ascii(const char *bytes, Size n)
+{
+	uint64 seen = 0;
+
+	for (; n >= 8; n -= 8, bytes += 8)
+	{
+		uint64 word;
+
+		memcpy(&word, bytes, 8);
+		seen |= word;
+	}
+	for (; n > 0; n--, bytes++)
+		seen |= (uint64) (uint8) *bytes;
+	return (seen & UINT64CONST(0x8080808080808080)) == 0;
+}
+
+static bool
+holds_text(const value_column *c)
+{
+	return c->kind == VALUE_TEXT || c->kind == VALUE_NAME || c->kind == VALUE_JSONB ||
+		   c->kind == VALUE_OUTPUT;
+}
+
+/* The first value of the first n that is no UTF-8; n when there is none. */
+static int64
+find_not_utf8(const value_column *c, int64 n)
+{
+	const int32 *offsets = (const int32 *) c->fixed;
+
+	if (!holds_text(c) || is_ascii(c->bytes, (Size) offsets[n]))
+		return n;
+	for (int64 k = 0; k < n; k++)
+		if (!pg_verify_mbstr(PG_UTF8, c->bytes + offsets[k], offsets[k + 1] - offsets[k], true))
+			return k;
+	return n;
+}
+
+/*
+ * The server has seen to it that a UTF8 database holds UTF-8, but what a broken function or an older
+ * release has left behind would break readers of Arrow.
+ */
+static void
+check_utf8(const value_columns *columns, int64 nrows)
+{
+	if (GetDatabaseEncoding() != PG_UTF8)
+		return;
+	for (int i = 0; i < columns->n; i++)
+	{
+		const value_column *c = &columns->columns[i];
+		int64 row;
+
+		if (c->kind == VALUE_LIST)
+		{
+			const int32 *offsets = (const int32 *) c->fixed;
+			int64 item = find_not_utf8(c->item, offsets[nrows]);
+
+			for (row = 0; row < nrows && offsets[row + 1] <= item;)
+				row++;
+		}
+		else
+			row = find_not_utf8(c, nrows);
+		if (row < nrows)
+			report_not_utf8(columns, i, columns->rows_before + row);
+	}
+}
+
+static void
+point_array(value_column *c, int64 n)
+{
+	struct ArrowArray *array = &c->array;
+
+	array->length = n;
+	array->null_count = n == c->n ? c->nnulls : -1;
+	array->buffers = c->buffers;
+	c->buffers[0] = c->nnulls > 0 ? c->valid : NULL;
+	c->buffers[1] = c->fixed;
+	c->buffers[2] = c->bytes;
+	if (c->item == NULL)
+		return;
+	array->children = &c->child;
+	c->child = &c->item->array;
+	point_array(c->item, ((int32 *) c->fixed)[n]);
+}
+
+void
+value_columns_array(value_columns *columns, int64 nrows)
+{
+	check_utf8(columns, nrows);
+	for (int i = 0; i < columns->n; i++)
+		point_array(&columns->columns[i], nrows);
+	columns->array.length = nrows;
+}
+
+static void
+move_bits(uint8 *bits, int64 from, int64 n)
+{
+	for (int64 i = 0; i < n; i++)
+	{
+		uint8 mask = (uint8) (1 << (i & 7));
+
+		if (bits[(from + i) >> 3] & (1 << ((from + i) & 7)))
+			bits[i >> 3] |= mask;
+		else
+			bits[i >> 3] &= (uint8) ~mask;
+	}
+}
+
+/* Memory that one large value has taken is not kept for the small ones behind it. */
+static void
+trim_bytes(value_column *c)
+{
+	if (c->bytes == NULL || c->bytes_cap <= KEEP_BYTES || c->nbytes > FIRST_BYTES)
+		return;
+	c->bytes = repalloc_huge(c->bytes, FIRST_BYTES);
+	c->bytes_cap = FIRST_BYTES;
+}
+
+static void
+forget_values(value_column *c, int64 n)
+{
+	int64 left = c->n - n;
+
+	if (c->valid != NULL && c->nnulls > 0)
+	{
+		move_bits(c->valid, n, left);
+		for (int64 i = left; i < c->n; i++)
+			c->valid[i >> 3] |= (uint8) (1 << (i & 7));
+		c->nnulls = left - arrow_bits_count(c->valid, 0, left);
+	}
+	if (c->offsets)
+	{
+		int32 *offsets = (int32 *) c->fixed;
+		int32 gone = offsets[n];
+
+		for (int64 i = 0; i <= left; i++)
+			offsets[i] = offsets[n + i] - gone;
+		if (c->item != NULL)
+			forget_values(c->item, gone);
+		else
+		{
+			c->nbytes -= (Size) gone;
+			memmove(c->bytes, c->bytes + gone, c->nbytes);
+			trim_bytes(c);
+		}
+	}
+	else if (c->width == 0)
+		move_bits((uint8 *) c->fixed, n, left);
+	else
+		memmove(c->fixed, c->fixed + n * c->width, (Size) left * (Size) c->width);
+	c->n = left;
+}
+
+static Size
+bytes_held(const value_column *c)
+{
+	return (Size) c->n * (Size) c->width + c->nbytes + (c->item != NULL ? bytes_held(c->item) : 0);
+}
+
+void
+value_columns_forget(value_columns *columns, int64 nrows)
+{
+	columns->nbytes = 0;
+	for (int i = 0; i < columns->n; i++)
+	{
+		forget_values(&columns->columns[i], nrows);
+		columns->nbytes += bytes_held(&columns->columns[i]);
+	}
+	columns->rows_before += nrows;
+	columns->nrows -= nrows;
+}
+
+/* ---- Schema ---- */
+
+/* The release callback of what a memory context owns: not NULL, since that would mean released. */
+static void
+release_schema(struct ArrowSchema *schema)
+{
+	schema->release = NULL;
+}
+
+static void
+release_array(struct ArrowArray *array)
+{
+	array->release = NULL;
+}
+
+static const char *
+to_utf8(const char *text)
+{
+	return pg_server_to_any(text, (int) strlen(text), PG_UTF8);
+}
+
+static void
+put_fact(StringInfo out, const char *key, const char *value)
+{
+	int32 lens[] = {(int32) strlen(key), (int32) strlen(value)};
+
+	appendBinaryStringInfo(out, (const char *) &lens[0], 4);
+	appendBinaryStringInfo(out, key, lens[0]);
+	appendBinaryStringInfo(out, (const char *) &lens[1], 4);
+	appendBinaryStringInfo(out, value, lens[1]);
+}
+
+/* A field with the metadata that docs/types.md tells: the type's name, and an extension type's. */
+static void
+make_field(struct ArrowSchema *field, const char *format, const char *name, const char *type,
+		   const char *extension)
+{
+	StringInfoData metadata;
+	int32 npairs = extension[0] == '\0' ? 1 : 3;
+
+	initStringInfo(&metadata);
+	appendBinaryStringInfo(&metadata, (const char *) &npairs, 4);
+	put_fact(&metadata, "penstock.type", to_utf8(type));
+	if (extension[0] != '\0')
+	{
+		put_fact(&metadata, "ARROW:extension:name", extension);
+		put_fact(&metadata, "ARROW:extension:metadata", "");
+	}
+	field->format = format;
+	field->name = name;
+	field->metadata = metadata.data;
+	field->flags = ARROW_FLAG_NULLABLE;
+	field->release = release_schema;
+}
+
+/* ---- Columns ---- */
+
+static void
+allocate(value_column *c)
+{
+	arrow_layout layout = c->kind == VALUE_LIST ? ARROW_LAYOUT_LIST
+						  : c->width == 0		? ARROW_LAYOUT_BITS
+						  : c->offsets			? ARROW_LAYOUT_VAR
+												: ARROW_LAYOUT_FIXED;
+
+	c->cap = FIRST_VALUES;
+	c->fixed = palloc0(fixed_bytes(c, c->cap));
+	if (layout == ARROW_LAYOUT_VAR)
+	{
+		c->bytes = palloc(FIRST_BYTES);
+		c->bytes_cap = FIRST_BYTES;
+	}
+	c->array.n_buffers = arrow_layout_buffers(layout);
+	c->array.n_children = layout == ARROW_LAYOUT_LIST;
+	c->array.release = release_array;
+}
+
+/* Precision and scale of numeric(p,s) where decimal128 can hold it. */
+static bool
+decimal_typmod(int32 typmod, int *precision, int *scale)
+{
+	if (typmod < (int32) VARHDRSZ)
+		return false;
+	*precision = ((typmod - VARHDRSZ) >> 16) & 0xffff;
+	*scale = (typmod - VARHDRSZ) & 0x7ff;
+	if (*scale & 0x400)
+		*scale -= 0x800;
+	return *precision >= 1 && *precision <= DECIMAL_DIGITS && *scale >= 0 && *scale <= *precision;
+}
+
+/* A column, or a list's items, of a type with an Arrow form; NULL when it has none. */
+static const struct known_type *
+choose_known(value_column *c, Oid base, int32 typmod, const char **format)
+{
+	const struct known_type *known = known_type(base);
+	arrow_type type;
+
+	if (known == NULL ||
+		(known->kind == VALUE_NUMERIC && !decimal_typmod(typmod, &c->precision, &c->scale)))
+		return NULL;
+	*format = known->kind == VALUE_NUMERIC ? psprintf("d:%d,%d", c->precision, c->scale)
+										   : known->format;
+	type = arrow_type_parse(*format);
+	c->kind = known->kind;
+	c->offsets = type.layout == ARROW_LAYOUT_VAR;
+	c->width = type.width;
+	allocate(c);
+	return known;
+}
+
+static void
+choose_text(value_columns *columns, value_column *c, struct ArrowSchema *field, Oid type,
+			const char *type_name)
+{
+	const struct known_type *known = known_type(getBaseType(type));
+
+	c->offsets = true;
+	c->width = 4;
+	if (known != NULL && strcmp(known->format, "u") == 0)
+		c->kind = known->kind;
+	else
+	{
+		Oid output;
+		bool varlena;
+
+		c->kind = VALUE_OUTPUT;
+		getTypeOutputInfo(type, &output, &varlena);
+		fmgr_info(output, &c->output);
+		columns->pinned_output = columns->pinned_output || output_depends(type);
+	}
+	allocate(c);
+	make_field(field, "u", field->name, type_name, "");
+}
+
+/* Whether values of the type are arrays whose text array_out makes; not int2vector and the like. */
+static Oid
+array_element(Oid base)
+{
+	HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base));
+	Oid elem = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_type type = (Form_pg_type) GETSTRUCT(tuple);
+
+		if (type->typlen == -1 && type->typoutput == F_ARRAY_OUT)
+			elem = type->typelem;
+		ReleaseSysCache(tuple);
+	}
+	return elem;
+}
+
+static bool
+choose_list(value_column *c, struct ArrowSchema *field, Oid elem, int32 typmod,
+			const char *type_name)
+{
+	int32 elem_typmod = typmod;
+	Oid elem_base = getBaseTypeAndTypmod(elem, &elem_typmod);
+	value_column *item = palloc0(sizeof(value_column));
+	const char *format;
+	const struct known_type *known = choose_known(item, elem_base, elem_typmod, &format);
+	struct ArrowSchema *child;
+	const char *elem_name;
+
+	if (known == NULL)
+		return false;
+	elem_name = elem == elem_base
+					? format_type_extended(elem, elem_typmod, FORMAT_TYPE_TYPEMOD_GIVEN)
+					: format_type_extended(elem, -1, 0);
+	c->kind = VALUE_LIST;
+	c->offsets = true;
+	c->width = 4;
+	c->item = item;
+	c->elem = elem;
+	get_typlenbyvalalign(elem, &c->elem_len, &c->elem_byval, &c->elem_align);
+	allocate(c);
+	make_field(field, "+l", field->name, type_name, "");
+	child = palloc0(sizeof(*child));
+	make_field(child, format, "item", elem_name, known->extension);
+	field->n_children = 1;
+	field->children = palloc(sizeof(*field->children));
+	field->children[0] = child;
+	return true;
+}
+
+static bool
+is_named(List *names, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, names)
+		if (strcmp(lfirst(cell), "*") == 0 || strcmp(lfirst(cell), name) == 0)
+			return true;
+	return false;
+}
+
+static void
+choose(value_columns *columns, int i, Form_pg_attribute attribute, bool text)
+{
+	value_column *c = &columns->columns[i];
+	struct ArrowSchema *field = columns->schema.children[i];
+	int32 typmod = attribute->atttypmod;
+	Oid base = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
+	Oid elem = array_element(base);
+	const char *type_name = format_type_extended(attribute->atttypid, attribute->atttypmod,
+												 FORMAT_TYPE_TYPEMOD_GIVEN);
+	const char *format;
+	const struct known_type *known;
+
+	field->name = to_utf8(NameStr(attribute->attname));
+	if (!text && OidIsValid(elem) && choose_list(c, field, elem, typmod, type_name))
+		return;
+	known = text ? NULL : choose_known(c, base, typmod, &format);
+	if (known == NULL)
+		choose_text(columns, c, field, attribute->atttypid, type_name);
+	else
+		make_field(field, format, field->name, type_name, known->extension);
+}
+
+static void
+check_text_columns(TupleDesc tupdesc, List *names)
+{
+	ListCell *cell;
+
+	foreach (cell, names)
+	{
+		const char *name = lfirst(cell);
+		bool found = strcmp(name, "*") == 0;
+
+		for (int i = 0; !found && i < tupdesc->natts; i++)
+			found = strcmp(NameStr(TupleDescAttr(tupdesc, i)->attname), name) == 0;
+		if (!found)
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+							errmsg("text_columns names no column of the query: \"%s\"", name),
+							errhint("Names are exact, as the query's result has them; '*' means "
+									"all of them.")));
+	}
+}
+
+value_columns *
+value_columns_new(TupleDesc tupdesc, value_special special, List *text_columns)
+{
+	value_columns *columns = palloc0(sizeof(*columns));
+	int n = tupdesc->natts;
+	struct ArrowSchema *fields = palloc0(sizeof(*fields) * (Size) Max(n, 1));
+
+	check_text_columns(tupdesc, text_columns);
+	columns->n = n;
+	columns->special = special;
+	columns->at_work = -1;
+	columns->columns = palloc0(sizeof(value_column) * (Size) Max(n, 1));
+	columns->scratch = AllocSetContextCreate(CurrentMemoryContext, "penstock row",
+											 ALLOCSET_DEFAULT_SIZES);
+	columns->schema.format = "+s";
+	columns->schema.name = "";
+	columns->schema.n_children = n;
+	columns->schema.children = palloc(sizeof(*columns->schema.children) * (Size) Max(n, 1));
+	columns->schema.release = release_schema;
+	columns->array.n_buffers = 1;
+	columns->array.buffers = palloc0(sizeof(void *));
+	columns->array.n_children = n;
+	columns->array.children = palloc(sizeof(*columns->array.children) * (Size) Max(n, 1));
+	columns->array.release = release_array;
+	for (int i = 0; i < n; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
+
+		columns->schema.children[i] = &fields[i];
+		columns->array.children[i] = &columns->columns[i].array;
+		choose(columns, i, attribute, is_named(text_columns, NameStr(attribute->attname)));
+	}
+	return columns;
+}

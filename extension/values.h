@@ -1,0 +1,86 @@
+/*
+ * values.h - datums into Arrow columns.
+ *
+ * A column takes the values of one output column of a query, one by one, and gives its rows as
+ * Arrow buffers. What becomes of a type is wire/types.def; every other type travels as the text of
+ * its output function. Memory belongs to the context that was current in value_columns_new.
+ */
+#ifndef PENSTOCK_VALUES_H
+#define PENSTOCK_VALUES_H
+
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+
+#include "arrow_c.h"
+
+/* Values that the PostgreSQL type holds and the Arrow type does not. */
+typedef enum value_special
+{
+	VALUE_SPECIAL_ERROR,
+	VALUE_SPECIAL_NULL,
+	VALUE_SPECIAL_CLAMP
+} value_special;
+
+/* How a datum is appended. */
+typedef enum value_kind
+{
+	VALUE_BOOL,
+	VALUE_INT2,
+	VALUE_INT4,
+	VALUE_INT8,
+	VALUE_FLOAT4,
+	VALUE_FLOAT8,
+	VALUE_DATE,
+	VALUE_TIME,
+	VALUE_TIMESTAMP,
+	VALUE_INTERVAL,
+	VALUE_UUID,
+	VALUE_NUMERIC,
+	VALUE_BYTES,  /* bytea */
+	VALUE_TEXT,	  /* a varlena that is its own text */
+	VALUE_NAME,	  /* the same of fixed size */
+	VALUE_JSONB,
+	VALUE_OUTPUT, /* the text of the output function */
+	VALUE_LIST	  /* an array of one dimension */
+} value_kind;
+
+typedef struct value_column value_column;
+
+/* The columns of a query's result. */
+typedef struct value_columns
+{
+	int n;
+	value_column *columns;
+	value_special special;
+	MemoryContext scratch; /* of one row's texts and detoasted values; reset behind it */
+	bool pinned_output;	   /* some column's text depends on settings of the session */
+	int64 rows_before;	   /* rows that were given away */
+	int64 nrows;
+	Size nbytes;			 /* about what the rows take */
+	TupleTableSlot *slot;	 /* the row at work, for errors */
+	int at_work;			 /* the column at work, for errors; -1 none */
+	struct ArrowSchema schema;
+	struct ArrowArray array; /* valid until rows are added or taken */
+	List *targetlist;		 /* of the plan: where columns come from, for errors; borrowed */
+} value_columns;
+
+/*
+ * Columns for rows of tupdesc. text_columns: names (cstrings) of those that shall be text, "*" for
+ * all; a name that is none of the columns is error 42703.
+ */
+extern value_columns *value_columns_new(TupleDesc tupdesc, value_special special,
+										List *text_columns);
+
+/* Appends a row. Its values are copied. */
+extern void value_columns_add(value_columns *columns, TupleTableSlot *slot);
+
+/* Points columns->array at the first nrows rows. */
+extern void value_columns_array(value_columns *columns, int64 nrows);
+
+/* Forgets the first nrows rows, all or all but one. */
+extern void value_columns_forget(value_columns *columns, int64 nrows);
+
+#endif /* PENSTOCK_VALUES_H */

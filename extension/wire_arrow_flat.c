@@ -1,0 +1,2 @@
+/* wire/arrow_flat.c with the server's flags. */
+#include "../wire/arrow_flat.c"

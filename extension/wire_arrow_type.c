@@ -1,0 +1,2 @@
+/* wire/arrow_type.c with the server's flags. */
+#include "../wire/arrow_type.c"

@@ -1,0 +1,2 @@
+/* wire/decimal.c with the server's flags. */
+#include "../wire/decimal.c"

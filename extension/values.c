@@ -55,7 +55,7 @@ struct value_column
 	bool offsets; /* fixed holds one offset more than there are values */
 	int precision;
 	int scale;
-	int64 n; /* values */
+	int64 n; /* values: of a list's items kept up to date, else see set_counts */
 	int64 cap;
 	int64 nnulls;
 	uint8 *valid; /* bits; NULL: there was no NULL yet. All bits behind the values are set. */
@@ -407,117 +407,111 @@ reserve_bytes(value_column *c, Size n)
 /* ---- Values ---- */
 
 static inline void
-end_value(value_column *c)
+put_bytes(value_columns *columns, value_column *c, int64 n, const char *data, Size len)
 {
-	((int32 *) c->fixed)[c->n + 1] = (int32) c->nbytes;
-}
-
-static inline void
-put_bytes(value_columns *columns, value_column *c, const char *data, Size n)
-{
-	memcpy(reserve_bytes(c, n), data, n);
-	c->nbytes += n;
-	columns->nbytes += n;
-	end_value(c);
+	memcpy(reserve_bytes(c, len), data, len);
+	c->nbytes += len;
+	columns->nbytes += len;
+	((int32 *) c->fixed)[n + 1] = (int32) c->nbytes;
 }
 
 static void
-put_null(value_column *c)
+put_null(value_column *c, int64 n)
 {
 	if (c->valid == NULL)
 	{
 		c->valid = MemoryContextAllocHuge(GetMemoryChunkContext(c->fixed), bitmap_bytes(c->cap));
 		memset(c->valid, 0xff, bitmap_bytes(c->cap));
 	}
-	c->valid[c->n >> 3] &= (uint8) ~(1 << (c->n & 7));
+	c->valid[n >> 3] &= (uint8) ~(1 << (n & 7));
 	c->nnulls++;
 	if (c->offsets)
-		((int32 *) c->fixed)[c->n + 1] = ((int32 *) c->fixed)[c->n];
+		((int32 *) c->fixed)[n + 1] = ((int32 *) c->fixed)[n];
 	else if (c->width == 0)
-		c->fixed[c->n >> 3] &= (char) ~(1 << (c->n & 7));
+		c->fixed[n >> 3] &= (char) ~(1 << (n & 7));
 	else
-		memset(c->fixed + c->n * c->width, 0, (Size) c->width);
+		memset(c->fixed + n * c->width, 0, (Size) c->width);
 }
 
 /* A value that the Arrow type cannot hold, where nothing is near enough to be clamped to. */
 static void
-refuse(const value_columns *columns, value_column *c)
+refuse(const value_columns *columns, value_column *c, int64 n)
 {
 	if (columns->special == VALUE_SPECIAL_ERROR)
 		report_special(columns);
-	put_null(c);
+	put_null(c, n);
 }
 
 /* Text in a database of another encoding than UTF8. */
 static void
-put_converted(value_columns *columns, value_column *c, const char *text, Size n)
+put_converted(value_columns *columns, value_column *c, int64 n, const char *text, Size len)
 {
 	int encoding = GetDatabaseEncoding();
 
 	if (encoding == PG_SQL_ASCII)
 	{
-		if (!pg_verify_mbstr(PG_UTF8, text, (int) n, true))
+		if (!pg_verify_mbstr(PG_UTF8, text, (int) len, true))
 			report_not_utf8(columns, columns->at_work, columns->rows_before + columns->nrows);
 	}
 	else
 	{
 		char *utf8 = (char *) pg_do_encoding_conversion((unsigned char *) unconstify(char *, text),
-														(int) n, encoding, PG_UTF8);
+														(int) len, encoding, PG_UTF8);
 
 		if (utf8 != text)
-			n = strlen(utf8);
+			len = strlen(utf8);
 		text = utf8;
 	}
-	put_bytes(columns, c, text, n);
+	put_bytes(columns, c, n, text, len);
 }
 
 /* Of a UTF8 database bytes are taken as they are, and looked at in one go, in check_utf8. */
 static inline void
-put_text(value_columns *columns, value_column *c, const char *text, Size n)
+put_text(value_columns *columns, value_column *c, int64 n, const char *text, Size len)
 {
-	if (likely(GetDatabaseEncoding() == PG_UTF8))
-		put_bytes(columns, c, text, n);
+	if (likely(columns->utf8))
+		put_bytes(columns, c, n, text, len);
 	else
-		put_converted(columns, c, text, n);
+		put_converted(columns, c, n, text, len);
 }
 
 static void
-put_date(const value_columns *columns, value_column *c, DateADT day)
+put_date(const value_columns *columns, value_column *c, int64 n, DateADT day)
 {
 	int64 near = Min(Max((int64) day, MIN_DAY), MAX_DAY);
 
 	if (unlikely(near != day) && columns->special != VALUE_SPECIAL_CLAMP)
-		refuse(columns, c);
+		refuse(columns, c, n);
 	else
-		((int32 *) c->fixed)[c->n] = (int32) near + DAYS_1970_TO_2000;
+		((int32 *) c->fixed)[n] = (int32) near + DAYS_1970_TO_2000;
 }
 
 /* 24:00:00 is a time in PostgreSQL; Arrow's ends before it. */
 static void
-put_time(const value_columns *columns, value_column *c, TimeADT usec)
+put_time(const value_columns *columns, value_column *c, int64 n, TimeADT usec)
 {
 	if (unlikely(usec >= USECS_PER_DAY) && columns->special != VALUE_SPECIAL_CLAMP)
-		refuse(columns, c);
+		refuse(columns, c, n);
 	else
-		((int64 *) c->fixed)[c->n] = Min(usec, USECS_PER_DAY - 1);
+		((int64 *) c->fixed)[n] = Min(usec, USECS_PER_DAY - 1);
 }
 
 static inline void
-put_timestamp(const value_columns *columns, value_column *c, Timestamp usec)
+put_timestamp(const value_columns *columns, value_column *c, int64 n, Timestamp usec)
 {
 	int64 near = Min(Max(usec, MIN_USEC), MAX_USEC);
 
 	if (unlikely(near != usec) && columns->special != VALUE_SPECIAL_CLAMP)
-		refuse(columns, c);
+		refuse(columns, c, n);
 	else
-		((int64 *) c->fixed)[c->n] = near + DAYS_1970_TO_2000 * USECS_PER_DAY;
+		((int64 *) c->fixed)[n] = near + DAYS_1970_TO_2000 * USECS_PER_DAY;
 }
 
 /* Microseconds become nanoseconds. Since 17 the extremes are infinities; before, nobody means them. */
 static void
-put_interval(const value_columns *columns, value_column *c, const Interval *span)
+put_interval(const value_columns *columns, value_column *c, int64 n, const Interval *span)
 {
-	char *at = c->fixed + c->n * 16;
+	char *at = c->fixed + n * 16;
 	int64 near = Min(Max(span->time, PG_INT64_MIN / 1000), PG_INT64_MAX / 1000);
 	bool infinite = (span->time == PG_INT64_MAX && span->day == PG_INT32_MAX &&
 					 span->month == PG_INT32_MAX) ||
@@ -526,7 +520,7 @@ put_interval(const value_columns *columns, value_column *c, const Interval *span
 
 	if ((near != span->time || infinite) && columns->special != VALUE_SPECIAL_CLAMP)
 	{
-		refuse(columns, c);
+		refuse(columns, c, n);
 		return;
 	}
 	near *= 1000;
@@ -590,15 +584,16 @@ read_numeric(const char *p, Size n, stored_numeric *out)
 		out->weight = weight;
 	}
 	out->ngroups = (int) ((n - head) / 2);
-	memcpy(out->groups, p + head, (Size) Min(out->ngroups, DECIMAL_GROUPS) * 2);
+	for (int i = 0; i < Min(out->ngroups, DECIMAL_GROUPS); i++)
+		memcpy(&out->groups[i], p + head + 2 * i, 2);
 }
 
 static void
-put_numeric(const value_columns *columns, value_column *c, const struct varlena *value)
+put_numeric(const value_columns *columns, value_column *c, int64 n, const struct varlena *value)
 {
 	stored_numeric num;
 	unsigned __int128 scaled;
-	uint8 *at = (uint8 *) c->fixed + c->n * 16;
+	uint8 *at = (uint8 *) c->fixed + n * 16;
 
 	read_numeric(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), &num);
 	if (likely(!num.nan && !num.infinite) &&
@@ -607,75 +602,71 @@ put_numeric(const value_columns *columns, value_column *c, const struct varlena 
 	else if (columns->special == VALUE_SPECIAL_CLAMP && !num.nan)
 		decimal_store(decimal_power(c->precision) - 1, num.negative, at); /* all nines */
 	else
-		refuse(columns, c);
+		refuse(columns, c, n);
 }
 
 static void
-put_jsonb(value_columns *columns, value_column *c, Datum value)
+put_jsonb(value_columns *columns, value_column *c, int64 n, Datum value)
 {
 	Jsonb *jsonb = DatumGetJsonbP(value);
 	StringInfoData text;
 
 	initStringInfo(&text);
 	(void) JsonbToCString(&text, &jsonb->root, VARSIZE(jsonb));
-	put_text(columns, c, text.data, (Size) text.len);
+	put_text(columns, c, n, text.data, (Size) text.len);
 }
 
 static void
-put_output(value_columns *columns, value_column *c, Datum value)
+put_output(value_columns *columns, value_column *c, int64 n, Datum value)
 {
 	const char *text = OutputFunctionCall(&c->output, value);
 
-	put_text(columns, c, text, strlen(text));
+	put_text(columns, c, n, text, strlen(text));
 }
 
-static void put_value(value_columns *columns, value_column *c, Datum value);
+static void put_value(value_columns *columns, value_column *c, int64 n, Datum value);
+
+/* Whether it is a list: of one dimension at most, counted from 1. */
+static bool
+is_list(const ArrayType *array)
+{
+	return ARR_NDIM(array) == 0 || (ARR_NDIM(array) == 1 && ARR_LBOUND(array)[0] == 1);
+}
 
 /* An array as a list; under clamp all elements of other shapes, in the order of storage. */
 static void
-put_list(value_columns *columns, value_column *c, Datum value)
+put_list(value_columns *columns, value_column *c, int64 n, Datum value)
 {
 	ArrayType *array = DatumGetArrayTypeP(value);
-	int ndim = ARR_NDIM(array);
 	value_column *item = c->item;
 	Datum *values;
 	bool *nulls;
-	int n;
+	int count;
 
-	if (ndim > 1 || (ndim == 1 && ARR_LBOUND(array)[0] != 1))
+	if (!is_list(array) && columns->special != VALUE_SPECIAL_CLAMP)
 	{
-		bool same = true;
-
-		for (int d = 0; d < ndim; d++)
-			same = same && ARR_LBOUND(array)[d] == 1;
-		if ((ndim > 1 || !same) && columns->special != VALUE_SPECIAL_CLAMP)
-		{
-			refuse(columns, c);
-			return;
-		}
+		refuse(columns, c, n);
+		return;
 	}
 	deconstruct_array(array, c->elem, c->elem_len, c->elem_byval, c->elem_align, &values, &nulls,
-					  &n);
-	if (item->n + n > item->cap)
-		grow_values(item, item->n + n);
-	columns->nbytes += (Size) n * (Size) item->width;
-	for (int i = 0; i < n; i++)
+					  &count);
+	if (item->n + count > item->cap)
+		grow_values(item, item->n + count);
+	columns->nbytes += (Size) count * (Size) item->width;
+	for (int i = 0; i < count; i++, item->n++)
 	{
 		if (nulls[i])
-			put_null(item);
+			put_null(item, item->n);
 		else
-			put_value(columns, item, values[i]);
-		item->n++;
+			put_value(columns, item, item->n, values[i]);
 	}
-	((int32 *) c->fixed)[c->n + 1] = (int32) item->n;
+	((int32 *) c->fixed)[n + 1] = (int32) item->n;
 }
 
-/* Value c->n, for which there is room. */
-static inline void
-put_value_inline(value_columns *columns, value_column *c, Datum value)
+/* Value n, for which there is room. */
+static pg_attribute_always_inline void
+put_value_inline(value_columns *columns, value_column *c, int64 n, Datum value)
 {
-	int64 n = c->n;
-
 	switch (c->kind)
 	{
 		case VALUE_BOOL:
@@ -700,66 +691,78 @@ put_value_inline(value_columns *columns, value_column *c, Datum value)
 			((float8 *) c->fixed)[n] = DatumGetFloat8(value);
 			break;
 		case VALUE_DATE:
-			put_date(columns, c, DatumGetDateADT(value));
+			put_date(columns, c, n, DatumGetDateADT(value));
 			break;
 		case VALUE_TIME:
-			put_time(columns, c, DatumGetTimeADT(value));
+			put_time(columns, c, n, DatumGetTimeADT(value));
 			break;
 		case VALUE_TIMESTAMP:
-			put_timestamp(columns, c, DatumGetTimestamp(value));
+			put_timestamp(columns, c, n, DatumGetTimestamp(value));
 			break;
 		case VALUE_INTERVAL:
-			put_interval(columns, c, DatumGetIntervalP(value));
+			put_interval(columns, c, n, DatumGetIntervalP(value));
 			break;
 		case VALUE_UUID:
 			memcpy(c->fixed + n * UUID_LEN, DatumGetUUIDP(value)->data, UUID_LEN);
 			break;
 		case VALUE_NUMERIC:
-			put_numeric(columns, c, PG_DETOAST_DATUM_PACKED(value));
+			put_numeric(columns, c, n, PG_DETOAST_DATUM_PACKED(value));
 			break;
 		case VALUE_BYTES:
 		{
 			const struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
 
-			put_bytes(columns, c, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
+			put_bytes(columns, c, n, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
 			break;
 		}
 		case VALUE_TEXT:
 		{
 			const struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
 
-			put_text(columns, c, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
+			put_text(columns, c, n, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
 			break;
 		}
 		case VALUE_NAME:
-			put_text(columns, c, NameStr(*DatumGetName(value)),
+			put_text(columns, c, n, NameStr(*DatumGetName(value)),
 					 strnlen(NameStr(*DatumGetName(value)), NAMEDATALEN));
 			break;
 		case VALUE_JSONB:
-			put_jsonb(columns, c, value);
+			put_jsonb(columns, c, n, value);
 			break;
 		case VALUE_OUTPUT:
-			put_output(columns, c, value);
+			put_output(columns, c, n, value);
 			break;
 		case VALUE_LIST:
-			put_list(columns, c, value);
+			put_list(columns, c, n, value);
 			break;
 	}
 }
 
 static void
-put_value(value_columns *columns, value_column *c, Datum value)
+put_value(value_columns *columns, value_column *c, int64 n, Datum value)
 {
-	put_value_inline(columns, c, value);
+	put_value_inline(columns, c, n, value);
+}
+
+/* Room for another row. */
+static void
+grow_rows(value_columns *columns)
+{
+	for (int i = 0; i < columns->n; i++)
+		grow_values(&columns->columns[i], columns->nrows + 1);
+	columns->cap = columns->n > 0 ? columns->columns[0].cap : PG_INT64_MAX;
 }
 
 void
 value_columns_add(value_columns *columns, TupleTableSlot *slot)
 {
 	MemoryContext caller = MemoryContextSwitchTo(columns->scratch);
+	int64 n = columns->nrows;
 	int level = -1;
 
 	slot_getallattrs(slot);
+	if (unlikely(n >= columns->cap))
+		grow_rows(columns);
 	columns->slot = slot;
 	if (columns->pinned_output)
 		level = pin_output();
@@ -768,18 +771,15 @@ value_columns_add(value_columns *columns, TupleTableSlot *slot)
 		value_column *c = &columns->columns[i];
 
 		columns->at_work = i;
-		if (unlikely(c->n == c->cap))
-			grow_values(c, c->n + 1);
 		if (slot->tts_isnull[i])
-			put_null(c);
+			put_null(c, n);
 		else
-			put_value_inline(columns, c, slot->tts_values[i]);
-		columns->nbytes += (Size) c->width;
-		c->n++;
+			put_value_inline(columns, c, n, slot->tts_values[i]);
 	}
 	unpin_output(level);
 	columns->at_work = -1;
 	columns->slot = NULL;
+	columns->nbytes += columns->row_bytes;
 	columns->nrows++;
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(columns->scratch);
@@ -832,7 +832,7 @@ find_not_utf8(const value_column *c, int64 n)
 static void
 check_utf8(const value_columns *columns, int64 nrows)
 {
-	if (GetDatabaseEncoding() != PG_UTF8)
+	if (!columns->utf8)
 		return;
 	for (int i = 0; i < columns->n; i++)
 	{
@@ -872,9 +872,18 @@ point_array(value_column *c, int64 n)
 	point_array(c->item, ((int32 *) c->fixed)[n]);
 }
 
+/* The columns of rows have as many values as there are rows; only those of lists count their own. */
+static void
+set_counts(value_columns *columns)
+{
+	for (int i = 0; i < columns->n; i++)
+		columns->columns[i].n = columns->nrows;
+}
+
 void
 value_columns_array(value_columns *columns, int64 nrows)
 {
+	set_counts(columns);
 	check_utf8(columns, nrows);
 	for (int i = 0; i < columns->n; i++)
 		point_array(&columns->columns[i], nrows);
@@ -949,6 +958,7 @@ bytes_held(const value_column *c)
 void
 value_columns_forget(value_columns *columns, int64 nrows)
 {
+	set_counts(columns);
 	columns->nbytes = 0;
 	for (int i = 0; i < columns->n; i++)
 	{
@@ -1209,6 +1219,8 @@ value_columns_new(TupleDesc tupdesc, value_special special, List *text_columns)
 	columns->n = n;
 	columns->special = special;
 	columns->at_work = -1;
+	columns->utf8 = GetDatabaseEncoding() == PG_UTF8;
+	columns->cap = FIRST_VALUES;
 	columns->columns = palloc0(sizeof(value_column) * (Size) Max(n, 1));
 	columns->scratch = AllocSetContextCreate(CurrentMemoryContext, "penstock row",
 											 ALLOCSET_DEFAULT_SIZES);
@@ -1229,6 +1241,7 @@ value_columns_new(TupleDesc tupdesc, value_special special, List *text_columns)
 		columns->schema.children[i] = &fields[i];
 		columns->array.children[i] = &columns->columns[i].array;
 		choose(columns, i, attribute, is_named(text_columns, NameStr(attribute->attname)));
+		columns->row_bytes += (Size) columns->columns[i].width;
 	}
 	return columns;
 }

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Decimal digits of the largest decimal128. */
 #define DECIMAL_DIGITS 38
@@ -26,7 +27,22 @@ bool decimal_scale(const uint16_t *groups, int ngroups, int weight, int precisio
 /* 10^n, n from 0 to 38. */
 unsigned __int128 decimal_power(int n);
 
-/* The value, negated or not, as the 16 bytes of a decimal128: little-endian, two's complement. */
-void decimal_store(unsigned __int128 value, bool negative, uint8_t out[16]);
+/*
+ * The value, negated or not, as the 16 bytes of a decimal128: little-endian, two's complement. Signs
+ * are as good as random, so they are no branch.
+ */
+static inline void
+decimal_store(unsigned __int128 value, bool negative, uint8_t out[16])
+{
+	unsigned __int128 mask = -(unsigned __int128) negative;
+
+	value = (value ^ mask) - mask;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	memcpy(out, &value, 16);
+#else
+	for (int i = 0; i < 16; i++)
+		out[i] = (uint8_t) (value >> (8 * i));
+#endif
+}
 
 #endif /* WIRE_DECIMAL_H */

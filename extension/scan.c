@@ -137,9 +137,10 @@ check_caller(FunctionCallInfo fcinfo)
 	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	if (info == NULL || !IsA(info, ReturnSetInfo) || (info->allowedModes & SFRM_ValuePerCall) == 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("penstock.scan was called where a set cannot be returned row by row"),
-						errhint("Call it in a SELECT list.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("penstock.scan was called where a set cannot be returned row by row"),
+				 errhint("Call it in a SELECT list.")));
 }
 
 /* ---- The query ---- */
@@ -195,8 +196,9 @@ plan_one(const char *text)
 	queries = pg_analyze_and_rewrite_fixedparams(parse_one(text), text, NULL, 0, NULL);
 	query = list_length(queries) == 1 ? linitial_node(Query, queries) : NULL;
 	if (query == NULL || query->commandType != CMD_SELECT)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("penstock.scan takes a SELECT that no rule makes something else of")));
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("penstock.scan takes a SELECT that no rule makes something else of")));
 	if (query->hasModifyingCTE)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("penstock.scan takes a SELECT without data-modifying WITH"),
@@ -293,14 +295,15 @@ batch_message(value_columns *columns, int64 nrows)
 	bytea *message;
 
 	value_columns_array(columns, nrows);
-	check_message(arrow_ipc_write_batch(&columns->schema, &columns->array, NULL, 0, &nbytes, &error),
-				  &error);
+	check_message(
+		arrow_ipc_write_batch(&columns->schema, &columns->array, NULL, 0, &nbytes, &error), &error);
 	if (nbytes > FRAME_BYTES_MAX)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("row " INT64_FORMAT " of the scan needs %zu bytes, and a message can "
-							   "have %zu",
-							   columns->rows_before, nbytes, FRAME_BYTES_MAX),
-						errhint("Read its large columns by queries of their own.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("row " INT64_FORMAT " of the scan needs %zu bytes, and a message can "
+						"have %zu",
+						columns->rows_before, nbytes, FRAME_BYTES_MAX),
+				 errhint("Read its large columns by queries of their own.")));
 	message = new_message(nbytes);
 	check_message(arrow_ipc_write_batch(&columns->schema, &columns->array,
 										(uint8_t *) VARDATA(message), nbytes, &nbytes, &error),

@@ -344,12 +344,11 @@ report_not_utf8(const value_columns *columns, int i, int64 row)
 {
 	char *key = columns->slot != NULL ? row_key(columns, i) : NULL;
 
-	ereport(ERROR,
-			(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-			 errmsg("column \"%s\" holds bytes that are not UTF-8", column_name(columns, i)),
-			 errplace(columns, i, row, key),
-			 errhint("Read it through a query that converts it, such as "
-					 "convert_from(column::bytea, 'LATIN1').")));
+	ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+					errmsg("column \"%s\" holds bytes that are not UTF-8", column_name(columns, i)),
+					errplace(columns, i, row, key),
+					errhint("Read it through a query that converts it, such as "
+							"convert_from(column::bytea, 'LATIN1').")));
 }
 
 /* ---- Memory ---- */
@@ -366,15 +365,22 @@ fixed_bytes(const value_column *c, int64 n)
 	return c->width == 0 ? bitmap_bytes(n) : (Size) (n + c->offsets) * (Size) c->width;
 }
 
+/* What n values take, without their texts and items. */
+static Size
+values_bytes(const value_column *c, int64 n)
+{
+	return c->width == 0 ? bitmap_bytes(n) : (Size) n * (Size) c->width;
+}
+
 static void
 grow_values(value_column *c, int64 n)
 {
 	int64 cap = Max(n, c->cap * 2);
 
 	if (cap > PG_INT32_MAX - 1)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("a frame cannot hold more than %d values of a column",
-							   PG_INT32_MAX - 1)));
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a frame cannot hold more than %d values of a column", PG_INT32_MAX - 1)));
 	c->fixed = repalloc_huge(c->fixed, fixed_bytes(c, cap));
 	if (c->width == 0)
 		memset(c->fixed + bitmap_bytes(c->cap), 0, bitmap_bytes(cap) - bitmap_bytes(c->cap));
@@ -513,10 +519,9 @@ put_interval(const value_columns *columns, value_column *c, int64 n, const Inter
 {
 	char *at = c->fixed + n * 16;
 	int64 near = Min(Max(span->time, PG_INT64_MIN / 1000), PG_INT64_MAX / 1000);
-	bool infinite = (span->time == PG_INT64_MAX && span->day == PG_INT32_MAX &&
-					 span->month == PG_INT32_MAX) ||
-					(span->time == PG_INT64_MIN && span->day == PG_INT32_MIN &&
-					 span->month == PG_INT32_MIN);
+	bool infinite =
+		(span->time == PG_INT64_MAX && span->day == PG_INT32_MAX && span->month == PG_INT32_MAX) ||
+		(span->time == PG_INT64_MIN && span->day == PG_INT32_MIN && span->month == PG_INT32_MIN);
 
 	if ((near != span->time || infinite) && columns->special != VALUE_SPECIAL_CLAMP)
 	{
@@ -572,7 +577,8 @@ read_numeric(const char *p, Size n, stored_numeric *out)
 	if ((header & HEADER_KIND) == HEADER_SHORT)
 	{
 		out->negative = (header & SHORT_NEGATIVE) != 0;
-		out->weight = (header & SHORT_WEIGHT) | ((header & SHORT_WEIGHT_NEGATIVE) ? ~SHORT_WEIGHT : 0);
+		out->weight =
+			(header & SHORT_WEIGHT) | ((header & SHORT_WEIGHT_NEGATIVE) ? ~SHORT_WEIGHT : 0);
 	}
 	else
 	{
@@ -652,7 +658,7 @@ put_list(value_columns *columns, value_column *c, int64 n, Datum value)
 					  &count);
 	if (item->n + count > item->cap)
 		grow_values(item, item->n + count);
-	columns->nbytes += (Size) count * (Size) item->width;
+	columns->nbytes += values_bytes(item, count);
 	for (int i = 0; i < count; i++, item->n++)
 	{
 		if (nulls[i])
@@ -949,17 +955,20 @@ forget_values(value_column *c, int64 n)
 	c->n = left;
 }
 
+/* Of texts and items. */
 static Size
 bytes_held(const value_column *c)
 {
-	return (Size) c->n * (Size) c->width + c->nbytes + (c->item != NULL ? bytes_held(c->item) : 0);
+	Size items = c->item != NULL ? values_bytes(c->item, c->item->n) + c->item->nbytes : 0;
+
+	return c->nbytes + items;
 }
 
 void
 value_columns_forget(value_columns *columns, int64 nrows)
 {
 	set_counts(columns);
-	columns->nbytes = 0;
+	columns->nbytes = (Size) (columns->nrows - nrows) * columns->row_bytes;
 	for (int i = 0; i < columns->n; i++)
 	{
 		forget_values(&columns->columns[i], nrows);
@@ -1069,8 +1078,8 @@ choose_known(value_column *c, Oid base, int32 typmod, const char **format)
 	if (known == NULL ||
 		(known->kind == VALUE_NUMERIC && !decimal_typmod(typmod, &c->precision, &c->scale)))
 		return NULL;
-	*format = known->kind == VALUE_NUMERIC ? psprintf("d:%d,%d", c->precision, c->scale)
-										   : known->format;
+	*format =
+		known->kind == VALUE_NUMERIC ? psprintf("d:%d,%d", c->precision, c->scale) : known->format;
 	type = arrow_type_parse(*format);
 	c->kind = known->kind;
 	c->offsets = type.layout == ARROW_LAYOUT_VAR;
@@ -1173,8 +1182,8 @@ choose(value_columns *columns, int i, Form_pg_attribute attribute, bool text)
 	int32 typmod = attribute->atttypmod;
 	Oid base = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
 	Oid elem = array_element(base);
-	const char *type_name = format_type_extended(attribute->atttypid, attribute->atttypmod,
-												 FORMAT_TYPE_TYPEMOD_GIVEN);
+	const char *type_name =
+		format_type_extended(attribute->atttypid, attribute->atttypmod, FORMAT_TYPE_TYPEMOD_GIVEN);
 	const char *format;
 	const struct known_type *known;
 
@@ -1214,6 +1223,7 @@ value_columns_new(TupleDesc tupdesc, value_special special, List *text_columns)
 	value_columns *columns = palloc0(sizeof(*columns));
 	int n = tupdesc->natts;
 	struct ArrowSchema *fields = palloc0(sizeof(*fields) * (Size) Max(n, 1));
+	Size bits = 0;
 
 	check_text_columns(tupdesc, text_columns);
 	columns->n = n;
@@ -1222,8 +1232,8 @@ value_columns_new(TupleDesc tupdesc, value_special special, List *text_columns)
 	columns->utf8 = GetDatabaseEncoding() == PG_UTF8;
 	columns->cap = FIRST_VALUES;
 	columns->columns = palloc0(sizeof(value_column) * (Size) Max(n, 1));
-	columns->scratch = AllocSetContextCreate(CurrentMemoryContext, "penstock row",
-											 ALLOCSET_DEFAULT_SIZES);
+	columns->scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "penstock row", ALLOCSET_DEFAULT_SIZES);
 	columns->schema.format = "+s";
 	columns->schema.name = "";
 	columns->schema.n_children = n;
@@ -1241,7 +1251,8 @@ value_columns_new(TupleDesc tupdesc, value_special special, List *text_columns)
 		columns->schema.children[i] = &fields[i];
 		columns->array.children[i] = &columns->columns[i].array;
 		choose(columns, i, attribute, is_named(text_columns, NameStr(attribute->attname)));
-		columns->row_bytes += (Size) columns->columns[i].width;
+		bits += columns->columns[i].width == 0 ? 1 : (Size) columns->columns[i].width * 8;
 	}
+	columns->row_bytes = (bits + 7) / 8;
 	return columns;
 }

@@ -39,9 +39,9 @@ typedef enum value_kind
 	VALUE_INTERVAL,
 	VALUE_UUID,
 	VALUE_NUMERIC,
-	VALUE_BYTES,  /* bytea */
-	VALUE_TEXT,	  /* a varlena that is its own text */
-	VALUE_NAME,	  /* the same of fixed size */
+	VALUE_BYTES, /* bytea */
+	VALUE_TEXT,	 /* a varlena that is its own text */
+	VALUE_NAME,	 /* the same of fixed size */
 	VALUE_JSONB,
 	VALUE_OUTPUT, /* the text of the output function */
 	VALUE_LIST	  /* an array of one dimension */
@@ -56,15 +56,15 @@ typedef struct value_columns
 	value_column *columns;
 	value_special special;
 	MemoryContext scratch; /* of one row's texts and detoasted values; reset behind it */
-	bool pinned_output;		 /* some column's text depends on settings of the session */
-	bool utf8;				 /* the database's encoding is UTF8 */
-	int64 rows_before;		 /* rows that were given away */
+	bool pinned_output;	   /* some column's text depends on settings of the session */
+	bool utf8;			   /* the database's encoding is UTF8 */
+	int64 rows_before;	   /* rows that were given away */
 	int64 nrows;
-	int64 cap;				 /* rows that every column has room for */
-	Size row_bytes;			 /* of a row, without its texts and items */
-	Size nbytes;			 /* about what the rows take */
-	TupleTableSlot *slot;	 /* the row at work, for errors */
-	int at_work;			 /* the column at work, for errors; -1 none */
+	int64 cap;			  /* rows that every column has room for */
+	Size row_bytes;		  /* of a row, without its texts and items */
+	Size nbytes;		  /* about what the rows take */
+	TupleTableSlot *slot; /* the row at work, for errors */
+	int at_work;		  /* the column at work, for errors; -1 none */
 	struct ArrowSchema schema;
 	struct ArrowArray array; /* valid until rows are added or taken */
 	List *targetlist;		 /* of the plan: where columns come from, for errors; borrowed */

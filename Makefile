@@ -1,8 +1,14 @@
-# The one door. It holds no rules of compilation: bridge/Makefile and bridge/tests/Makefile do.
+# The one door. It holds no rules of compilation: bridge/Makefile, bridge/tests/Makefile and
+# extension/Makefile do.
 #
-#   make              libpenstock and the command penstock, in build/
-#   make install      PREFIX (/usr/local), DESTDIR, libdir, mandir … honoured; also uninstall
-#   make check        every test: check-unit, check-fuzz, check-live, with ASan and UBSan (SAN=0 without)
+#   make              libpenstock and the command penstock, in build/; and the server's extension, where a
+#                     server's headers are (PG_CONFIG=… for another than the newest; EXTENSION=no without)
+#   make install      PREFIX (/usr/local), DESTDIR, libdir, mandir … honoured; the extension goes where
+#                     pg_config says, below DESTDIR; also uninstall
+#   make installcheck the tests of the installed extension, on the server that PGHOST, PGPORT … lead to
+#   make check        every test: check-unit, check-fuzz, check-server, check-live, with ASan and UBSan
+#                     (SAN=0 without; never in the server)
+#   make check-server the same tests as installcheck, on a throwaway server
 #   make check-unit T=strides      the tests of one stem; the same with check-live
 #   make check-live SERVER=18      on a server of another version, which scripts/versions downloads
 #   make fuzz         libFuzzer, FUZZ_SECONDS (60) a target
@@ -12,6 +18,7 @@
 BRIDGE := $(MAKE) --no-print-directory -C bridge
 TESTS := $(MAKE) --no-print-directory -C bridge/tests
 CLUSTER := scripts/cluster --tls --standby
+EXTENSION_DOOR := scripts/extension
 
 # Targets here run one after another, since they share build/; what they call uses every CPU.
 .NOTPARALLEL:
@@ -21,12 +28,18 @@ endif
 
 all: deps
 	+@$(BRIDGE) all
+	+@$(EXTENSION_DOOR) build
 
 install: deps
 	+@$(BRIDGE) install
+	+@$(EXTENSION_DOOR) install
 
 uninstall:
 	+@$(BRIDGE) uninstall
+	+@$(EXTENSION_DOOR) uninstall
+
+installcheck:
+	@regress/run $(RESULTS:%=--results %) $(if $(T),$(T:%='%'))
 
 deps:
 	@scripts/deps build
@@ -38,7 +51,7 @@ deps-check:
 check: SAN ?= 1
 check:
 	@$(MAKE) --no-print-directory SAN=$(SAN) RESULTS=$(CURDIR)/build/check.results begin-check \
-		check-unit check-fuzz check-live
+		check-unit check-fuzz check-server check-live
 	@scripts/tally build/check.results
 
 begin-check:
@@ -51,13 +64,25 @@ check-unit: deps-check
 check-fuzz: deps-check
 	+@$(TESTS) check-fuzz
 
-# Built before the server starts, so that a compile error costs no server.
+# Without a server's headers regress/run says that there is nothing to be tested.
+check-server: deps-check
+	+@stage=$$($(EXTENSION_DOOR) stage) && config=$$($(EXTENSION_DOOR) pg-config) && \
+		set -- regress/run $(RESULTS:%=--results %) $(if $(T),$(T:%='%')) && \
+		if [ -z "$$stage" ]; then "$$@"; else \
+			scripts/cluster --bin "$$("$$config" --bindir)" --extension "$$stage" -- "$$@"; fi
+
+# Built before the server starts, so that a compile error costs no server. With the extension where it
+# can be built for the server; SERVER=… has no headers.
 check-live: deps-check
 	@$(if $(SERVER),scripts/deps servers)
 	+@$(BRIDGE) all
 	+@$(TESTS) build
-	+@bin=$(if $(SERVER),$$(scripts/versions $(SERVER))) && \
-		$(CLUSTER) $(if $(SERVER),--bin "$${bin#*	}") -- $(TESTS) check-live
+	+@$(if $(SERVER), \
+		bin=$$(scripts/versions $(SERVER)) && set -- --bin "$${bin#*	}", \
+		stage=$$($(EXTENSION_DOOR) stage) && config=$$($(EXTENSION_DOOR) pg-config) && \
+		if [ -z "$$stage" ]; then set --; else \
+			set -- --bin "$$("$$config" --bindir)" --extension "$$stage"; fi) && \
+		$(CLUSTER) "$$@" -- $(TESTS) check-live
 
 # Unit tests and fuzz seeds only: a live test must not be what keeps a decoder covered.
 coverage: deps-check
@@ -103,5 +128,5 @@ dist:
 clean:
 	rm -rf build
 
-.PHONY: all install uninstall deps deps-check check begin-check check-unit check-fuzz check-live coverage fuzz \
-	lint docs format demo bench check-versions dist clean
+.PHONY: all install uninstall installcheck deps deps-check check begin-check check-unit check-fuzz \
+	check-server check-live coverage fuzz lint docs format demo bench check-versions dist clean

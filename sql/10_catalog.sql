@@ -49,7 +49,7 @@ WITH lists AS (
 			END
 	UNION ALL
 	SELECT a.name, '01000',
-		   format('database "%s" is in database.whitelist but %s', a.name,
+		   format('database "%s" is asked for by name but %s', a.name,
 				  coalesce(k.refusal, 'does not exist')),
 		   CASE
 			   WHEN k.name IS NULL THEN
@@ -61,7 +61,7 @@ WITH lists AS (
 	LEFT JOIN known k ON k.name = a.name
 	WHERE l.deny = '{}' AND (k.name IS NULL OR k.refusal IS NOT NULL)
 	UNION ALL
-	SELECT NULL, '22023', 'database.whitelist and database.blacklist are both given',
+	SELECT NULL, '22023', 'a list of databases to show and one of databases to hide are both given',
 		   'Give the databases to list or the databases to hide, not both.'
 	FROM lists l
 	WHERE l.allow <> '{}' AND l.deny <> '{}'
@@ -71,11 +71,38 @@ FROM answers
 ORDER BY name COLLATE "C"
 -- end
 
--- Schemas that the role may use, without the system's. Rows: (schema).
+-- install
+CREATE FUNCTION penstock.databases(allow text DEFAULT NULL, deny text DEFAULT NULL) RETURNS SETOF text
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $penstock$
+#variable_conflict use_column
+DECLARE
+	answer record;
+BEGIN
+	FOR answer IN
+-- text: databases
+	LOOP
+-- text: raise
+		RETURN NEXT answer.database;
+	END LOOP;
+END
+$penstock$;
+
+COMMENT ON FUNCTION penstock.databases(text, text) IS
+'databases that can be connected to; allow and deny are names separated by semicolons';
+-- end
+
+-- Schemas that the role may use, without the system's and the extension's. Rows: (schema).
 -- embed: schemas
 SELECT n.nspname::text AS schema
 FROM pg_catalog.pg_namespace n
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+	AND NOT EXISTS (
+		SELECT FROM pg_catalog.pg_depend o
+		JOIN pg_catalog.pg_extension e ON e.oid = o.refobjid AND e.extname = 'penstock'
+		WHERE o.classid = 'pg_catalog.pg_namespace'::regclass AND o.objid = n.oid AND o.deptype = 'e')
 	AND has_schema_privilege(n.oid, 'USAGE')
 ORDER BY n.nspname::text COLLATE "C"
 -- end
@@ -140,6 +167,29 @@ WITH relations AS (
 SELECT relation, sqlstate, message, hint
 FROM answers
 ORDER BY schema COLLATE "C", name COLLATE "C"
+-- end
+
+-- install
+CREATE FUNCTION penstock.tables(schema text DEFAULT NULL) RETURNS SETOF jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $penstock$
+#variable_conflict use_column
+DECLARE
+	answer record;
+BEGIN
+	FOR answer IN
+-- text: tables
+	LOOP
+-- text: raise
+		RETURN NEXT answer.relation::jsonb;
+	END LOOP;
+END
+$penstock$;
+
+COMMENT ON FUNCTION penstock.tables(text) IS
+'the relations of a schema, or of all but the system''s, in short';
 -- end
 
 -- Finds a relation as regclass does. $1 its name. The answer goes with the row and, for the
@@ -654,6 +704,80 @@ LEFT JOIN sizes z ON z.relation = c.oid
 LEFT JOIN part_in g ON g.relation = c.oid
 LEFT JOIN part_of h ON h.relation = c.oid
 ORDER BY c.nspname::text COLLATE "C", c.relname::text COLLATE "C"
+-- end
+
+-- Refuses what is no table or view; kind is its relkind.
+-- piece: check_kind
+	IF kind IS NULL THEN
+		RAISE undefined_table USING MESSAGE = format('there is no relation with OID %s', $1::oid);
+	ELSIF kind NOT IN ('r', 'p', 'v', 'm', 'f') THEN
+		RAISE wrong_object_type USING MESSAGE = format('%s is %s, not a table or view', $1,
+			CASE
+				WHEN kind IN ('i', 'I') THEN 'an index'
+				WHEN kind = 'S' THEN 'a sequence'
+				WHEN kind = 'c' THEN 'a composite type'
+				ELSE 'an internal relation'
+			END);
+	END IF;
+-- end
+
+-- install
+CREATE FUNCTION penstock.describe(relation regclass) RETURNS jsonb
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE COST 10000
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+SET datestyle = iso, mdy
+SET intervalstyle = postgres
+SET timezone = utc
+AS $penstock$
+#variable_conflict use_column
+DECLARE
+	kind constant "char" := (SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid = $1);
+	types_of_wire constant json :=
+-- types
+	;
+	answer json;
+BEGIN
+-- text: check_kind
+	WITH RECURSIVE
+-- text: describe_partitions
+	,
+-- text: describe $1, NULL, types_of_wire
+	INTO answer;
+	RETURN answer::jsonb;
+END
+$penstock$;
+
+COMMENT ON FUNCTION penstock.describe(regclass) IS 'all about a relation';
+
+CREATE FUNCTION penstock.catalog() RETURNS SETOF jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100 COST 100000
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+SET datestyle = iso, mdy
+SET intervalstyle = postgres
+SET timezone = utc
+AS $penstock$
+#variable_conflict use_column
+DECLARE
+	types_of_wire constant json :=
+-- types
+	;
+	answer record;
+BEGIN
+	FOR answer IN
+	WITH RECURSIVE
+-- text: describe_partitions
+	,
+-- text: describe NULL, NULL, types_of_wire
+	LOOP
+		RETURN NEXT answer.describe::jsonb;
+	END LOOP;
+END
+$penstock$;
+
+COMMENT ON FUNCTION penstock.catalog() IS
+'all about every relation but the system''s and those in schemas that the role may not use';
 -- end
 
 -- Which types the server has and a column may have. $1 a json array of type names without modifiers,

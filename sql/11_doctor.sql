@@ -2,7 +2,8 @@
 -- The rules at the head of 10_catalog.sql hold here too.
 
 -- Checks. $1 the server process as the client was told at login, NULL when unknown; $2 the TLS version
--- of the client's connection, '' for none; $3 'local' when it leaves no machine, else 'remote'. Rows:
+-- of the client's connection, '' for none; $3 'local' when it leaves no machine, else 'remote'; NULL for
+-- both is what the server sees. Rows:
 -- (feature, check, status ok|reduced|blocked, message, fix), in the order to read them; fix is '' or
 -- what mends it, statements ready to run by someone who may. A name in a comment has its control
 -- characters as ?, since a line break ends the comment.
@@ -17,6 +18,22 @@ WITH me AS (
 		   r.rolconnlimit AS connections, d.oid AS database_oid
 	FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
 	WHERE r.rolname = current_user AND d.datname = current_database()
+), client AS (
+	SELECT coalesce($2::text, (SELECT s.version FROM pg_catalog.pg_stat_ssl s
+							   WHERE s.pid = pg_backend_pid() AND s.ssl), '') AS tls,
+		   coalesce($3::text, CASE
+			   WHEN inet_client_addr() IS NULL OR inet_client_addr() = inet_server_addr()
+				   OR inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1' THEN 'local'
+			   ELSE 'remote' END) AS place
+), schemas AS (
+	-- Without the system's and the extension's, which everybody may use.
+	SELECT n.oid
+	FROM pg_catalog.pg_namespace n
+	WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+		AND NOT EXISTS (
+			SELECT FROM pg_catalog.pg_depend o
+			JOIN pg_catalog.pg_extension e ON e.oid = o.refobjid AND e.extname = 'penstock'
+			WHERE o.classid = 'pg_catalog.pg_namespace'::regclass AND o.objid = n.oid AND o.deptype = 'e')
 ), policies AS (
 	-- Those for reading that are for the role.
 	SELECT p.polrelid AS oid, pg_get_expr(p.polqual, p.polrelid) AS condition,
@@ -144,18 +161,19 @@ WITH me AS (
 	FROM me
 	UNION ALL
 	SELECT 4, 'server', 'encryption',
-		   CASE WHEN $2::text = '' AND $3::text = 'remote' THEN 'reduced' ELSE 'ok' END,
+		   CASE WHEN c.tls = '' AND c.place = 'remote' THEN 'reduced' ELSE 'ok' END,
 		   CASE
-			   WHEN $2::text <> '' THEN format('the connection is encrypted (%s)', $2::text)
-			   WHEN $3::text = 'remote' THEN 'the connection to another machine is not encrypted'
+			   WHEN c.tls <> '' THEN format('the connection is encrypted (%s)', c.tls)
+			   WHEN c.place = 'remote' THEN 'the connection to another machine is not encrypted'
 			   ELSE 'not encrypted; the connection stays on this machine'
 		   END,
-		   CASE WHEN $2::text = '' AND $3::text = 'remote'
+		   CASE WHEN c.tls = '' AND c.place = 'remote'
 			   THEN CASE WHEN current_setting('ssl') = 'on'
 					THEN 'Add sslmode=verify-full (and sslrootcert) to the URL.'
 					ELSE concat(E'ALTER SYSTEM SET ssl = on;\nSELECT pg_reload_conf();\n-- with a certificate in '
 						 'place; then sslmode=verify-full in the URL') END
 			   ELSE '' END
+	FROM client c
 	UNION ALL
 	SELECT 5, 'server', 'pooler',
 		   CASE WHEN $1::int IS NULL OR $1::int = pg_backend_pid() THEN 'ok' ELSE 'reduced' END,
@@ -200,7 +218,7 @@ WITH me AS (
 					 string_agg(format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, current_user), E'\n'
 								ORDER BY n.nspname::text COLLATE "C") AS grants
 			  FROM pg_catalog.pg_namespace n
-			  WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') s
+			  WHERE n.oid IN (SELECT u.oid FROM schemas u)) s
 	UNION ALL
 	SELECT 21, 'catalog', 'creating tables',
 		   CASE WHEN me.standby OR s.names IS NULL THEN 'reduced' ELSE 'ok' END,
@@ -223,7 +241,7 @@ WITH me AS (
 							  AND has_schema_privilege(n.oid, 'USAGE')) AS names,
 					 count(*) AS total, bool_or(n.nspname = current_user) AS namesake
 			  FROM pg_catalog.pg_namespace n
-			  WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') s
+			  WHERE n.oid IN (SELECT u.oid FROM schemas u)) s
 	UNION ALL
 	SELECT 22, 'catalog', 'creating databases',
 		   CASE WHEN me.standby OR NOT (me.super OR me.createdb) THEN 'reduced' ELSE 'ok' END,
@@ -404,6 +422,25 @@ FROM checks c
 ORDER BY c.place
 -- end
 
+-- install
+CREATE FUNCTION penstock.doctor()
+RETURNS TABLE (feature text, "check" text, status text, message text, fix text)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 25 COST 10000
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $penstock$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+-- text: doctor NULL, NULL, NULL
+	;
+END
+$penstock$;
+
+COMMENT ON FUNCTION penstock.doctor() IS
+'what works for this role on this server, and what mends the rest';
+-- end
+
 -- The rights that a role needs for a feature, no more. $1 read, write or catalog; $2 the role, letter
 -- by letter, or NULL for the placeholder your_role; $3 a relation's oid, 0 for the one that `resolve`
 -- has found, or NULL for every one of the database. Rows: (line, sqlstate, message, hint).
@@ -459,6 +496,11 @@ WITH who AS (
 		SELECT n.nspname::text FROM pg_catalog.pg_namespace n
 		WHERE $1::text = 'catalog' AND $3::oid IS NULL
 			AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+			AND NOT EXISTS (
+				SELECT FROM pg_catalog.pg_depend o
+				JOIN pg_catalog.pg_extension e ON e.oid = o.refobjid AND e.extname = 'penstock'
+				WHERE o.classid = 'pg_catalog.pg_namespace'::regclass AND o.objid = n.oid
+					AND o.deptype = 'e')
 	) s
 	UNION ALL
 	SELECT 3, r.qualified, 0, format('GRANT SELECT ON %s TO %s;', r.qualified, w.role)
@@ -526,4 +568,32 @@ SELECT CASE WHEN line LIKE '--%' THEN regexp_replace(line, '[[:cntrl:]]', '?', '
 	   sqlstate, message, hint
 FROM answers
 ORDER BY place, sub COLLATE "C", step, line COLLATE "C"
+-- end
+
+-- install
+CREATE FUNCTION penstock.grants(feature text, role text DEFAULT NULL, relation regclass DEFAULT NULL)
+RETURNS SETOF text
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 20
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $penstock$
+#variable_conflict use_column
+DECLARE
+	kind constant "char" := (SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid = $3);
+	answer record;
+BEGIN
+	IF $3 IS NOT NULL THEN
+-- text: check_kind $3
+	END IF;
+	FOR answer IN
+-- text: grants
+	LOOP
+-- text: raise
+		RETURN NEXT answer.line;
+	END LOOP;
+END
+$penstock$;
+
+COMMENT ON FUNCTION penstock.grants(text, text, regclass) IS
+'the rights that a role needs to read, to write or for the catalog, as statements';
 -- end

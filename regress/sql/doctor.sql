@@ -1,0 +1,51 @@
+-- doctor, grants: what works, and the rights that a role needs.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE ROLE "penstock Writer";
+CREATE SCHEMA "Shop";
+CREATE TABLE "Shop".orders (id serial PRIMARY KEY, total numeric);
+CREATE TABLE "Shop".log (line text);
+CREATE TABLE "Shop".sales (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE "Shop".sales_2020 PARTITION OF "Shop".sales FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+CREATE INDEX orders_total ON "Shop".orders (total);
+
+SELECT feature, "check" FROM penstock.doctor();
+SELECT "check", status, message FROM penstock.doctor() WHERE "check" IN ('pooler', 'keys', 'primary', 'temporary tables');
+SELECT bool_and(fix = '') AS nothing_to_mend FROM penstock.doctor() WHERE status = 'ok';
+
+-- A role with no rights is told them.
+SET ROLE "penstock Writer";
+SELECT "check", status, message FROM penstock.doctor() WHERE "check" IN ('privileges', 'schemas') ORDER BY feature, "check";
+SELECT fix FROM penstock.doctor() WHERE feature = 'read' AND "check" = 'privileges' \g (format=unaligned)
+RESET ROLE;
+
+-- The script of grants, of each feature, for all and for one table.
+\pset format unaligned
+SELECT * FROM penstock.grants('read');
+SELECT * FROM penstock.grants('write', 'penstock Writer');
+SELECT * FROM penstock.grants('catalog', 'o"dd');
+SELECT * FROM penstock.grants('read', relation => '"Shop".sales');
+SELECT * FROM penstock.grants('write', NULL, '"Shop".log');
+\pset format aligned
+
+-- They are enough, as run.
+SELECT line FROM penstock.grants('write', 'penstock Writer') line WHERE line NOT LIKE '--%' \gexec
+SET ROLE "penstock Writer";
+SELECT status, message FROM penstock.doctor() WHERE feature = 'write' AND "check" = 'privileges';
+INSERT INTO "Shop".orders (total) VALUES (1) ON CONFLICT (id) DO UPDATE SET total = EXCLUDED.total;
+RESET ROLE;
+
+-- Odd arguments.
+SELECT penstock.grants('everything');
+\echo :LAST_ERROR_SQLSTATE
+SELECT penstock.grants(NULL);
+SELECT penstock.grants('');
+SELECT penstock.grants('read', relation => '"Shop".orders_total');
+\echo :LAST_ERROR_SQLSTATE
+SELECT penstock.grants('read', NULL, 0);
+SELECT penstock.grants('read', NULL, 4294967295);
+\echo :LAST_ERROR_SQLSTATE
+
+DROP SCHEMA "Shop" CASCADE;
+DROP OWNED BY "penstock Writer";
+DROP ROLE "penstock Writer";

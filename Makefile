@@ -97,6 +97,7 @@ fuzz: deps-check
 lint: deps-check
 	@scripts/deps lint
 	+@$(BRIDGE) all
+	+@$(EXTENSION_DOOR) build
 	+@$(TESTS) build
 	@scripts/lint $(RESULTS:%=--results %)
 

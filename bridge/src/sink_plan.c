@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sql_texts.h"
+
 #define OID_FLOAT4 700
 #define OID_FLOAT8 701
 #define OID_BPCHAR 1042
@@ -16,66 +18,13 @@
 static const Oid bytewise_types[] = {16,   17,	 19,   20,	 21,   23,	 25,  1042,
 									 1043, 1082, 1083, 1114, 1184, 1700, 2950};
 
-/*
- * The base types of the columns, their array types, and the input function of those that a cast
- * from text would read otherwise (regclass, xml …: a cast with a function of its own).
- */
-static const char types_sql[] =
-	"SELECT t.oid, t.typarray, "
-	"CASE WHEN p.prorettype OPERATOR(pg_catalog.=) t.oid AND EXISTS (SELECT FROM "
-	"pg_catalog.pg_cast c WHERE c.castsource OPERATOR(pg_catalog.=) 25::pg_catalog.oid AND "
-	"c.casttarget OPERATOR(pg_catalog.=) t.oid AND c.castmethod OPERATOR(pg_catalog.=) 'f') "
-	"AND p.pronargs OPERATOR(pg_catalog.<>) 2 THEN "
-	"pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(p.proname)) "
-	"END, p.pronargs, "
-	"CASE WHEN t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN t.typelem ELSE t.oid END, "
-	"t.typdelim FROM pg_catalog.pg_type t JOIN pg_catalog.pg_proc p ON p.oid "
-	"OPERATOR(pg_catalog.=) "
-	"t.typinput JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace "
-	"WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])";
-
-/* Every unique index, one row per key column, the primary key first. */
-static const char indexes_sql[] =
-	"SELECT i.indexrelid, c.relname, i.indimmediate, i.indisvalid, "
-	"i.indpred IS NOT NULL, i.indexprs IS NOT NULL, "
-	"am.amname OPERATOR(pg_catalog.=) 'btree', i.indkey[g.k] AS attnum, "
-	"pg_catalog.concat('OPERATOR(', pg_catalog.quote_ident(opn.nspname), '.', op.oprname, ')'), "
-	"CASE WHEN i.indcollation[g.k] OPERATOR(pg_catalog.<>) 0::pg_catalog.oid AND "
-	"i.indcollation[g.k] OPERATOR(pg_catalog.<>) a.attcollation THEN "
-	"pg_catalog.concat(' COLLATE ', pg_catalog.quote_ident(coln.nspname), '.', "
-	"pg_catalog.quote_ident(col.collname)) ELSE '' END, "
-	"coalesce((pg_catalog.to_jsonb(col) OPERATOR(pg_catalog.->>) 'collisdeterministic') "
-	"OPERATOR(pg_catalog.<>) 'false', true), "
-	"opc.opcdefault OR opc.opcname OPERATOR(pg_catalog.=) ANY "
-	"('{text_pattern_ops,varchar_pattern_ops,bpchar_pattern_ops}'::pg_catalog.name[]) "
-	"FROM pg_catalog.pg_index i "
-	"JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid "
-	"JOIN pg_catalog.pg_am am ON am.oid OPERATOR(pg_catalog.=) c.relam "
-	"CROSS JOIN LATERAL pg_catalog.generate_series(0, coalesce((pg_catalog.to_jsonb(i) "
-	"OPERATOR(pg_catalog.->>) 'indnkeyatts')::pg_catalog.int4, i.indnatts::pg_catalog.int4) "
-	"OPERATOR(pg_catalog.-) 1) AS g(k) "
-	"JOIN pg_catalog.pg_opclass opc ON opc.oid OPERATOR(pg_catalog.=) i.indclass[g.k] "
-	"LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid AND "
-	"a.attnum OPERATOR(pg_catalog.=) i.indkey[g.k] "
-	"LEFT JOIN pg_catalog.pg_amop ao ON ao.amopfamily OPERATOR(pg_catalog.=) opc.opcfamily AND "
-	"ao.amopstrategy OPERATOR(pg_catalog.=) 3 AND ao.amoplefttype OPERATOR(pg_catalog.=) "
-	"opc.opcintype AND ao.amoprighttype OPERATOR(pg_catalog.=) opc.opcintype "
-	"LEFT JOIN pg_catalog.pg_operator op ON op.oid OPERATOR(pg_catalog.=) ao.amopopr "
-	"LEFT JOIN pg_catalog.pg_namespace opn ON opn.oid OPERATOR(pg_catalog.=) op.oprnamespace "
-	"LEFT JOIN pg_catalog.pg_collation col ON col.oid OPERATOR(pg_catalog.=) i.indcollation[g.k] "
-	"LEFT JOIN pg_catalog.pg_namespace coln ON coln.oid OPERATOR(pg_catalog.=) col.collnamespace "
-	"WHERE i.indrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND i.indisunique "
-	"ORDER BY i.indisprimary DESC, i.indexrelid, g.k";
-
+/* Columns of the text target_indexes. */
 enum
 {
 	I_OID,
 	I_NAME,
-	I_IMMEDIATE,
-	I_VALID,
-	I_PARTIAL,
 	I_EXPRESSION,
-	I_BTREE,
+	I_FAULT, /* why ON CONFLICT would not take it, or "" */
 	I_ATTNUM,
 	I_OPERATOR,
 	I_COLLATE,
@@ -282,8 +231,8 @@ ask_types(psti_sink_plan *plan, psti_conn *conn, pst_error *err)
 	status = psti_buf_check(&oids, err);
 	params[0] = oids.data;
 	if (status == PST_OK)
-		status =
-			psti_conn_query(conn, "reading the target's types", types_sql, 1, params, &types, err);
+		status = psti_conn_query(conn, "reading the target's types", psti_sql_target_types, 1,
+								 params, &types, err);
 	for (size_t c = 0; status == PST_OK && c < plan->ncolumns; c++)
 		status = read_type(&plan->columns[c], types, err);
 	PQclear(types);
@@ -391,23 +340,6 @@ index_covers(const psti_sink_plan *plan, const PGresult *indexes, int from, int 
 	return true;
 }
 
-/* Why ON CONFLICT would not take this index, or NULL. */
-static const char *
-index_fault(const PGresult *indexes, int row)
-{
-	if (is_true(indexes, row, I_EXPRESSION))
-		return "is on an expression";
-	if (is_true(indexes, row, I_PARTIAL))
-		return "is partial";
-	if (!is_true(indexes, row, I_IMMEDIATE))
-		return "is deferrable";
-	if (!is_true(indexes, row, I_VALID))
-		return "is not valid: its creation failed or is under way";
-	if (!is_true(indexes, row, I_BTREE))
-		return "is no btree, as that of a key WITHOUT OVERLAPS: it does not compare by equality";
-	return NULL;
-}
-
 /* Takes operators and collations of an index that proves the key. */
 static pst_status
 take_index(psti_sink_plan *plan, const PGresult *indexes, int from, int to, pst_error *err)
@@ -475,7 +407,7 @@ prove_key(psti_sink_plan *plan, const PGresult *indexes, pst_error *err)
 		return psti_fail_nomem(err);
 	for (int from = 0; from < n; from = to)
 	{
-		const char *why = index_fault(indexes, from);
+		const char *why = PQgetvalue(indexes, from, I_FAULT);
 		pst_status status;
 
 		for (to = from; to < n && strcmp(PQgetvalue(indexes, to, I_OID),
@@ -486,7 +418,7 @@ prove_key(psti_sink_plan *plan, const PGresult *indexes, pst_error *err)
 		if (!index_covers(plan, indexes, from, to) &&
 			(fault[0] != '\0' || !is_true(indexes, from, I_EXPRESSION)))
 			continue;
-		if (why != NULL)
+		if (why[0] != '\0')
 		{
 			snprintf(fault, sizeof(fault), "The unique index \"%s\" %s.",
 					 PQgetvalue(indexes, from, I_NAME), why);
@@ -509,8 +441,8 @@ find_key(psti_sink_plan *plan, psti_conn *conn, pst_error *err)
 	pst_status status;
 
 	snprintf(oid, sizeof(oid), "%u", plan->relation->oid);
-	status = psti_conn_query(conn, "reading the target's indexes", indexes_sql, 1, params, &indexes,
-							 err);
+	status = psti_conn_query(conn, "reading the target's indexes", psti_sql_target_indexes, 1,
+							 params, &indexes, err);
 	if (status == PST_OK)
 		status = prove_key(plan, indexes, err);
 	PQclear(indexes);

@@ -31,8 +31,8 @@
 #define TYPES                                                                                      \
 	ASKED("*typarray", FAKE_ROWS("oid|array|input|n|o|d\n20|1016|\\N|1|20|,\n25|1009|\\N|1|25|,"))
 #define INDEXES                                                                                    \
-	ASKED("*indimmediate", FAKE_ROWS("i|n|i|v|p|e|b|a|o|c|d|c\n"                                   \
-									 "16401|t_pkey|t|t|f|f|t|1|OPERATOR(pg_catalog.=)||t|t"))
+	ASKED("*indimmediate", FAKE_ROWS("i|n|e|f|a|o|c|d|b\n"                                         \
+									 "16401|t_pkey|f||1|OPERATOR(pg_catalog.=)||t|t"))
 #define PRIVILEGES ASKED("*has_table_privilege", FAKE_ROWS("d|u|r\nt|t|off"))
 
 #define OPENED SESSION, RELATION, TYPES, INDEXES, PRIVILEGES

@@ -50,6 +50,7 @@ typedef struct scan_state
 	DestReceiver receiver; /* first: the executor knows this part only */
 	scan_phase phase;
 	Size target_bytes;
+	int64 max_rows;	  /* of a frame */
 	const char *text; /* of the query */
 	QueryDesc *query; /* NULL: ended */
 	value_columns *columns;
@@ -65,6 +66,7 @@ typedef struct scan_arguments
 	Size target_bytes;
 	value_special special;
 	List *text_columns; /* of cstrings */
+	int32 max_rows;
 } scan_arguments;
 
 PG_FUNCTION_INFO_V1(penstock_scan);
@@ -74,7 +76,8 @@ PG_FUNCTION_INFO_V1(penstock_scan);
 static void
 check_not_null(FunctionCallInfo fcinfo)
 {
-	static const char *const names[] = {"query", "target_bytes", "special_values", "text_columns"};
+	static const char *const names[] = {"query", "target_bytes", "special_values", "text_columns",
+										"max_rows"};
 
 	for (int i = 0; i < PG_NARGS(); i++)
 		if (PG_ARGISNULL(i))
@@ -125,6 +128,10 @@ check_arguments(FunctionCallInfo fcinfo, scan_arguments *out)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("target_bytes must be between 1 and %d, and is %d", TARGET_BYTES_MAX,
 							   target)));
+	out->max_rows = PG_GETARG_INT32(4);
+	if (out->max_rows < 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("max_rows must be at least 1, and is %d", out->max_rows)));
 	out->query = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	out->target_bytes = (Size) target;
 	out->special = check_special(text_to_cstring(PG_GETARG_TEXT_PP(2)));
@@ -218,7 +225,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *receiver)
 	Size before = columns->nbytes;
 
 	value_columns_add(columns, slot);
-	if (likely(columns->nbytes < state->target_bytes && columns->nrows < PG_INT32_MAX - 1))
+	if (likely(columns->nbytes < state->target_bytes && columns->nrows < state->max_rows))
 		return true;
 	state->full = true;
 	/* A row that fills a frame alone shall not make that of the rows before it larger. */
@@ -359,6 +366,7 @@ open_scan(FunctionCallInfo fcinfo, FuncCallContext *call)
 	state->receiver.rDestroy = end_rows;
 	state->receiver.mydest = DestNone;
 	state->target_bytes = arguments.target_bytes;
+	state->max_rows = arguments.max_rows;
 	state->text = arguments.query;
 	trace.arg = arguments.query;
 	error_context_stack = &trace;
@@ -433,7 +441,7 @@ next_message(scan_state *state)
 	return NULL;
 }
 
-/* scan(query text, target_bytes int, special_values text, text_columns text[]) */
+/* scan(query text, target_bytes int, special_values text, text_columns text[], max_rows int) */
 Datum
 penstock_scan(PG_FUNCTION_ARGS)
 {

@@ -2,6 +2,7 @@
 #include "conn.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -627,7 +628,20 @@ static const char probe_head[] =
 	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMP'), "
 	"pg_catalog.getdatabaseencoding(), pg_catalog.pg_postmaster_start_time()::pg_catalog.text, "
 	"(SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) "
-	"'penstock'), ";
+	"'penstock'), "
+	/* Only the extension's own: anyone may have a schema of its name where it is not installed. */
+	"EXISTS (SELECT FROM pg_catalog.pg_extension e "
+	"JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) "
+	"'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid "
+	"AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e' "
+	"AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid "
+	"JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid "
+	"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace "
+	"WHERE e.extname OPERATOR(pg_catalog.=) 'penstock' AND n.nspname OPERATOR(pg_catalog.=) 'penstock' "
+	"AND p.proname OPERATOR(pg_catalog.=) 'scan' AND p.proargtypes::pg_catalog.text "
+	"OPERATOR(pg_catalog.=) '25 23 25 1009 23' "
+	"AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') "
+	"AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')), ";
 static const char probe_identifier[] =
 	"(SELECT c.system_identifier FROM pg_catalog.pg_control_system() c)";
 
@@ -651,7 +665,8 @@ read_probe(psti_conn *conn, const PGresult *result)
 	copy_cell(caps->encoding, sizeof(caps->encoding), result, 5);
 	copy_cell(caps->postmaster_start, sizeof(caps->postmaster_start), result, 6);
 	copy_cell(caps->extension_version, sizeof(caps->extension_version), result, 7);
-	copy_cell(caps->system_identifier, sizeof(caps->system_identifier), result, 8);
+	caps->scan = PQgetvalue(result, 0, 8)[0] == 't';
+	copy_cell(caps->system_identifier, sizeof(caps->system_identifier), result, 9);
 }
 
 /* The settings that this server knows, each as a statement that begins with verb. */
@@ -681,7 +696,7 @@ probe_once(psti_conn *conn, bool identifier, pst_error *err)
 	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
 		status = psti_conn_exec(conn, "starting the session", sql.data, &result, err);
-	if (status == PST_OK && (PQntuples(result) != 1 || PQnfields(result) != 9))
+	if (status == PST_OK && (PQntuples(result) != 1 || PQnfields(result) != 10))
 		status = psti_fail(err, PST_ERR_PROTOCOL, "the server gave no answer to the probe");
 	if (status == PST_OK)
 		read_probe(conn, result);
@@ -946,6 +961,30 @@ psti_conn_copy_read(psti_conn *conn, psti_buf *into, size_t target_bytes, pst_er
 			return into->len > start ? PST_OK : end_copy_out(conn, err);
 		if (into->len > start)
 			break; /* decoding what is here overlaps with the network */
+		status = wait_for(conn, POLLIN, conn->copy_what, err);
+		if (status == PST_OK && !PQconsumeInput(conn->pg))
+			status = fail_lost(conn, conn->copy_what, err);
+	}
+	return status;
+}
+
+pst_status
+psti_conn_copy_take(psti_conn *conn, char *at, size_t room, size_t *n, pst_error *err)
+{
+	pst_status status = check_usable(conn, conn->copy_what, err);
+
+	*n = 0;
+	while (status == PST_OK)
+	{
+		int got = PQgetlineAsync(conn->pg, at, room < INT_MAX ? (int) room : INT_MAX);
+
+		if (got > 0)
+		{
+			*n = (size_t) got;
+			return PST_OK;
+		}
+		if (got < 0)
+			return end_copy_out(conn, err);
 		status = wait_for(conn, POLLIN, conn->copy_what, err);
 		if (status == PST_OK && !PQconsumeInput(conn->pg))
 			status = fail_lost(conn, conn->copy_what, err);

@@ -32,6 +32,7 @@ typedef struct psti_caps
 	char system_identifier[32]; /* of the cluster; empty where the role may not see it */
 	char postmaster_start[64];	/* pg_postmaster_start_time as text */
 	char extension_version[32]; /* of penstock in this database; empty: not installed */
+	bool scan;					/* it has the function scan of frames.h, and the role may call it */
 } psti_caps;
 
 /*
@@ -79,6 +80,9 @@ pst_status psti_conn_describe(psti_conn *conn, const char *what, const char *sql
 pst_status psti_conn_copy_out(psti_conn *conn, const char *what, const char *sql, pst_error *err);
 pst_status psti_conn_copy_read(psti_conn *conn, psti_buf *into, size_t target_bytes,
 							   pst_error *err);
+
+/* The same into the caller's memory: at most room bytes, at least one; *n is how many. */
+pst_status psti_conn_copy_take(psti_conn *conn, char *at, size_t room, size_t *n, pst_error *err);
 
 /*
  * Ends a copy early: asks the server to stop and takes what it still sends, for at most five seconds:

@@ -33,7 +33,6 @@ static const opt_entry entries[] = {
 #include "options.def"
 };
 
-#define TRANSPORT_ASSISTED 1 /* the word's place in options.def */
 #define NENTRIES (sizeof(entries) / sizeof(entries[0]))
 
 typedef struct opt_value
@@ -533,10 +532,10 @@ psti_opt_fail(const psti_options *options, psti_opt opt, pst_error *err, const c
 pst_status
 psti_opt_check_transport(const psti_options *options, pst_error *err)
 {
-	if (psti_opt_int(options, PSTI_OPT_TRANSPORT) != TRANSPORT_ASSISTED)
+	if (psti_opt_int(options, PSTI_OPT_TRANSPORT) != PSTI_TRANSPORT_ASSISTED)
 		return PST_OK;
 	psti_opt_fail(options, PSTI_OPT_TRANSPORT, err,
-				  "is assisted, and this version has the plain transport only");
+				  "is assisted, which only the reading of rows can be");
 	psti_error_hint(err, "Set option transport=auto, or leave it out.");
 	return err->status = PST_ERR_UNSUPPORTED;
 }

@@ -62,7 +62,15 @@ const char *const *psti_opt_list(const psti_options *options, psti_opt opt, size
 pst_status psti_opt_fail(const psti_options *options, psti_opt opt, pst_error *err, const char *fmt,
 						 ...) __attribute__((format(printf, 4, 5)));
 
-/* PST_ERR_UNSUPPORTED when a transport is insisted upon that this version does not have. */
+/* The option transport: in the order of its words. */
+typedef enum psti_transport
+{
+	PSTI_TRANSPORT_AUTO,
+	PSTI_TRANSPORT_ASSISTED,
+	PSTI_TRANSPORT_PLAIN
+} psti_transport;
+
+/* PST_ERR_UNSUPPORTED when assisted is insisted upon: for handles that have the plain transport only. */
 pst_status psti_opt_check_transport(const psti_options *options, pst_error *err);
 
 /*

@@ -208,6 +208,51 @@ choose_encoding(pst_source *source, pst_error *err)
 						  "SET client_encoding = 'SQL_ASCII'", NULL, err);
 }
 
+/* Why the source cannot be assisted, with the remedy in *hint; NULL when it can. */
+static const char *
+unassisted(const pst_source *source, const char **hint)
+{
+	const psti_caps *caps = psti_conn_caps(source->conn);
+
+	*hint = "Set option transport=auto, or leave it out.";
+	if (source->values == PSTI_VALUES_JSON || source->values == PSTI_VALUES_LOSSLESS)
+		return "is assisted, which read.values=json and read.values=lossless are not";
+	if (caps->scan)
+		return NULL;
+	if (caps->extension_version[0] == '\0')
+	{
+		*hint = "Run CREATE EXTENSION penstock in that database, or set option transport=auto.";
+		return "is assisted, and the extension penstock is not in the database";
+	}
+	*hint = "Run ALTER EXTENSION penstock UPDATE, GRANT USAGE ON SCHEMA penstock and EXECUTE on "
+			"penstock.scan to the role, or set option transport=auto.";
+	return "is assisted, and the role may not call penstock.scan, or the extension is older";
+}
+
+/*
+ * Texts of all columns, which csv is made of, the server writes more slowly than this library does
+ * from binary values: by itself that is chosen for Arrow only.
+ */
+static pst_status
+choose_transport(pst_source *source, pst_error *err)
+{
+	psti_transport wanted = (psti_transport) psti_opt_int(source->options, PSTI_OPT_TRANSPORT);
+	const char *hint;
+	const char *why;
+
+	source->values = (psti_values) psti_opt_int(source->options, PSTI_OPT_VALUES);
+	if (wanted == PSTI_TRANSPORT_PLAIN)
+		return PST_OK;
+	why = unassisted(source, &hint);
+	source->assisted =
+		why == NULL && (wanted == PSTI_TRANSPORT_ASSISTED || source->values == PSTI_VALUES_ARROW);
+	if (wanted == PSTI_TRANSPORT_AUTO || why == NULL)
+		return PST_OK;
+	psti_opt_fail(source->options, PSTI_OPT_TRANSPORT, err, "%s", why);
+	psti_error_hint(err, "%s", hint);
+	return err->status = PST_ERR_UNSUPPORTED;
+}
+
 static pst_status
 open_source(pst_source *source, const char *const *keys, const char *const *values,
 			const pst_hooks *hooks, pst_error *err)
@@ -222,9 +267,9 @@ open_source(pst_source *source, const char *const *keys, const char *const *valu
 	if (status == PST_OK)
 		status = copy_query(source, err);
 	if (status == PST_OK)
-		status = psti_opt_check_transport(source->options, err);
-	if (status == PST_OK)
 		status = psti_conn_open(source->options, NULL, &source->hooks, &source->conn, err);
+	if (status == PST_OK)
+		status = choose_transport(source, err);
 	if (status == PST_OK)
 		status = choose_encoding(source, err);
 	if (status == PST_OK)
@@ -306,8 +351,7 @@ pst_source_schema(pst_source *source, struct ArrowSchema *out, pst_error *err)
 const char *
 pst_source_transport(const pst_source *source)
 {
-	(void) source;
-	return "plain";
+	return source->assisted ? "assisted" : "plain";
 }
 
 pst_status

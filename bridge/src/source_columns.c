@@ -162,6 +162,16 @@ is_nested(const psti_type *type)
 		   type->base == OID_ANYARRAY;
 }
 
+/* What the extension makes of it: wire/types.def on its side too, and text of all else. */
+static void
+choose_assisted(const pst_source *source, const psti_type *type, bool text, psti_copy_column *copy)
+{
+	if (!text && source->values == PSTI_VALUES_ARROW && choose_arrow(source, type, copy))
+		return;
+	copy->form = PSTI_FORM_TEXT;
+	copy->type = PSTI_COPY_TEXT;
+}
+
 static void
 choose(const pst_source *source, psti_read_column *read, psti_copy_column *copy)
 {
@@ -170,6 +180,11 @@ choose(const pst_source *source, psti_read_column *read, psti_copy_column *copy)
 
 	read->ask = PSTI_ASK_VALUE;
 	copy->name = read->column->name;
+	if (source->assisted)
+	{
+		choose_assisted(source, type, text, copy);
+		return;
+	}
 	switch (source->values)
 	{
 		case PSTI_VALUES_JSON:
@@ -572,6 +587,28 @@ put_json(const psti_read_column *read, const char *ref, psti_buf *out)
 	psti_buf_free(&text);
 }
 
+void
+psti_source_text_columns(const pst_source *source, psti_buf *out)
+{
+	const char *comma = "";
+
+	psti_buf_puts(out, "ARRAY[");
+	for (size_t i = 0; i < source->ncolumns; i++)
+	{
+		const psti_read_column *read = &source->columns[i];
+		char number[24];
+
+		if (source->values == PSTI_VALUES_ARROW && !is_text_column(source, read->column->name))
+			continue;
+		/* As psti_source_column_ref names it. */
+		snprintf(number, sizeof(number), "%zu", read->position + 1);
+		psti_buf_puts(out, comma);
+		psti_buf_literal(out, source->unique_names ? read->column->name : number);
+		comma = ", ";
+	}
+	psti_buf_puts(out, "]::pg_catalog.text[]");
+}
+
 static void
 put_column(const pst_source *source, size_t i, psti_buf *out)
 {
@@ -706,6 +743,8 @@ psti_source_field(const pst_source *source, size_t i, psti_tuple_field *out)
 	const psti_type *type = &source->columns[i].column->type;
 
 	*out = (psti_tuple_field){source->columns[i].column->name, type->base, type->elem};
+	if (source->assisted)
+		return false;
 	/* Bytes of any encoding: the decoder has to see that they are UTF-8. */
 	if (strcmp(psti_conn_caps(source->conn)->encoding, "SQL_ASCII") == 0)
 		return false;
@@ -729,7 +768,6 @@ psti_source_columns(pst_source *source, pst_error *err)
 {
 	pst_status status;
 
-	source->values = (psti_values) psti_opt_int(source->options, PSTI_OPT_VALUES);
 	find_unique_names(source);
 	status = check_text_columns(source, err);
 	if (status == PST_OK)

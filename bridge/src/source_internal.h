@@ -82,6 +82,7 @@ struct pst_source
 	char *query; /* without its semicolon; NULL: a table */
 	bool unique_names;
 	psti_values values;
+	bool assisted; /* rows come as frames of penstock.scan, unless they are wanted as tuples */
 	psti_partition partition;
 	psti_read_column *columns;
 	psti_copy_column *copy; /* the decoder's view of them */
@@ -134,6 +135,9 @@ void psti_source_select(const pst_source *source, const psti_select *what, psti_
 
 /* The FROM clause alone; only as in psti_select. */
 void psti_source_from(const pst_source *source, const char *only, psti_buf *out);
+
+/* The columns that penstock.scan shall give as text, as an SQL array. */
+void psti_source_text_columns(const pst_source *source, psti_buf *out);
 
 /* Appends a quoted reference to a column of the relation. */
 void psti_source_column_ref(const pst_source *source, size_t position, psti_buf *out);

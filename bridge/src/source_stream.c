@@ -4,6 +4,7 @@
  * A stream may be released after its handle was closed. It and the handle share a small state,
  * counted by both; closing the handle cuts the state off, and get_next then answers EINVAL.
  */
+#include "frames.h"
 #include "source_internal.h"
 #include "tuples.h"
 
@@ -13,6 +14,8 @@
 
 #define READ_BYTES ((size_t) 256 * 1024)
 #define RESTARTS 5
+#define FRAME_BYTES (1024 * 1024) /* of a frame, unless read.batch-bytes is given … */
+#define FRAME_BYTES_MAX (64 * 1024 * 1024) /* … and at most: what the extension gives */
 #define TUPLES_BYTES ((size_t) 256 * 1024) /* of a batch of tuples: it stays in the cache */
 
 /* One COPY of a stream: a stream over several leaves has several. */
@@ -28,7 +31,8 @@ struct psti_stream_state
 	int references;		/* of the stream and of the handle */
 	pst_source *source; /* NULL after the handle was closed */
 	struct ArrowSchema schema;
-	psti_copy_decoder *decoder;
+	psti_copy_decoder *decoder; /* this one … */
+	psti_frames *frames;		/* … or this one: assisted */
 	piece *pieces;
 	size_t npieces;
 	size_t next;		  /* the piece to begin next */
@@ -58,6 +62,7 @@ state_unref(psti_stream_state *state)
 	}
 	free(state->pieces);
 	psti_copy_decoder_free(state->decoder);
+	psti_frames_free(state->frames);
 	psti_schema_release(&state->schema);
 	psti_buf_free(&state->bytes);
 	free(state);
@@ -118,6 +123,40 @@ errno_of(pst_status status)
 
 /* ---- The server's side of a stream ---- */
 
+/* Rows that are decoded and not handed out yet. */
+static int64_t
+pending(const psti_stream_state *state)
+{
+	return state->frames != NULL ? psti_frames_pending(state->frames)
+								 : psti_copy_pending(state->decoder);
+}
+
+/* COPY of a SELECT's rows, or of its frames. */
+static void
+put_copy(const psti_stream_state *state, const psti_buf *select, psti_buf *sql)
+{
+	const pst_source *source = state->source;
+	int64_t bytes = psti_opt_given(source->options, PSTI_OPT_BATCH_BYTES)
+						? psti_opt_int(source->options, PSTI_OPT_BATCH_BYTES)
+						: FRAME_BYTES;
+
+	psti_buf_puts(sql, "COPY (");
+	if (state->frames == NULL)
+		psti_buf_append(sql, select->data, select->len);
+	else
+	{
+		psti_buf_puts(sql, "SELECT penstock.scan(");
+		psti_buf_literal(sql, select->data);
+		psti_buf_printf(sql, ", %lld, ", (long long) (bytes < FRAME_BYTES_MAX ? bytes : FRAME_BYTES_MAX));
+		psti_buf_literal(sql, psti_opt_text(source->options, PSTI_OPT_SPECIAL_VALUES));
+		psti_buf_puts(sql, ", ");
+		psti_source_text_columns(source, sql);
+		psti_buf_printf(sql, ", %lld)",
+						(long long) psti_opt_int(source->options, PSTI_OPT_BATCH_ROWS));
+	}
+	psti_buf_puts(sql, ") TO STDOUT (FORMAT binary)");
+}
+
 /* A failed or abandoned COPY aborts the transaction: hence the mark. */
 static pst_status
 begin_copy(psti_stream_state *state, pst_error *err)
@@ -125,21 +164,29 @@ begin_copy(psti_stream_state *state, pst_error *err)
 	pst_source *source = state->source;
 	const piece *p = &state->pieces[state->next];
 	psti_select what = {p->only, p->condition, true, true, p->oid};
+	psti_buf select = PSTI_BUF_INIT;
 	psti_buf sql = PSTI_BUF_INIT;
 	pst_status status;
 
 	state->at_work = p;
 	psti_source_mark(source, true, &sql);
-	psti_buf_puts(&sql, "COPY (");
-	psti_source_select(source, &what, &sql);
-	psti_buf_puts(&sql, ") TO STDOUT (FORMAT binary)");
-	status = psti_buf_check(&sql, err);
+	psti_source_select(source, &what, &select);
+	status = psti_buf_check(&select, err);
+	if (status == PST_OK)
+	{
+		put_copy(state, &select, &sql);
+		status = psti_buf_check(&sql, err);
+	}
 	if (status == PST_OK)
 		status = psti_conn_copy_out(source->conn, "reading", sql.data, err);
+	psti_buf_free(&select);
 	psti_buf_free(&sql);
 	if (status != PST_OK)
 		return status;
-	psti_copy_restart(state->decoder);
+	if (state->frames != NULL)
+		psti_frames_restart(state->frames);
+	else
+		psti_copy_restart(state->decoder);
 	state->next++;
 	state->copying = true;
 	state->at = 0;
@@ -176,6 +223,36 @@ receive(psti_stream_state *state, pst_error *err)
 	return status;
 }
 
+/* PST_AGAIN: a frame is ready. PST_END: this COPY is over. */
+static pst_status
+receive_frame(psti_stream_state *state, pst_error *err)
+{
+	psti_conn *conn = state->source->conn;
+	pst_status status = PST_OK;
+
+	while (status == PST_OK || status == PST_END)
+	{
+		char *at;
+		size_t room;
+		size_t n;
+
+		status = psti_frames_want(state->frames, &at, &room, err);
+		if (status == PST_OK)
+			status = psti_conn_copy_take(conn, at, room, &n, err);
+		if (status == PST_END)
+		{
+			state->copying = false;
+			status = psti_frames_finish(state->frames, err);
+			return status == PST_OK ? PST_END : status;
+		}
+		if (status != PST_OK)
+			break;
+		state->source->bytes_read += (int64_t) n;
+		status = psti_frames_got(state->frames, n, err);
+	}
+	return status;
+}
+
 /* PST_OK: a batch is ready. PST_END: there are no more rows than those pending. */
 static pst_status
 fill(psti_stream_state *state, pst_error *err)
@@ -192,6 +269,15 @@ fill(psti_stream_state *state, pst_error *err)
 			status = begin_copy(state, err);
 			if (status != PST_OK)
 				return status;
+		}
+		if (state->frames != NULL)
+		{
+			status = receive_frame(state, err);
+			if (status == PST_AGAIN)
+				return PST_OK;
+			if (status < 0)
+				return status;
+			continue;
 		}
 		if (state->at < state->bytes.len)
 		{
@@ -234,7 +320,10 @@ restart(psti_stream_state *state, pst_error *err)
 	state->restarts++;
 	state->copying = false;
 	state->next = 0;
-	psti_copy_reset(state->decoder);
+	if (state->frames != NULL)
+		psti_frames_restart(state->frames);
+	else
+		psti_copy_reset(state->decoder);
 	return psti_source_begin(source, err);
 }
 
@@ -256,9 +345,50 @@ name_relation(const pst_source *source, pst_error *err)
 	PSTI_ERROR_SET(err, table, source->relation->name);
 }
 
+/*
+ * An error of a value that the extension could not put into a frame names the row as its own scan
+ * does; here it reads as the same error of a plain read.
+ */
+static void
+explain_value(const pst_source *source, pst_error *err)
+{
+	static const char key[] = "The row is ";
+	static const char number[] = "It is row ";
+	const char *message = strstr(err->message, "column \"");
+	size_t len;
+
+	if (strncmp(err->detail, "query \"", 7) == 0)
+		err->detail[0] = '\0'; /* the context, which is our own statement */
+	if (message == NULL || err->column[0] == '\0' || strstr(message, "\" holds ") == NULL)
+		return;
+	memmove(err->message, message, strlen(message) + 1);
+	if (strncmp(err->detail, key, sizeof(key) - 1) == 0)
+	{
+		PSTI_ERROR_SET(err, key, err->detail + sizeof(key) - 1);
+		len = strlen(err->key);
+		if (len > 0 && err->key[len - 1] == '.')
+			err->key[len - 1] = '\0';
+	}
+	else if (strncmp(err->detail, number, sizeof(number) - 1) == 0)
+	{
+		err->row = strtoll(err->detail + sizeof(number) - 1, NULL, 10);
+		psti_error_detail(err, "It is row %lld of this read, counted from 0.",
+						  (long long) err->row);
+	}
+	if (strcmp(err->sqlstate, "22003") == 0)
+	{
+		err->hint[0] = '\0';
+		psti_error_hint(err, "Name the column in read.text-columns to get its text, or give "
+							 "special-values=null or special-values=clamp.");
+	}
+	name_relation(source, err);
+}
+
 static void
 explain_failure(const pst_source *source, pst_error *err)
 {
+	if (source->assisted)
+		explain_value(source, err);
 	if (source->moment == PSTI_MOMENT_IMPORTED)
 		psti_source_explain_lock(source, err);
 	if (recovery_conflict(source, err))
@@ -364,9 +494,9 @@ advance(psti_stream_state *state, pst_error *err)
 	}
 	if (status < 0)
 		(void) fail_stream(state, err);
-	else if (psti_copy_pending(state->decoder) > 0)
+	else if (pending(state) > 0)
 	{
-		state->source->rows_read += psti_copy_pending(state->decoder);
+		state->source->rows_read += pending(state);
 		state->handed_out = true;
 	}
 	return status;
@@ -417,9 +547,11 @@ stream_get_next(struct ArrowArrayStream *stream, struct ArrowArray *out)
 	status = advance(state, &err);
 	if (status < 0)
 		return state->code;
-	if (psti_copy_pending(state->decoder) > 0)
+	if (pending(state) > 0)
 	{
-		if (psti_copy_take(state->decoder, out, &err) != PST_OK)
+		if (state->frames != NULL)
+			psti_frames_take(state->frames, out);
+		else if (psti_copy_take(state->decoder, out, &err) != PST_OK)
 			return fail_stream(state, &err);
 		tell_progress(state->source);
 	}
@@ -600,6 +732,8 @@ make_decoder(psti_stream_state *state, const pst_source *source, bool tuples, ps
 		.tuples = tuples,
 	};
 
+	if (source->assisted && !tuples)
+		return psti_frames_new(&state->schema, &state->frames, err);
 	if (tuples && limits.bytes > TUPLES_BYTES)
 		limits.bytes = TUPLES_BYTES;
 	return psti_copy_decoder_new(source->copy, source->ncolumns, &limits, &state->decoder, err);
@@ -636,9 +770,9 @@ open_state(pst_source *source, const char *text, bool tuples, psti_stream_state 
 	if (status == PST_OK)
 		status = make_pieces(state, source, text == NULL ? NULL : &split, err);
 	if (status == PST_OK)
-		status = make_decoder(state, source, tuples, err);
-	if (status == PST_OK)
 		status = psti_schema_copy(&source->schema, &state->schema, err);
+	if (status == PST_OK)
+		status = make_decoder(state, source, tuples, err);
 	if (status == PST_OK)
 	{
 		state->source = source;

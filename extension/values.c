@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/bitmapset.h"
 #include "nodes/parsenodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -238,66 +239,60 @@ origin(const value_columns *columns, int i, AttrNumber *attnum)
 	return InvalidOid;
 }
 
-/* The result's column that shows the attribute of the table, -1 when none does. */
-static int
-find_origin(const value_columns *columns, Oid table, AttrNumber attnum)
+/* The attributes of a table's primary key; NULL when it has none. */
+static Bitmapset *
+primary_key(Oid table)
 {
-	for (int i = 0; i < columns->n; i++)
-	{
-		AttrNumber number;
+	Relation relation = RelationIdGetRelation(table);
+	Bitmapset *key = NULL;
+	Oid index;
 
-		if (origin(columns, i, &number) == table && number == attnum)
-			return i;
-	}
-	return -1;
+	if (!RelationIsValid(relation))
+		return NULL;
+	index = primary_key_index(relation);
+	RelationClose(relation);
+	relation = OidIsValid(index) ? RelationIdGetRelation(index) : NULL;
+	if (!RelationIsValid(relation))
+		return NULL;
+	for (int k = 0; k < relation->rd_index->indnkeyatts; k++)
+		key = bms_add_member(key, relation->rd_index->indkey.values[k]);
+	RelationClose(relation);
+	return key;
 }
 
 /*
- * The row at work as `(a, b)=(1, x)` by the primary key of the table that column i comes from; NULL
- * when not all of the key is in the result.
+ * The row at work as `(a, b)=(1, x)` by the primary key of the table that column i comes from, in the
+ * order of the result; NULL when not all of the key is in it.
  */
 static char *
 row_key(const value_columns *columns, int i)
 {
 	AttrNumber attnum;
 	Oid table = origin(columns, i, &attnum);
+	Bitmapset *missing = OidIsValid(table) && columns->slot != NULL ? primary_key(table) : NULL;
 	StringInfoData names;
 	StringInfoData values;
-	Relation relation;
-	Oid index;
-	bool whole;
 
-	if (!OidIsValid(table) || columns->slot == NULL)
-		return NULL;
-	relation = RelationIdGetRelation(table);
-	if (!RelationIsValid(relation))
-		return NULL;
-	index = primary_key_index(relation);
-	RelationClose(relation);
-	if (!OidIsValid(index))
+	if (missing == NULL)
 		return NULL;
 	initStringInfo(&names);
 	initStringInfo(&values);
-	relation = RelationIdGetRelation(index);
-	whole = RelationIsValid(relation);
-	for (int k = 0; whole && k < relation->rd_index->indnkeyatts; k++)
+	for (int k = 0; k < columns->n; k++)
 	{
-		int at = find_origin(columns, table, relation->rd_index->indkey.values[k]);
+		const char *comma = names.len > 0 ? ", " : "";
 		Oid output;
 		bool varlena;
 
-		whole = at >= 0 && !columns->slot->tts_isnull[at];
-		if (!whole)
-			break;
-		getTypeOutputInfo(TupleDescAttr(columns->slot->tts_tupleDescriptor, at)->atttypid, &output,
+		if (origin(columns, k, &attnum) != table || !bms_is_member(attnum, missing))
+			continue;
+		missing = bms_del_member(missing, attnum);
+		getTypeOutputInfo(TupleDescAttr(columns->slot->tts_tupleDescriptor, k)->atttypid, &output,
 						  &varlena);
-		appendStringInfo(&names, "%s%s", k > 0 ? ", " : "", column_name(columns, at));
-		appendStringInfo(&values, "%s%s", k > 0 ? ", " : "",
-						 OidOutputFunctionCall(output, columns->slot->tts_values[at]));
+		appendStringInfo(&names, "%s%s", comma, column_name(columns, k));
+		appendStringInfo(&values, "%s%s", comma,
+						 OidOutputFunctionCall(output, columns->slot->tts_values[k]));
 	}
-	if (RelationIsValid(relation))
-		RelationClose(relation);
-	return whole ? psprintf("(%s)=(%s)", names.data, values.data) : NULL;
+	return bms_is_empty(missing) ? psprintf("(%s)=(%s)", names.data, values.data) : NULL;
 }
 
 /* Names table and column, and the row by its key or number: what bad values are reported with. */
@@ -313,8 +308,10 @@ errplace(const value_columns *columns, int i, int64 row, const char *key)
 		err_generic_string(PG_DIAG_TABLE_NAME, get_rel_name(table));
 	}
 	err_generic_string(PG_DIAG_COLUMN_NAME, column_name(columns, i));
+	/* The bridge reads these two. */
 	if (key != NULL)
-		errdetail("The row is %s.", key);
+		errdetail("The row is %s; it is row " INT64_FORMAT " of this scan, counted from 0.", key,
+				  row);
 	else
 		errdetail("It is row " INT64_FORMAT " of this scan, counted from 0.", row);
 	return 0;

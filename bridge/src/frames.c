@@ -157,8 +157,9 @@ check_schema(const psti_frames *frames, const struct ArrowSchema *got, pst_error
 				  "\"%s\"",
 				  want->children[i]->name, got->children[i]->format, want->children[i]->format);
 		PSTI_ERROR_SET(err, column, want->children[i]->name);
-		psti_error_hint(err, "Read with transport=plain; and see that the library and the extension "
-							 "are of the same version.");
+		psti_error_hint(err,
+						"Read with transport=plain; and see that the library and the extension "
+						"are of the same version.");
 		return err->status;
 	}
 	return PST_OK;
@@ -211,7 +212,8 @@ holds_utf8(const struct ArrowSchema *field, const struct ArrowArray *array)
 		if (!holds_utf8(field->children[i], array->children[i]))
 			return false;
 	if (strcmp(field->format, "u") != 0 || array->length == 0 ||
-		is_ascii((const uint8_t *) text + offsets[0], (size_t) (offsets[array->length] - offsets[0])))
+		is_ascii((const uint8_t *) text + offsets[0],
+				 (size_t) (offsets[array->length] - offsets[0])))
 		return true;
 	for (int64_t i = 0; i < array->length; i++)
 	{
@@ -235,9 +237,10 @@ check_batch(const psti_frames *frames, pst_error *err)
 			psti_fail(err, PST_ERR_PROTOCOL,
 					  "the server sent NULL for column \"%s\", which is NOT NULL", field->name);
 		else if (!holds_utf8(field, array))
-			psti_fail(err, PST_ERR_PROTOCOL,
-					  "cannot read the extension's frames: column \"%s\" holds text that is not UTF-8",
-					  field->name);
+			psti_fail(
+				err, PST_ERR_PROTOCOL,
+				"cannot read the extension's frames: column \"%s\" holds text that is not UTF-8",
+				field->name);
 		else
 			continue;
 		PSTI_ERROR_SET(err, column, field->name);

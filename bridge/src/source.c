@@ -229,10 +229,6 @@ unassisted(const pst_source *source, const char **hint)
 	return "is assisted, and the role may not call penstock.scan, or the extension is older";
 }
 
-/*
- * Texts of all columns, which csv is made of, the server writes more slowly than this library does
- * from binary values: by itself that is chosen for Arrow only.
- */
 static pst_status
 choose_transport(pst_source *source, pst_error *err)
 {
@@ -244,8 +240,7 @@ choose_transport(pst_source *source, pst_error *err)
 	if (wanted == PSTI_TRANSPORT_PLAIN)
 		return PST_OK;
 	why = unassisted(source, &hint);
-	source->assisted =
-		why == NULL && (wanted == PSTI_TRANSPORT_ASSISTED || source->values == PSTI_VALUES_ARROW);
+	source->assisted = why == NULL;
 	if (wanted == PSTI_TRANSPORT_AUTO || why == NULL)
 		return PST_OK;
 	psti_opt_fail(source->options, PSTI_OPT_TRANSPORT, err, "%s", why);

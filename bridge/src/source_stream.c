@@ -14,7 +14,7 @@
 
 #define READ_BYTES ((size_t) 256 * 1024)
 #define RESTARTS 5
-#define FRAME_BYTES (1024 * 1024) /* of a frame, unless read.batch-bytes is given … */
+#define FRAME_BYTES (1024 * 1024)		   /* of a frame, unless read.batch-bytes is given … */
 #define FRAME_BYTES_MAX (64 * 1024 * 1024) /* … and at most: what the extension gives */
 #define TUPLES_BYTES ((size_t) 256 * 1024) /* of a batch of tuples: it stays in the cache */
 
@@ -42,6 +42,8 @@ struct psti_stream_state
 	bool handed_out;	  /* a batch was given to the caller */
 	bool whole;			  /* reads everything: may begin anew at another moment */
 	int restarts;
+	int64_t rows;		 /* decoded, by all COPYs … */
+	int64_t rows_before; /* … and by those before this one */
 	psti_buf bytes; /* what has arrived … */
 	size_t at;		/* … and is decoded up to here */
 	int code;		/* errno value of the failure that ended it, else 0 */
@@ -147,7 +149,8 @@ put_copy(const psti_stream_state *state, const psti_buf *select, psti_buf *sql)
 	{
 		psti_buf_puts(sql, "SELECT penstock.scan(");
 		psti_buf_literal(sql, select->data);
-		psti_buf_printf(sql, ", %lld, ", (long long) (bytes < FRAME_BYTES_MAX ? bytes : FRAME_BYTES_MAX));
+		psti_buf_printf(sql, ", %lld, ",
+						(long long) (bytes < FRAME_BYTES_MAX ? bytes : FRAME_BYTES_MAX));
 		psti_buf_literal(sql, psti_opt_text(source->options, PSTI_OPT_SPECIAL_VALUES));
 		psti_buf_puts(sql, ", ");
 		psti_source_text_columns(source, sql);
@@ -188,6 +191,7 @@ begin_copy(psti_stream_state *state, pst_error *err)
 	else
 		psti_copy_restart(state->decoder);
 	state->next++;
+	state->rows_before = state->rows;
 	state->copying = true;
 	state->at = 0;
 	psti_buf_reset(&state->bytes);
@@ -320,6 +324,7 @@ restart(psti_stream_state *state, pst_error *err)
 	state->restarts++;
 	state->copying = false;
 	state->next = 0;
+	state->rows = 0;
 	if (state->frames != NULL)
 		psti_frames_restart(state->frames);
 	else
@@ -346,35 +351,63 @@ name_relation(const pst_source *source, pst_error *err)
 }
 
 /*
- * An error of a value that the extension could not put into a frame names the row as its own scan
- * does; here it reads as the same error of a plain read.
+ * The row as the extension's detail has it: "The row is KEY; it is row N of …" or "It is row N of …",
+ * which becomes what a plain read says.
  */
 static void
-explain_value(const pst_source *source, pst_error *err)
+read_row(pst_error *err, int64_t rows_before)
 {
-	static const char key[] = "The row is ";
-	static const char number[] = "It is row ";
+	static const char begin[] = "The row is ";
+	static const char middle[] = "; it is row ";
+	static const char alone[] = "It is row ";
+	size_t nbegin = sizeof(begin) - 1;
+	const char *number = NULL;
+
+	if (strncmp(err->detail, alone, sizeof(alone) - 1) == 0)
+		number = err->detail + sizeof(alone) - 1;
+	else if (strncmp(err->detail, begin, nbegin) == 0)
+	{
+		const char *found = err->detail + nbegin;
+
+		/* A key may hold those words too: the last ones are not of it. */
+		while ((found = strstr(found, middle)) != NULL)
+			number = found += sizeof(middle) - 1;
+	}
+	if (number == NULL)
+		return;
+	err->row = rows_before + strtoll(number, NULL, 10);
+	if (err->detail[0] == 'T')
+	{
+		char key[sizeof(err->key)];
+		size_t n = (size_t) (number - err->detail) - (sizeof(middle) - 1) - nbegin;
+
+		if (n >= sizeof(key))
+			n = sizeof(key) - 1;
+		memcpy(key, err->detail + nbegin, n);
+		key[n] = '\0';
+		PSTI_ERROR_SET(err, key, key);
+		psti_error_detail(err, "The row is %s.", err->key);
+	}
+	else
+		psti_error_detail(err, "It is row %lld of this read, counted from 0.",
+						  (long long) err->row);
+}
+
+/*
+ * An error of a value that the extension could not put into a frame: it shall read as that of a plain
+ * read.
+ */
+static void
+explain_value(const psti_stream_state *state, const pst_source *source, pst_error *err)
+{
 	const char *message = strstr(err->message, "column \"");
-	size_t len;
 
 	if (strncmp(err->detail, "query \"", 7) == 0)
 		err->detail[0] = '\0'; /* the context, which is our own statement */
 	if (message == NULL || err->column[0] == '\0' || strstr(message, "\" holds ") == NULL)
 		return;
 	memmove(err->message, message, strlen(message) + 1);
-	if (strncmp(err->detail, key, sizeof(key) - 1) == 0)
-	{
-		PSTI_ERROR_SET(err, key, err->detail + sizeof(key) - 1);
-		len = strlen(err->key);
-		if (len > 0 && err->key[len - 1] == '.')
-			err->key[len - 1] = '\0';
-	}
-	else if (strncmp(err->detail, number, sizeof(number) - 1) == 0)
-	{
-		err->row = strtoll(err->detail + sizeof(number) - 1, NULL, 10);
-		psti_error_detail(err, "It is row %lld of this read, counted from 0.",
-						  (long long) err->row);
-	}
+	read_row(err, state->rows_before);
 	if (strcmp(err->sqlstate, "22003") == 0)
 	{
 		err->hint[0] = '\0';
@@ -385,10 +418,10 @@ explain_value(const pst_source *source, pst_error *err)
 }
 
 static void
-explain_failure(const pst_source *source, pst_error *err)
+explain_failure(const psti_stream_state *state, const pst_source *source, pst_error *err)
 {
-	if (source->assisted)
-		explain_value(source, err);
+	if (state->frames != NULL)
+		explain_value(state, source, err);
 	if (source->moment == PSTI_MOMENT_IMPORTED)
 		psti_source_explain_lock(source, err);
 	if (recovery_conflict(source, err))
@@ -459,7 +492,7 @@ fail_stream(psti_stream_state *state, pst_error *err)
 	pst_error ignored;
 	size_t len;
 
-	explain_failure(source, err);
+	explain_failure(state, source, err);
 	if (state->copying && psti_conn_usable(source->conn) &&
 		PQtransactionStatus(psti_conn_pg(source->conn)) == PQTRANS_ACTIVE)
 		(void) psti_conn_copy_abandon(source->conn, &ignored);
@@ -496,6 +529,7 @@ advance(psti_stream_state *state, pst_error *err)
 		(void) fail_stream(state, err);
 	else if (pending(state) > 0)
 	{
+		state->rows += pending(state);
 		state->source->rows_read += pending(state);
 		state->handed_out = true;
 	}
@@ -787,7 +821,7 @@ open_state(pst_source *source, const char *text, bool tuples, psti_stream_state 
 	psti_split_free(&split);
 	if (status != PST_OK)
 	{
-		explain_failure(source, err);
+		explain_failure(state, source, err);
 		if (source->moment != PSTI_MOMENT_NONE)
 			psti_source_back(source);
 		explain_renamed(state, source, err);

@@ -258,3 +258,13 @@ live_proxy_stop(live_proxy *proxy)
 	waitpid(proxy->pid, NULL, 0);
 	return report;
 }
+
+bool
+live_assisted(PGconn *conn)
+{
+	char *found = live_value(conn, "SELECT count(*) FROM pg_extension WHERE extname = 'penstock'");
+	bool assisted = strcmp(found, "1") == 0;
+
+	free(found);
+	return assisted;
+}

@@ -7,12 +7,16 @@
 #define TEST_LIVE_H
 
 #include <libpq-fe.h>
+#include <stdbool.h>
 
 /*
  * Makes an empty database named after the test program and points PGDATABASE at it, so that
  * conninfo "" means it; live_drop_database ends that. Group setup and teardown of cmocka.
  */
 int live_make_database(void **state);
+
+/* Whether the database has the extension: reads are assisted then. */
+bool live_assisted(PGconn *conn);
 int live_drop_database(void **state);
 
 /* A connection (conninfo may be ""); fails the test otherwise. */

@@ -93,6 +93,12 @@ class Database:
     def value(self, sql, params=None):
         return self.execute(sql, params)[0][0]
 
+    @property
+    def transport(self):
+        """How rows are read from it when nothing is said."""
+        there = self.value("SELECT count(*) FROM pg_extension WHERE extname = 'penstock'")
+        return "assisted" if there else "plain"
+
 
 def make_database(server, options=""):
     name = f"py_{os.getpid()}_{next(NUMBER)}"

@@ -628,7 +628,8 @@ that_a_table_was_not_renamed_costs_no_row_anything(void **state)
 
 	(void) state;
 	live_exec(admin, "CREATE TABLE large AS SELECT i AS a FROM generate_series(1, 300000) i");
-	assert_ok(open_source(&source, &err, "table-name", "large", "read.batch-rows", "10", NULL),
+	assert_ok(open_source(&source, &err, "table-name", "large", "read.batch-rows", "10",
+						  "transport", "plain", NULL),
 			  &err);
 	assert_ok(pst_source_read(source, NULL, &stream, &err), &err);
 	assert_int_equal(stream.get_next(&stream, &batch), 0);

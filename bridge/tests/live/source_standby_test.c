@@ -230,7 +230,8 @@ conflicted_read(PGconn *standby, const char *batch_rows, int *restarts,
 	hooks.ctx = restarts;
 	hooks.log = note_log;
 	assert_ok(open_source_hooks(&source, &hooks, &err, "url", standby_conninfo, "table-name", "co",
-								"read.batch-bytes", "1gb", "read.batch-rows", batch_rows, NULL),
+								"read.batch-bytes", "1gb", "read.batch-rows", batch_rows,
+								"transport", "plain", NULL),
 			  &err);
 	assert_ok(pst_source_read(source, NULL, stream, &err), &err);
 	if (first != NULL)

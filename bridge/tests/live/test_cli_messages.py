@@ -32,7 +32,7 @@ def shop(module_database, server):
     (["--delimiter", "ab"], ["--delimiter must be a single one-byte character"]),
     (["--null", '"'], ["--null cannot contain"]),
     (["--with", "read.batch-rows=x"], ['--with read.batch-rows has the value "x"']),
-    (["--with", "transport=assisted"], ["--with transport is assisted", "Set --with transport=auto"]),
+    (["--format", "json", "--with", "transport=assisted"], ["--with transport is assisted", "Set --with transport=auto"]),
 ])
 def test_options_are_called_as_they_were_typed(penstock, shop, args, words):
     done = penstock("read", shop.url, "orders", *args, code=None)

@@ -169,7 +169,7 @@ def test_progress_is_plain_lines_without_a_terminal(start_penstock, filled):
     err = child.communicate(timeout=DEADLINE)[1].decode()
     lines = err.splitlines()
     assert "\r" not in err and "\033" not in err
-    assert re.fullmatch(r"penstock: reading numbers: transport plain, jobs \d+.*, about 100,000 rows", lines[0])
+    assert re.fullmatch(rf"penstock: reading numbers: transport {filled.transport}, jobs \d+.*, about 100,000 rows", lines[0])
     assert re.fullmatch(r"penstock: [\d,]+ rows of about 100,000, [\d.]+ .?B, [\d.]+ k? ?rows/s, \d+ % done, \d+:\d\d left", lines[1])
     assert re.fullmatch(r"penstock: read 100,000 rows, [\d.]+ .?B in [\d.]+ s \(.* rows/s\)", lines[-1])
 
@@ -180,7 +180,7 @@ def test_quiet_says_nothing(penstock, filled):
 
 def test_log_json_is_one_object_a_line(penstock, filled):
     lines = [json.loads(line) for line in penstock("read", filled.url, "numbers", "--log", "json").errors.splitlines()]
-    assert lines[0]["event"] == "start" and lines[0]["transport"] == "plain" and lines[0]["jobs"] >= 1
+    assert lines[0]["event"] == "start" and lines[0]["transport"] == filled.transport and lines[0]["jobs"] >= 1
     assert lines[-1]["event"] == "done" and lines[-1]["rows"] == 100000 and lines[-1]["bytes"] > 1000000
     assert all(line["level"] == "info" and line["command"] == "read" and line["time"].endswith("Z") for line in lines)
     error = json.loads(penstock("read", filled.url, "none", "--log=json", code=1).errors)

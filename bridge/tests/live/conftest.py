@@ -20,18 +20,22 @@ TIMEOUT = 300
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "since(major, what): the test needs what came with a version")
+    config.addinivalue_line("markers", "extension: the test needs a server that has the extension's files")
     if "PENSTOCK_CLUSTER" not in os.environ:
         pytest.exit("no test server: use make check-live, or scripts/cluster --tls --standby -- …", 2)
 
 
 def pytest_collection_modifyitems(config, items):
     """Tests of what came with a newer server are left out; the runner reads which."""
-    version, applicable, config.inapplicable = Server().version, [], []
+    server, applicable, config.inapplicable = Server(), [], []
+    version, extension = server.version, server.has_extension
     for item in items:
         missing = [m.args for m in item.iter_markers("since") if version < m.args[0] * 10000]
         if missing:
             major, what = missing[0]
             config.inapplicable.append(f"# not applicable: {item.name}: {what} came with PostgreSQL {major}")
+        elif item.get_closest_marker("extension") and not extension:
+            config.inapplicable.append(f"# not applicable: {item.name}: the server has no extension")
         else:
             applicable.append(item)
     items[:] = applicable
@@ -72,6 +76,13 @@ class Server:
     def version(self):
         with self.connect() as conn:
             return conn.info.server_version
+
+    @property
+    def has_extension(self):
+        """Whether CREATE EXTENSION penstock finds it."""
+        with self.connect() as conn:
+            return conn.execute("SELECT count(*) > 0 FROM pg_available_extensions"
+                                " WHERE name = 'penstock'").fetchone()[0]
 
 
 class Database:

@@ -145,6 +145,13 @@ SELECT max(length(m)) < 200000 AS near_target
 FROM messages('SELECT array_fill(true, ARRAY[1000]) FROM generate_series(1, 2000) i', 100000) m;
 SELECT max(length(m)) < 200000 AS near_target FROM messages('SELECT NULL::bool AS nothing FROM generate_series(1, 2000000) i', 100000) m;
 
+-- Frames are given as they come: nothing is put by.
+SET temp_file_limit = 0;
+SET work_mem = '64kB';
+SELECT count(*) > 100 AS given FROM (SELECT penstock.scan('SELECT md5(i::text) FROM (SELECT generate_series(1, 500000) AS i) x', 100000)) f;
+RESET work_mem;
+RESET temp_file_limit;
+
 -- ---- Where it stands
 
 SELECT length(penstock.scan('SELECT * FROM t')) > 0 AS given LIMIT 1;

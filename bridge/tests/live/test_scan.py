@@ -238,6 +238,17 @@ def test_a_large_table_comes_whole_and_in_order(db):
     assert max(sizes[:-1]) < 1.1 * min(sizes[:-1])  # filled alike
 
 
+@pytest.mark.since(14, "pg_backend_memory_contexts")
+def test_a_scan_takes_the_memory_of_a_frame_however_long_it_is(db):
+    query = """SELECT i, repeat('x', i % 1000) AS t, ARRAY[i, i] AS a, CASE WHEN i % 100000 = 0 THEN
+        (SELECT sum(total_bytes) + i - i FROM pg_catalog.pg_backend_memory_contexts) END::bigint AS held
+        FROM (SELECT generate_series(1, 1000000) AS i) x"""
+    with db.connect() as conn:
+        held = [value for value in scan(conn, query)["held"].to_pylist() if value is not None]
+    assert len(held) == 10
+    assert max(held[1:]) - min(held[1:]) < 4 << 20
+
+
 def test_no_columns_are_rows_all_the_same(db):
     with db.connect() as conn:
         batches = pyarrow.ipc.open_stream(b"".join(messages(conn, "SELECT FROM generate_series(1, 12345)")))

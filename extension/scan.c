@@ -378,6 +378,7 @@ open_scan(FunctionCallInfo fcinfo, FuncCallContext *call)
 	state->columns =
 		value_columns_new(state->query->tupDesc, arguments.special, arguments.text_columns);
 	state->columns->targetlist = plan->planTree->targetlist;
+	state->columns->rtable = plan->rtable;
 	MemoryContextSwitchTo(caller);
 	return state;
 }

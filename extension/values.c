@@ -239,6 +239,22 @@ origin(const value_columns *columns, int i, AttrNumber *attnum)
 	return InvalidOid;
 }
 
+/* Whether the query reads the table once: else a key that it shows may be another row's, or be NULL. */
+static bool
+is_read_once(const value_columns *columns, Oid table)
+{
+	int times = 0;
+	ListCell *cell;
+
+	foreach (cell, columns->rtable)
+	{
+		const RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
+
+		times += entry->rtekind == RTE_RELATION && entry->relid == table;
+	}
+	return times == 1;
+}
+
 /* The attributes of a table's primary key; NULL when it has none. */
 static Bitmapset *
 primary_key(Oid table)
@@ -269,10 +285,13 @@ row_key(const value_columns *columns, int i)
 {
 	AttrNumber attnum;
 	Oid table = origin(columns, i, &attnum);
-	Bitmapset *missing = OidIsValid(table) && columns->slot != NULL ? primary_key(table) : NULL;
+	Bitmapset *missing;
 	StringInfoData names;
 	StringInfoData values;
 
+	if (!OidIsValid(table) || columns->slot == NULL || !is_read_once(columns, table))
+		return NULL;
+	missing = primary_key(table);
 	if (missing == NULL)
 		return NULL;
 	initStringInfo(&names);
@@ -283,7 +302,8 @@ row_key(const value_columns *columns, int i)
 		Oid output;
 		bool varlena;
 
-		if (origin(columns, k, &attnum) != table || !bms_is_member(attnum, missing))
+		if (origin(columns, k, &attnum) != table || !bms_is_member(attnum, missing) ||
+			columns->slot->tts_isnull[k])
 			continue;
 		missing = bms_del_member(missing, attnum);
 		getTypeOutputInfo(TupleDescAttr(columns->slot->tts_tupleDescriptor, k)->atttypid, &output,

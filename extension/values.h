@@ -68,6 +68,7 @@ typedef struct value_columns
 	struct ArrowSchema schema;
 	struct ArrowArray array; /* valid until rows are added or taken */
 	List *targetlist;		 /* of the plan: where columns come from, for errors; borrowed */
+	List *rtable;			 /* of the plan, likewise */
 } value_columns;
 
 /*

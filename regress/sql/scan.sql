@@ -40,6 +40,9 @@ SELECT penstock.scan('SELECT 1', 67108865);
 SELECT penstock.scan('SELECT 1', 2147483647);
 SELECT * FROM shape('SELECT 1', 67108864);
 SELECT * FROM shape('SELECT 1', 1);
+SELECT penstock.scan('SELECT 1', max_rows => NULL);
+SELECT penstock.scan('SELECT 1', max_rows => 0);
+SELECT penstock.scan('SELECT 1', max_rows => -1);
 SELECT penstock.scan('SELECT 1', special_values => '');
 SELECT penstock.scan('SELECT 1', special_values => 'ERROR');
 SELECT penstock.scan('SELECT 1', special_values => 'nul');
@@ -134,6 +137,11 @@ SELECT * FROM shape('SELECT * FROM sized', 10000);
 SELECT max(length(m)) < 13000 AS near_target FROM messages('SELECT * FROM sized', 10000) m;
 SELECT * FROM shape('SELECT * FROM sized', 1);
 SELECT * FROM shape('SELECT * FROM sized', 67108864);
+-- At most so many rows a frame, if that is less
+SELECT count(*) FROM penstock.scan('SELECT * FROM sized', max_rows => 7);
+SELECT count(*) FROM penstock.scan('SELECT * FROM sized', 10000, max_rows => 12);
+SELECT count(*) FROM penstock.scan('SELECT FROM sized', max_rows => 1);
+SELECT count(*) FROM penstock.scan('SELECT * FROM sized WHERE false', max_rows => 1);
 -- A row larger than the target is a frame of its own, and the rows beside it are in others.
 CREATE TABLE uneven (id int, body text);
 ALTER TABLE uneven ALTER body SET STORAGE EXTERNAL;
@@ -402,6 +410,16 @@ SELECT penstock.scan('SELECT k, n FROM special');
 SELECT penstock.scan('SELECT l AS "L", k AS key, n AS amount FROM special');
 SELECT penstock.scan('SELECT id, ''infinity''::date AS d FROM t WHERE id > 7 ORDER BY id');
 SELECT penstock.scan('SELECT id, CASE WHEN id = 777 THEN ''infinity''::date END AS d FROM t ORDER BY id', 1000);
+-- One table twice in a query: the key shown may be another row's, or none's
+SELECT penstock.scan('SELECT a.n, b.l, b.k FROM special a JOIN special b ON b.k = a.k + 1');
+SELECT penstock.scan('SELECT b.l, b.k, a.n FROM special a LEFT JOIN special b ON false WHERE a.k = 1');
+-- A partition's row by the key of the whole table
+CREATE TABLE parts (k int PRIMARY KEY, d date) PARTITION BY RANGE (k);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
+CREATE TABLE parts_2 (d date, k int NOT NULL);
+ALTER TABLE parts ATTACH PARTITION parts_2 FOR VALUES FROM (10) TO (20);
+INSERT INTO parts VALUES (3, NULL), (13, 'infinity');
+SELECT penstock.scan('SELECT * FROM parts');
 -- Dates that are at the edge
 SELECT * FROM shape('SELECT date ''0001-01-01'', date ''9999-12-31'', timestamp ''0001-01-01'', timestamp ''9999-12-31 23:59:59.999999'', time ''23:59:59.999999'', 99999.99::numeric(7, 2)');
 

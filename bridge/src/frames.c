@@ -28,22 +28,28 @@ enum part
 	AFTER_TRAILER
 };
 
+/* Memory that begins at a multiple of ARROW_IPC_ALIGNMENT. */
+typedef struct aligned
+{
+	void *block; /* owned: what malloc gave */
+	uint8_t *data;
+	size_t cap;
+} aligned;
+
 struct psti_frames
 {
 	const struct ArrowSchema *schema; /* borrowed */
 	enum part part;
-	size_t have;	   /* bytes of the part that have come */
-	size_t need;	   /* that it has */
-	uint8_t head[32];  /* the small parts */
-	uint32_t skip;	   /* bytes of the header's extension still to come */
-	size_t message;	   /* bytes of the message behind its prefix */
-	uint8_t *metadata; /* owned; grows */
-	size_t metadata_cap;
+	size_t have;	  /* bytes of the part that have come */
+	size_t need;	  /* that it has */
+	uint8_t head[32]; /* the small parts */
+	uint32_t skip;	  /* bytes of the header's extension still to come */
+	size_t message;	  /* bytes of the message behind its prefix */
+	aligned metadata;
 	arrow_ipc_message parsed; /* points into metadata */
-	uint8_t *body;			  /* owned until it is a batch; aligned */
-	size_t body_cap;
-	bool described; /* the schema message has come */
-	bool marked;	/* the end marker has come */
+	aligned body;			  /* until it is a batch's */
+	bool described;			  /* the schema message has come */
+	bool marked;			  /* the end marker has come */
 	struct ArrowArray batch;
 };
 
@@ -92,8 +98,8 @@ psti_frames_free(psti_frames *frames)
 	if (frames == NULL)
 		return;
 	psti_array_release(&frames->batch);
-	free(frames->metadata);
-	free(frames->body);
+	free(frames->metadata.block);
+	free(frames->body.block);
 	free(frames);
 }
 
@@ -253,14 +259,14 @@ static pst_status
 read_batch(psti_frames *frames, pst_error *err)
 {
 	arrow_ipc_error error;
-	arrow_ipc_status read = arrow_ipc_read_batch(&frames->parsed, frames->schema, frames->body,
-												 frames->body, &memory, &frames->batch, &error);
+	arrow_ipc_status read =
+		arrow_ipc_read_batch(&frames->parsed, frames->schema, frames->body.data, frames->body.block,
+							 &memory, &frames->batch, &error);
 	pst_status status;
 
 	if (read != ARROW_IPC_OK)
 		return ipc_error(read, &error, err);
-	frames->body = NULL; /* moved */
-	frames->body_cap = 0;
+	frames->body = (aligned){NULL, NULL, 0}; /* moved */
 	expect(frames, ROW_FIELDS, 2);
 	status = check_batch(frames, err);
 	if (status != PST_OK || frames->batch.length == 0)
@@ -276,7 +282,7 @@ read_metadata(psti_frames *frames, pst_error *err)
 {
 	arrow_ipc_error error;
 	arrow_ipc_status read =
-		arrow_ipc_read_message(frames->metadata, frames->need, &frames->parsed, &error);
+		arrow_ipc_read_message(frames->metadata.data, frames->need, &frames->parsed, &error);
 	size_t body = frames->message - frames->need;
 	pst_status status;
 
@@ -386,27 +392,28 @@ finish_part(psti_frames *frames, pst_error *err)
 
 /* ---- Feeding ---- */
 
-/* Room for at least one more byte of a block of `need` bytes, of which `have` are there. */
-static uint8_t *
-grow_block(uint8_t **block, size_t *cap, size_t have, size_t need)
+/* Room for at least one more byte of `need`, of which `have` are there. */
+static pst_status
+grow(aligned *memory_of, size_t have, size_t need, pst_error *err)
 {
 	size_t wanted = need <= BODY_BELIEVED ? need : BODY_BELIEVED;
-	uint8_t *grown;
+	uint8_t *block;
+	uint8_t *data;
 
-	if (have < *cap)
-		return *block;
+	if (have < memory_of->cap)
+		return PST_OK;
 	if (have > 0)
 		wanted = need - have <= have ? need : 2 * have;
-	wanted = (wanted + ARROW_IPC_ALIGNMENT - 1) / ARROW_IPC_ALIGNMENT * ARROW_IPC_ALIGNMENT;
-	grown = aligned_alloc(ARROW_IPC_ALIGNMENT, wanted);
-	if (grown == NULL)
-		return NULL;
+	block = malloc(wanted + ARROW_IPC_ALIGNMENT - 1);
+	if (block == NULL)
+		return psti_fail_nomem(err);
+	data = block +
+		   (ARROW_IPC_ALIGNMENT - (uintptr_t) block % ARROW_IPC_ALIGNMENT) % ARROW_IPC_ALIGNMENT;
 	if (have > 0)
-		memcpy(grown, *block, have);
-	free(*block);
-	*block = grown;
-	*cap = wanted;
-	return grown;
+		memcpy(data, memory_of->data, have);
+	free(memory_of->block);
+	*memory_of = (aligned){block, data, wanted};
+	return PST_OK;
 }
 
 static size_t
@@ -418,30 +425,26 @@ smaller(size_t a, size_t b)
 pst_status
 psti_frames_want(psti_frames *frames, char **at, size_t *room, pst_error *err)
 {
-	uint8_t *block = frames->head;
-	size_t cap = sizeof(frames->head);
+	aligned *large = frames->part == METADATA ? &frames->metadata
+					 : frames->part == BODY	  ? &frames->body
+											  : NULL;
+	pst_status status = large != NULL ? grow(large, frames->have, frames->need, err) : PST_OK;
+	size_t cap = large != NULL ? large->cap : sizeof(frames->head);
+	size_t begin = frames->have;
 
-	if (frames->part == METADATA)
-	{
-		block = grow_block(&frames->metadata, &frames->metadata_cap, frames->have, frames->need);
-		cap = frames->metadata_cap;
-	}
-	else if (frames->part == BODY)
-	{
-		block = grow_block(&frames->body, &frames->body_cap, frames->have, frames->need);
-		cap = frames->body_cap;
-	}
-	if (block == NULL)
-		return psti_fail_nomem(err);
+	*at = NULL;
+	*room = 0;
+	if (status != PST_OK)
+		return status;
 	/* The header's extension is nobody's: its pieces are written over each other. */
 	if (frames->part == COPY_EXTENSION)
 	{
-		*at = (char *) block;
-		*room = smaller(cap, frames->need - frames->have);
+		*at = (char *) frames->head;
+		*room = smaller(cap, frames->need - begin);
 		return PST_OK;
 	}
-	*at = (char *) block + frames->have;
-	*room = smaller(cap, frames->need) - frames->have;
+	*at = (char *) (large != NULL ? large->data : frames->head) + begin;
+	*room = smaller(cap, frames->need) - begin;
 	return PST_OK;
 }
 

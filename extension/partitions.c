@@ -1,0 +1,951 @@
+/*
+ * partitions.c - penstock.partitions: conditions that cut a relation into pieces.
+ *
+ * A plan is a list of cut points, in the order of the values, and every piece is what lies between two
+ * neighbours; the first piece has no lower end and takes the NULLs, the last one no upper end. So a
+ * plan covers every row exactly once whatever the cut points are: statistics and bounds decide only how
+ * even the pieces are. With filter the ends are the bounds that were given.
+ *
+ * Without a column the values are those of ctid. The blocks of a relation with partitions or inheritance
+ * children are cut together, by the same block numbers in each: a condition holds for the relation as a
+ * whole, with its privileges and its row security, and no leaf is named.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_statistic.h"
+#include "catalog/pg_type.h"
+#include "common/shortest_dec.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+#include "utils/uuid.h"
+
+#include "compat.h"
+#include "strides.h"
+
+#define MAX_PIECES 65536
+/* Without a number of pieces each has about this much of the table. */
+#define PIECE_BYTES (64 * 1024 * 1024)
+
+/* How values of a type are cut. */
+typedef enum stride_family
+{
+	BY_INTEGER, /* whole numbers of 64 bits: also days and microseconds */
+	BY_UUID,
+	BY_NUMBER, /* fractions, by numeric's arithmetic */
+	BY_TEXT	   /* by statistics only */
+} stride_family;
+
+static const struct stride_type
+{
+	Oid oid;
+	stride_family family;
+	const char *cast;	/* of literals */
+	const char *finite; /* condition for %s with which min and max can be cut between, or NULL */
+} stride_types[] = {
+	{INT2OID, BY_INTEGER, "pg_catalog.int2", NULL},
+	{INT4OID, BY_INTEGER, "pg_catalog.int4", NULL},
+	{INT8OID, BY_INTEGER, "pg_catalog.int8", NULL},
+	{OIDOID, BY_INTEGER, "pg_catalog.oid", NULL},
+	{DATEOID, BY_INTEGER, "pg_catalog.date", "pg_catalog.isfinite(%s)"},
+	{TIMESTAMPOID, BY_INTEGER, "pg_catalog.timestamp", "pg_catalog.isfinite(%s)"},
+	{TIMESTAMPTZOID, BY_INTEGER, "pg_catalog.timestamptz", "pg_catalog.isfinite(%s)"},
+	{UUIDOID, BY_UUID, "pg_catalog.uuid", NULL},
+	{FLOAT4OID, BY_NUMBER, "pg_catalog.float4",
+	 "%s OPERATOR(pg_catalog.<>) ALL ('{NaN,Infinity,-Infinity}'::pg_catalog.float4[])"},
+	{FLOAT8OID, BY_NUMBER, "pg_catalog.float8",
+	 "%s OPERATOR(pg_catalog.<>) ALL ('{NaN,Infinity,-Infinity}'::pg_catalog.float8[])"},
+#if PG_VERSION_NUM >= 140000
+	{NUMERICOID, BY_NUMBER, "pg_catalog.numeric",
+	 "%s OPERATOR(pg_catalog.<>) ALL ('{NaN,Infinity,-Infinity}'::pg_catalog.numeric[])"},
+#else
+	{NUMERICOID, BY_NUMBER, "pg_catalog.numeric",
+	 "%s OPERATOR(pg_catalog.<>) 'NaN'::pg_catalog.numeric"},
+#endif
+	{TEXTOID, BY_TEXT, "pg_catalog.text", NULL},
+	{VARCHAROID, BY_TEXT, "pg_catalog.text", NULL},
+	{BPCHAROID, BY_TEXT, "pg_catalog.bpchar", NULL},
+	{NAMEOID, BY_TEXT, "pg_catalog.name", NULL},
+};
+
+/* What is asked for, checked; strings NULL when not given. */
+typedef struct partition_request
+{
+	Oid relation;
+	char relkind;
+	int n; /* 0: by the relation's size */
+	char *column;
+	char *lower;
+	char *upper;
+	bool filter;
+} partition_request;
+
+/* The column that is cut by. */
+typedef struct stride_column
+{
+	AttrNumber attnum;
+	Oid collation;
+	const struct stride_type *type;
+	int16 typlen;
+	bool typbyval;
+	FmgrInfo *compare;
+} stride_column;
+
+/* Points of a column's values, growing. */
+typedef struct stride_points
+{
+	Datum *values;
+	int n;
+	int room;
+} stride_points;
+
+/* The answer: texts of the cut points between first and last end, and how a condition is written. */
+typedef struct partition_plan
+{
+	const char *column; /* quoted */
+	const char *cast;
+	char **cuts;
+	int ncuts;
+	char *first; /* ends of the whole, NULL: open */
+	char *last;
+	bool nulls; /* the first piece has them */
+} partition_plan;
+
+PG_FUNCTION_INFO_V1(penstock_partitions);
+
+/* ---- Arguments ---- */
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int i)
+{
+	return PG_ARGISNULL(i) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(i));
+}
+
+static void
+check_together(const partition_request *request)
+{
+	if (request->column == NULL && (request->lower != NULL || request->upper != NULL))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("lower and upper are bounds of a column, and none is named"),
+						errhint("Give column_name too.")));
+	if (request->filter && request->lower == NULL && request->upper == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("filter leaves out what lies outside of the bounds, and none is given"),
+				 errhint("Give lower, upper or both.")));
+}
+
+static const char *
+kind_name(char relkind)
+{
+	switch (relkind)
+	{
+		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
+			return "an index";
+		case RELKIND_SEQUENCE:
+			return "a sequence";
+		case RELKIND_COMPOSITE_TYPE:
+			return "a composite type";
+		default:
+			return "an internal relation";
+	}
+}
+
+/* Privileges first: nothing is locked that the role may not read. */
+static char
+check_relation(Oid relation)
+{
+	char relkind = get_rel_relkind(relation);
+
+	if (relkind == '\0')
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("there is no relation with OID %u", relation)));
+	if (strchr("rpvmf", relkind) == NULL)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is %s, not a table or view", get_rel_name(relation),
+							   kind_name(relkind))));
+	if (pg_class_aclcheck(relation, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(relation, GetUserId(), ACL_SELECT, ACLMASK_ANY) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(relkind), get_rel_name(relation));
+	return relkind;
+}
+
+static partition_request
+check_arguments(FunctionCallInfo fcinfo)
+{
+	partition_request request = {0};
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation must not be null")));
+	request.relation = PG_GETARG_OID(0);
+	request.relkind = check_relation(request.relation);
+	if (!PG_ARGISNULL(1))
+	{
+		request.n = PG_GETARG_INT32(1);
+		if (request.n < 1 || request.n > MAX_PIECES)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("n must be between 1 and %d, and is %d", MAX_PIECES, request.n)));
+	}
+	request.column = text_argument(fcinfo, 2);
+	request.lower = text_argument(fcinfo, 3);
+	request.upper = text_argument(fcinfo, 4);
+	request.filter = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
+	check_together(&request);
+	return request;
+}
+
+/* ---- Blocks ---- */
+
+/* The blocks of what has rows of its own; whether runs of blocks can be read for all of it. */
+typedef struct member_blocks
+{
+	BlockNumber *nblocks;
+	int n;
+	uint64 total;
+	BlockNumber largest;
+	bool can_cut;
+} member_blocks;
+
+static void
+measure_member(Oid oid, member_blocks *out)
+{
+	Relation member = relation_open(oid, NoLock);
+	char relkind = member->rd_rel->relkind;
+
+	if (relkind == RELKIND_RELATION || relkind == RELKIND_MATVIEW)
+	{
+		BlockNumber nblocks = 0;
+
+		if (member->rd_rel->relam != HEAP_TABLE_AM_OID || RELATION_IS_OTHER_TEMP(member))
+			out->can_cut = false;
+		else
+			nblocks = RelationGetNumberOfBlocks(member);
+		out->nblocks[out->n++] = nblocks;
+		out->total += nblocks;
+		out->largest = Max(out->largest, nblocks);
+	}
+	else if (relkind != RELKIND_PARTITIONED_TABLE)
+		out->can_cut = false;
+	relation_close(member, NoLock);
+}
+
+static member_blocks
+measure(Oid relation)
+{
+	member_blocks blocks = {0};
+	Relation root = try_relation_open(relation, AccessShareLock);
+	List *members;
+	ListCell *cell;
+
+	if (root == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("there is no relation with OID %u", relation)));
+	relation_close(root, NoLock);
+	members = find_all_inheritors(relation, AccessShareLock, NULL);
+	blocks.nblocks = palloc(sizeof(BlockNumber) * list_length(members));
+	blocks.can_cut = true;
+	foreach (cell, members)
+	{
+		CHECK_FOR_INTERRUPTS();
+		measure_member(lfirst_oid(cell), &blocks);
+	}
+#if PG_VERSION_NUM < 140000
+	/* 14: a range of ctid became a scan of these blocks alone. */
+	blocks.can_cut = false;
+#endif
+	return blocks;
+}
+
+static int
+pieces_of(const partition_request *request, const member_blocks *blocks)
+{
+	uint64 n = request->n;
+
+	if (n == 0)
+		n = (blocks->total * BLCKSZ + PIECE_BYTES - 1) / PIECE_BYTES;
+	return (int) Max(Min(n, MAX_PIECES), 1);
+}
+
+/* How many blocks lie below this number, in all members. */
+static uint64
+blocks_below(const member_blocks *blocks, BlockNumber number)
+{
+	uint64 below = 0;
+
+	for (int i = 0; i < blocks->n; i++)
+		below += Min(blocks->nblocks[i], number);
+	return below;
+}
+
+/* The smallest block number below which there are this many blocks. */
+static BlockNumber
+block_at(const member_blocks *blocks, uint64 position)
+{
+	BlockNumber low = 0;
+	BlockNumber high = blocks->largest;
+
+	while (low < high)
+	{
+		BlockNumber middle = low + (high - low) / 2;
+
+		if (blocks_below(blocks, middle) < position)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void
+plan_blocks(const partition_request *request, partition_plan *plan)
+{
+	member_blocks blocks = measure(request->relation);
+	int n = pieces_of(request, &blocks);
+	stride_int64 *strides;
+	BlockNumber before = 0;
+	int nstrides;
+
+	plan->column = "ctid";
+	plan->cast = "pg_catalog.tid";
+	plan->nulls = false; /* no ctid is NULL */
+	if (!blocks.can_cut || blocks.total < 2)
+		return;
+	strides = palloc(sizeof(*strides) * n);
+	nstrides = (int) strides_int64(0, (int64) blocks.total - 1, (size_t) n, strides);
+	plan->cuts = palloc(sizeof(char *) * nstrides);
+	for (int i = 1; i < nstrides; i++)
+	{
+		BlockNumber block = block_at(&blocks, (uint64) strides[i].lower);
+
+		/* Members of very different sizes: several strides may end at one block number. */
+		if (block > before)
+			plan->cuts[plan->ncuts++] = psprintf("(%u,0)", block);
+		before = block;
+	}
+}
+
+/* ---- Values of a column ---- */
+
+static const struct stride_type *
+stride_type(Oid type)
+{
+	for (int i = 0; i < (int) lengthof(stride_types); i++)
+		if (stride_types[i].oid == type)
+			return &stride_types[i];
+	return NULL;
+}
+
+static void
+check_column(const partition_request *request, stride_column *out)
+{
+	AttrNumber attnum = get_attnum(request->relation, request->column);
+	const char *relation = get_rel_name(request->relation);
+	Oid type;
+	int32 typmod;
+	TypeCacheEntry *cache;
+
+	if (attnum <= 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("relation \"%s\" has no column \"%s\"", relation, request->column),
+						errhint("Names are exact; penstock.describe lists them.")));
+	if (pg_class_aclcheck(request->relation, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck(request->relation, attnum, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error_col(ACLCHECK_NO_PRIV, OBJECT_COLUMN, relation, request->column);
+	get_atttypetypmodcoll(request->relation, attnum, &type, &typmod, &out->collation);
+	out->attnum = attnum;
+	out->type = stride_type(getBaseType(type));
+	if (out->type == NULL)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("column \"%s\" is of type %s, which cannot be cut", request->column,
+							   format_type_be(type)),
+						errhint("Take an integer, numeric, float, date, timestamp, uuid or text "
+								"column, or none: tables are cut by blocks then.")));
+	get_typlenbyval(out->type->oid, &out->typlen, &out->typbyval);
+	cache = lookup_type_cache(out->type->oid, TYPECACHE_CMP_PROC_FINFO);
+	out->compare = &cache->cmp_proc_finfo;
+}
+
+static int
+compare(const stride_column *column, Datum a, Datum b)
+{
+	return DatumGetInt32(FunctionCall2Coll(column->compare, column->collation, a, b));
+}
+
+static Datum
+read_value(const stride_column *column, char *text)
+{
+	Oid input;
+	Oid parameter;
+
+	getTypeInputInfo(column->type->oid, &input, &parameter);
+	return OidInputFunctionCall(input, text, parameter, -1);
+}
+
+/* Whether there is a number of values between it and another. */
+static bool
+is_finite(const stride_column *column, Datum value)
+{
+	switch (column->type->oid)
+	{
+		case DATEOID:
+			return !DATE_NOT_FINITE(DatumGetDateADT(value));
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return !TIMESTAMP_NOT_FINITE(DatumGetTimestamp(value));
+		case FLOAT4OID:
+			return isfinite(DatumGetFloat4(value));
+		case FLOAT8OID:
+			return isfinite(DatumGetFloat8(value));
+		case NUMERICOID:
+		{
+			const char *text = DatumGetCString(DirectFunctionCall1(numeric_out, value));
+
+			return text[0] == '-' ? isdigit((unsigned char) text[1])
+								  : isdigit((unsigned char) text[0]);
+		}
+		default:
+			return true;
+	}
+}
+
+static Datum
+read_bound(const stride_column *column, char *text, const char *name)
+{
+	Datum value = read_value(column, text);
+
+	if (!is_finite(column, value))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be finite, and is \"%s\"", name, text)));
+	return value;
+}
+
+static int64
+to_int64(const stride_column *column, Datum value)
+{
+	switch (column->type->oid)
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT4OID:
+			return DatumGetInt32(value);
+		case OIDOID:
+			return DatumGetObjectId(value);
+		case DATEOID:
+			return DatumGetDateADT(value);
+		default:
+			return DatumGetInt64(value);
+	}
+}
+
+static Datum
+from_int64(const stride_column *column, int64 value)
+{
+	switch (column->type->oid)
+	{
+		case INT2OID:
+			return Int16GetDatum((int16) value);
+		case INT4OID:
+			return Int32GetDatum((int32) value);
+		case OIDOID:
+			return ObjectIdGetDatum((Oid) value);
+		case DATEOID:
+			return DateADTGetDatum((DateADT) value);
+		default:
+			return Int64GetDatum(value);
+	}
+}
+
+static Datum
+to_numeric(const stride_column *column, Datum value)
+{
+	switch (column->type->oid)
+	{
+		case FLOAT4OID:
+			return DirectFunctionCall1(float4_numeric, value);
+		case FLOAT8OID:
+			return DirectFunctionCall1(float8_numeric, value);
+		default:
+			return value;
+	}
+}
+
+/* In the form that every setting of DateStyle and TimeZone reads. */
+static char *
+print_time(const stride_column *column, Datum value)
+{
+	char text[MAXDATELEN + 1];
+	struct pg_tm tm = {0};
+	fsec_t fsec = 0;
+
+	if (column->type->oid == DATEOID)
+	{
+		j2date(DatumGetDateADT(value) + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
+		EncodeDateOnly(&tm, USE_ISO_DATES, text);
+	}
+	else
+	{
+		if (timestamp2tm(DatumGetTimestamp(value), NULL, &tm, &fsec, NULL, NULL) != 0)
+			ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+							errmsg("timestamp out of range")));
+		tm.tm_isdst = 0; /* below 0 no zone is printed */
+		EncodeDateTime(&tm, fsec, column->type->oid == TIMESTAMPTZOID, 0, NULL, USE_ISO_DATES,
+					   text);
+	}
+	return pstrdup(text);
+}
+
+static char *
+print_value(const stride_column *column, Datum value)
+{
+	char text[DOUBLE_SHORTEST_DECIMAL_LEN];
+	Oid output;
+	bool varlena;
+
+	switch (column->type->oid)
+	{
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return print_time(column, value);
+		case FLOAT4OID:
+			float_to_shortest_decimal_buf(DatumGetFloat4(value), text);
+			return pstrdup(text);
+		case FLOAT8OID:
+			double_to_shortest_decimal_buf(DatumGetFloat8(value), text);
+			return pstrdup(text);
+		default:
+			getTypeOutputInfo(column->type->oid, &output, &varlena);
+			return OidOutputFunctionCall(output, value);
+	}
+}
+
+/* ---- Cut points ---- */
+
+static void
+add_point(stride_points *points, Datum value)
+{
+	if (points->n == points->room)
+	{
+		points->room = Max(points->room * 2, 64);
+		points->values = points->values == NULL
+							 ? palloc(sizeof(Datum) * points->room)
+							 : repalloc(points->values, sizeof(Datum) * points->room);
+	}
+	points->values[points->n++] = value;
+}
+
+static void
+cut_integers(const stride_column *column, Datum from, Datum to, int n, stride_points *out)
+{
+	stride_int64 *strides = palloc(sizeof(*strides) * n);
+	size_t count = strides_int64(to_int64(column, from), to_int64(column, to), (size_t) n, strides);
+
+	for (size_t i = 1; i < count; i++)
+		add_point(out, from_int64(column, strides[i].lower));
+	pfree(strides);
+}
+
+static stride_u128
+read_uuid(Datum value)
+{
+	const unsigned char *bytes = DatumGetUUIDP(value)->data;
+	stride_u128 number = {0, 0};
+
+	for (int i = 0; i < 8; i++)
+	{
+		number.high = number.high << 8 | bytes[i];
+		number.low = number.low << 8 | bytes[i + 8];
+	}
+	return number;
+}
+
+static Datum
+make_uuid(stride_u128 number)
+{
+	pg_uuid_t *uuid = palloc(sizeof(*uuid));
+
+	for (int i = 7; i >= 0; i--)
+	{
+		uuid->data[i] = (unsigned char) number.high;
+		uuid->data[i + 8] = (unsigned char) number.low;
+		number.high >>= 8;
+		number.low >>= 8;
+	}
+	return UUIDPGetDatum(uuid);
+}
+
+static void
+cut_uuids(Datum from, Datum to, int n, stride_points *out)
+{
+	stride_uuid *strides = palloc(sizeof(*strides) * n);
+	size_t count = strides_uuid(read_uuid(from), read_uuid(to), (size_t) n, strides);
+
+	for (size_t i = 1; i < count; i++)
+		add_point(out, make_uuid(strides[i].lower));
+	pfree(strides);
+}
+
+/* from + (to - from) * i / n, exactly enough: what is rounded together is left out later. */
+static void
+cut_numbers(const stride_column *column, Datum from, Datum to, int n, stride_points *out)
+{
+	Datum base = to_numeric(column, from);
+	Datum span = DirectFunctionCall2(numeric_sub, to_numeric(column, to), base);
+	Datum pieces = DirectFunctionCall1(int4_numeric, Int32GetDatum(n));
+
+	for (int i = 1; i < n; i++)
+	{
+		Datum part = DirectFunctionCall2(numeric_mul, span,
+										 DirectFunctionCall1(int4_numeric, Int32GetDatum(i)));
+		Datum cut =
+			DirectFunctionCall2(numeric_add, base, DirectFunctionCall2(numeric_div, part, pieces));
+
+		CHECK_FOR_INTERRUPTS();
+		add_point(out, read_value(column, DatumGetCString(DirectFunctionCall1(numeric_out, cut))));
+	}
+}
+
+/* n - 1 points between two values at most; none of texts, whose order is not that of a number. */
+static void
+cut_between(const stride_column *column, Datum from, Datum to, int n, stride_points *out)
+{
+	if (n < 2 || compare(column, from, to) >= 0)
+		return;
+	switch (column->type->family)
+	{
+		case BY_INTEGER:
+			cut_integers(column, from, to, n, out);
+			break;
+		case BY_UUID:
+			cut_uuids(from, to, n, out);
+			break;
+		case BY_NUMBER:
+			cut_numbers(column, from, to, n, out);
+			break;
+		case BY_TEXT:
+			break;
+	}
+}
+
+/*
+ * The histogram: values with the same number of rows between each two neighbours. What a role must not
+ * see of the rows it must not see of the statistics either.
+ */
+static void
+read_histogram(const partition_request *request, const stride_column *column, stride_points *out)
+{
+	bool inherited =
+		request->relkind == RELKIND_PARTITIONED_TABLE || has_subclass(request->relation);
+	HeapTuple tuple;
+	AttStatsSlot slot;
+
+	if (check_enable_rls(request->relation, InvalidOid, true) == RLS_ENABLED)
+		return;
+	tuple = SearchSysCache3(STATRELATTINH, ObjectIdGetDatum(request->relation),
+							Int16GetDatum(column->attnum), BoolGetDatum(inherited));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	if (get_attstatsslot(&slot, tuple, STATISTIC_KIND_HISTOGRAM, InvalidOid, ATTSTATSSLOT_VALUES))
+	{
+		if (getBaseType(slot.valuetype) == column->type->oid || column->type->family == BY_TEXT)
+			for (int i = 0; i < slot.nvalues; i++)
+				if (is_finite(column, slot.values[i]))
+					add_point(out, datumCopy(slot.values[i], column->typbyval, column->typlen));
+		free_attstatsslot(&slot);
+	}
+	ReleaseSysCache(tuple);
+}
+
+/* Cut points from a histogram: some of its bounds or, where there are too few, points between them too. */
+static void
+cut_histogram(const stride_column *column, const stride_points *bounds, int n, stride_points *out)
+{
+	int64 nbins = bounds->n - 1;
+
+	if (n <= nbins)
+	{
+		for (int i = 1; i < n; i++)
+			add_point(out, bounds->values[nbins * i / n]);
+		return;
+	}
+	for (int i = 0; i < nbins; i++)
+	{
+		int64 share = (int64) n * (i + 1) / nbins - (int64) n * i / nbins;
+
+		CHECK_FOR_INTERRUPTS();
+		if (i > 0)
+			add_point(out, bounds->values[i]);
+		cut_between(column, bounds->values[i], bounds->values[i + 1], (int) share, out);
+	}
+}
+
+/* The statement that asks for least and greatest value; min and max know no uuid before 18. */
+static char *
+ends_sql(const partition_request *request, const stride_column *column)
+{
+	const char *name = quote_identifier(request->column);
+	char *relation = quote_qualified_identifier(
+		get_namespace_name(get_rel_namespace(request->relation)), get_rel_name(request->relation));
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	if (column->type->family == BY_UUID)
+		appendStringInfo(&sql,
+						 "SELECT (SELECT %s FROM %s WHERE %s IS NOT NULL ORDER BY %s LIMIT 1), "
+						 "(SELECT %s FROM %s WHERE %s IS NOT NULL ORDER BY %s DESC LIMIT 1)",
+						 name, relation, name, name, name, relation, name, name);
+	else
+	{
+		appendStringInfo(&sql, "SELECT pg_catalog.min(%s), pg_catalog.max(%s) FROM %s", name, name,
+						 relation);
+		if (column->type->finite != NULL)
+		{
+			appendStringInfoString(&sql, " WHERE ");
+			appendStringInfo(&sql, column->type->finite, name);
+		}
+	}
+	return sql.data;
+}
+
+/* Least and greatest value in the table, as the caller sees it; false when there is none. */
+static bool
+read_ends(const partition_request *request, const stride_column *column, Datum ends[2])
+{
+	MemoryContext caller = CurrentMemoryContext;
+	char *sql = ends_sql(request, column);
+	bool found = true;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute(sql, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "no answer to \"%s\"", sql);
+	for (int i = 0; i < 2; i++)
+	{
+		bool isnull;
+		Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull);
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		found = found && !isnull;
+		if (found)
+			ends[i] = datumCopy(value, column->typbyval, column->typlen);
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+	return found;
+}
+
+/* Only those between the ends (NULL: open), and each above the one before. */
+static void
+keep_growing(const stride_column *column, const Datum *lower, const Datum *upper,
+			 stride_points *points)
+{
+	int kept = 0;
+
+	for (int i = 0; i < points->n; i++)
+	{
+		Datum value = points->values[i];
+
+		if ((lower != NULL && compare(column, value, *lower) <= 0) ||
+			(upper != NULL && compare(column, value, *upper) > 0) ||
+			(kept > 0 && compare(column, value, points->values[kept - 1]) <= 0))
+			continue;
+		points->values[kept++] = value;
+	}
+	points->n = kept;
+}
+
+/* Texts: what the histogram has between the bounds. */
+static void
+cut_texts(const stride_column *column, stride_points *bounds, const Datum *lower,
+		  const Datum *upper, int n, stride_points *out)
+{
+	int each;
+
+	/* The first one is the least value: nothing lies below it. */
+	keep_growing(column, lower == NULL && bounds->n > 0 ? &bounds->values[0] : lower, upper,
+				 bounds);
+	each = Max((bounds->n + 1 + n - 1) / n, 1);
+	for (int i = 0; i < bounds->n; i++)
+		if ((i + 1) % each == 0)
+			add_point(out, bounds->values[i]);
+}
+
+static void
+find_cuts(const partition_request *request, const stride_column *column, const Datum *lower,
+		  const Datum *upper, int n, stride_points *out)
+{
+	stride_points bounds = {0};
+	Datum ends[2];
+
+	if (n < 2)
+		return;
+	if (column->type->family == BY_TEXT || (lower == NULL && upper == NULL))
+		read_histogram(request, column, &bounds);
+	if (column->type->family == BY_TEXT)
+		cut_texts(column, &bounds, lower, upper, n, out);
+	else if (bounds.n >= 2)
+		cut_histogram(column, &bounds, n, out);
+	else if (lower != NULL && upper != NULL)
+		cut_between(column, *lower, *upper, n, out);
+	else if (read_ends(request, column, ends))
+		cut_between(column, lower != NULL ? *lower : ends[0], upper != NULL ? *upper : ends[1], n,
+					out);
+	keep_growing(column, lower, upper, out);
+}
+
+static void
+plan_column(const partition_request *request, partition_plan *plan)
+{
+	stride_column column = {0};
+	stride_points cuts = {0};
+	Datum bounds[2];
+	const Datum *lower = request->lower != NULL ? &bounds[0] : NULL;
+	const Datum *upper = request->upper != NULL ? &bounds[1] : NULL;
+	int n = request->n;
+
+	check_column(request, &column);
+	if (lower != NULL)
+		bounds[0] = read_bound(&column, request->lower, "lower");
+	if (upper != NULL)
+		bounds[1] = read_bound(&column, request->upper, "upper");
+	if (lower != NULL && upper != NULL && compare(&column, *lower, *upper) > 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("lower must not be above upper: \"%s\", \"%s\"", request->lower,
+							   request->upper)));
+	if (n == 0)
+	{
+		member_blocks blocks = measure(request->relation);
+
+		n = pieces_of(request, &blocks);
+	}
+	find_cuts(request, &column, lower, upper, n, &cuts);
+	plan->column = quote_identifier(request->column);
+	plan->cast = column.type->cast;
+	plan->nulls = !request->filter;
+	plan->cuts = palloc(sizeof(char *) * (cuts.n + 1));
+	for (int i = 0; i < cuts.n; i++)
+		plan->cuts[plan->ncuts++] = print_value(&column, cuts.values[i]);
+	if (request->filter)
+	{
+		plan->first = lower != NULL ? print_value(&column, *lower) : NULL;
+		plan->last = upper != NULL ? print_value(&column, *upper) : NULL;
+	}
+}
+
+/* ---- Rows out ---- */
+
+static void
+put_comparison(const partition_plan *plan, const char *operator, const char * value, StringInfo out)
+{
+	appendStringInfo(out, "%s OPERATOR(pg_catalog.%s) %s::%s", plan->column, operator,
+					 quote_literal_cstr(value), plan->cast);
+}
+
+static char *
+condition_of(const partition_plan *plan, int i, const char *begins, const char *ends)
+{
+	bool nulls = plan->nulls && i == 0;
+	StringInfoData out;
+
+	if (begins == NULL && ends == NULL)
+		return pstrdup("true");
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '(');
+	if (begins != NULL)
+		put_comparison(plan, ">=", begins, &out);
+	if (begins != NULL && ends != NULL)
+		appendStringInfoString(&out, " AND ");
+	/* The last end is a bound that was given, and that value is inside. */
+	if (ends != NULL)
+		put_comparison(plan, i < plan->ncuts ? "<" : "<=", ends, &out);
+	if (nulls)
+		appendStringInfo(&out, " OR %s IS NULL", plan->column);
+	appendStringInfoChar(&out, ')');
+	return out.data;
+}
+
+static Datum
+piece_row(const partition_plan *plan, int i, TupleDesc tupdesc)
+{
+	const char *begins = i == 0 ? plan->first : plan->cuts[i - 1];
+	const char *ends = i == plan->ncuts ? plan->last : plan->cuts[i];
+	Datum values[4] = {Int32GetDatum(i + 1), 0, 0, 0};
+	bool nulls[4] = {false, false, begins == NULL, ends == NULL};
+
+	values[1] = CStringGetTextDatum(condition_of(plan, i, begins, ends));
+	if (begins != NULL)
+		values[2] = CStringGetTextDatum(begins);
+	if (ends != NULL)
+		values[3] = CStringGetTextDatum(ends);
+	return HeapTupleGetDatum(heap_form_tuple(tupdesc, values, nulls));
+}
+
+static partition_plan *
+make_plan(FunctionCallInfo fcinfo)
+{
+	partition_request request = check_arguments(fcinfo);
+	partition_plan *plan = palloc0(sizeof(*plan));
+
+	if (request.column == NULL)
+		plan_blocks(&request, plan);
+	else
+		plan_column(&request, plan);
+	return plan;
+}
+
+/* partitions(relation, n, column_name, lower, upper, filter) */
+Datum
+penstock_partitions(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *call;
+	const partition_plan *plan;
+	Datum row;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		MemoryContext caller;
+		TupleDesc tupdesc;
+
+		call = SRF_FIRSTCALL_INIT();
+		caller = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+		if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "penstock.partitions must return rows");
+		call->tuple_desc = BlessTupleDesc(tupdesc);
+		call->user_fctx = make_plan(fcinfo);
+		MemoryContextSwitchTo(caller);
+	}
+	call = SRF_PERCALL_SETUP();
+	plan = call->user_fctx;
+	if (call->call_cntr > (uint64) plan->ncuts)
+		SRF_RETURN_DONE(call);
+	/* Not in the macro, which counts the call before it looks at the row. */
+	row = piece_row(plan, (int) call->call_cntr, call->tuple_desc);
+	SRF_RETURN_NEXT(call, row);
+}

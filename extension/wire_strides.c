@@ -1,0 +1,2 @@
+/* wire/strides.c with the server's flags. */
+#include "../wire/strides.c"

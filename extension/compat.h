@@ -15,6 +15,9 @@
 #error "penstock's extension needs PostgreSQL 13 or newer"
 #endif
 
+/* utils/pg_locale.h has it too, but until 17 wants ICU's headers, which Debian's do not come with. */
+extern PGDLLIMPORT char *locale_monetary;
+
 /* 15: pg_analyze_and_rewrite became pg_analyze_and_rewrite_fixedparams. */
 #if PG_VERSION_NUM < 150000
 #define pg_analyze_and_rewrite_fixedparams(raw, text, types, ntypes, environment)                  \

@@ -317,7 +317,7 @@ part_of AS (
 -- All about relations; "WITH RECURSIVE", one of the two texts above and a comma come before it. $1
 -- the relation's oid, or 0 for the one that `resolve` has found, or NULL for all of $2; $2 a schema,
 -- letter by letter, or NULL for all but the system's; $3 the type table (wire/types.def) as
--- [{"oid":16,"arrow":"b","flink":"BOOLEAN","extension":""},…]. Rows: (describe json), sorted by
+-- [{"oid":16,"arrow":"b","flink":"BOOLEAN","extension":""},...]. Rows: (describe json), sorted by
 -- schema and name.
 -- embed: describe
 target AS (

@@ -264,7 +264,7 @@ WITH me AS (
 		   coalesce(x.fix, '')
 	FROM me, counts c, (
 		SELECT string_agg(l.qualified, ', ' ORDER BY l.place) ||
-				   CASE WHEN max(l.total) > 10 THEN ', …' ELSE '' END AS names,
+				   CASE WHEN max(l.total) > 10 THEN ', ...' ELSE '' END AS names,
 			   concat((SELECT string_agg(DISTINCT format(E'GRANT USAGE ON SCHEMA %I TO %s;\n', r.schema,
 														 m.role_sql), '')
 					   FROM relations r, me m WHERE NOT r.usable),
@@ -372,7 +372,7 @@ WITH me AS (
 						   (SELECT string_agg(format('%s (%s)', f.qualified, f.rights), ', '
 											  ORDER BY f.place)
 							FROM refused f WHERE f.place <= 10)
-						   || CASE WHEN c.refused > 10 THEN ', …' ELSE '' END) END,
+						   || CASE WHEN c.refused > 10 THEN ', ...' ELSE '' END) END,
 		   coalesce((SELECT string_agg(n.line, E'\n' ORDER BY n.step, n.sub COLLATE "C") FROM needed n), '')
 	FROM me, counts c
 	UNION ALL
@@ -395,7 +395,7 @@ WITH me AS (
 	FROM (
 		SELECT count(*) AS total,
 			   string_agg(l.qualified, ', ' ORDER BY l.place) FILTER (WHERE l.place <= 10)
-				   || CASE WHEN count(*) > 10 THEN ', …' ELSE '' END AS names,
+				   || CASE WHEN count(*) > 10 THEN ', ...' ELSE '' END AS names,
 			   string_agg(CASE
 							  WHEN l.names IS NULL
 								  THEN format('-- ALTER TABLE %s ADD PRIMARY KEY (its key columns);',

@@ -4,7 +4,7 @@
 -- caller's search_path there, so everything in them is qualified.
 
 -- The types $1 (oids): their array types; the input function of those that a cast from text would read
--- otherwise (xml, citext …: a cast with a function of its own), with the number of its arguments and the
+-- otherwise (xml, citext ...: a cast with a function of its own), with the number of its arguments and the
 -- second of them; the delimiter between an array's elements.
 -- embed: target_types
 SELECT t.oid, t.typarray AS array_type,

@@ -71,8 +71,9 @@ check-server: deps-check
 		if [ -z "$$stage" ]; then "$$@"; else \
 			scripts/cluster --bin "$$("$$config" --bindir)" --extension "$$stage" -- "$$@"; fi
 
-# Built before the server starts, so that a compile error costs no server. With the extension where it
-# can be built for the server; SERVER=… has no headers.
+# Built before the server starts, so that a compile error costs no server. With the extension in every
+# database, so that reads are assisted, where it can be built for the server; SERVER=… has no headers:
+# there reads are plain.
 check-live: deps-check
 	@$(if $(SERVER),scripts/deps servers)
 	+@$(BRIDGE) all
@@ -81,7 +82,8 @@ check-live: deps-check
 		bin=$$(scripts/versions $(SERVER)) && set -- --bin "$${bin#*	}", \
 		stage=$$($(EXTENSION_DOOR) stage) && config=$$($(EXTENSION_DOOR) pg-config) && \
 		if [ -z "$$stage" ]; then set --; else \
-			set -- --bin "$$("$$config" --bindir)" --extension "$$stage"; fi) && \
+			set -- --bin "$$("$$config" --bindir)" --extension "$$stage" \
+				--template "CREATE EXTENSION penstock"; fi) && \
 		$(CLUSTER) "$$@" -- $(TESTS) check-live
 
 # Unit tests and fuzz seeds only: a live test must not be what keeps a decoder covered.

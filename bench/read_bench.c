@@ -165,8 +165,8 @@ main(int argc, char **argv)
 		read_splits(&w, source, jobs);
 	pst_source_close(source);
 	printf("{\"seconds\": %.6f, \"rows\": %lld, \"sum\": %lld, \"batches\": %lld, \"splits\": %zu, "
-		   "\"maxrss_kb\": %ld}\n",
+		   "\"cpu\": %.3f, \"maxrss_kb\": %ld}\n",
 		   bench_now() - start, (long long) w.rows, (long long) w.sum, (long long) w.batches,
-		   w.nsplits, bench_maxrss_kb());
+		   w.nsplits, bench_cpu(), bench_maxrss_kb());
 	return 0;
 }

@@ -51,6 +51,9 @@ double bench_now(void);
 /* Greatest resident memory of this process so far, in kB. */
 long bench_maxrss_kb(void);
 
+/* Seconds of CPU that the process has taken. */
+double bench_cpu(void);
+
 /* Prints why and exits with 1: a benchmark that cannot measure must not go on. */
 void bench_die(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
 

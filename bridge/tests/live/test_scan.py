@@ -4,7 +4,9 @@ No code of the bridge takes part, but where a test says so."""
 import datetime
 import decimal
 import io
+import pathlib
 import struct
+import types
 
 import psycopg
 import pyarrow
@@ -20,7 +22,7 @@ END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 @pytest.fixture(scope="module")
 def db(module_database):
     """A database with the extension."""
-    module_database.execute("CREATE EXTENSION penstock")
+    module_database.execute("CREATE EXTENSION IF NOT EXISTS penstock")
     return module_database
 
 
@@ -265,7 +267,7 @@ def test_two_columns_of_one_name_and_odd_names_stay(db):
 
 def encoded(new_database, name):
     made = new_database(f"TEMPLATE template0 ENCODING '{name}' LC_COLLATE 'C' LC_CTYPE 'C'")
-    made.execute("CREATE EXTENSION penstock")
+    made.execute("CREATE EXTENSION IF NOT EXISTS penstock")
     return made
 
 
@@ -328,3 +330,31 @@ def test_a_row_beyond_what_a_message_holds_is_an_error(db):
         # A value of many targets is no trouble, and neither is the row that follows.
         lengths = [len(part) for part in messages(conn, "SELECT repeat('x', 50000000) AS a UNION ALL SELECT 'y'")]
         assert len(lengths) == 4 and lengths[1] > 50000000 and lengths[2] < 1000
+
+
+# ---- The manual's example
+
+def manual():
+    """What docs/scan.md shows, as a module's names."""
+    text = (pathlib.Path(__file__).resolve().parents[3] / "docs/scan.md").read_text()
+    names = {}
+    exec(compile(text.split("```python\n")[1].split("```")[0], "docs/scan.md", "exec"), names)
+    return names
+
+
+def test_the_manuals_lines_read_a_stream(db):
+    read = manual()["read"]
+    assert read(db.url, "SELECT g AS a, g::text AS b FROM generate_series(1, 100000) g").num_rows == 100000
+    assert read(db.url, "SELECT 1 AS a WHERE false").num_rows == 0
+
+
+def test_the_manuals_lines_see_an_incomplete_stream(db):
+    names = manual()
+    db.execute("""CREATE FUNCTION half(query text) RETURNS SETOF bytea LANGUAGE sql AS
+        $$ SELECT m FROM (SELECT penstock.scan(query) AS m) s WHERE m <> '\\xffffffff00000000' $$""")
+    lines = names["read"].__code__
+    broken = lines.replace(co_consts=tuple(c.replace("penstock.scan", "half") if isinstance(c, str) else c
+                                           for c in lines.co_consts))
+    read = types.FunctionType(broken, names)
+    with pytest.raises(AssertionError, match="incomplete"):
+        read(db.url, "SELECT 1 AS a")

@@ -44,9 +44,9 @@ struct psti_stream_state
 	int restarts;
 	int64_t rows;		 /* decoded, by all COPYs … */
 	int64_t rows_before; /* … and by those before this one */
-	psti_buf bytes; /* what has arrived … */
-	size_t at;		/* … and is decoded up to here */
-	int code;		/* errno value of the failure that ended it, else 0 */
+	psti_buf bytes;		 /* what has arrived … */
+	size_t at;			 /* … and is decoded up to here */
+	int code;			 /* errno value of the failure that ended it, else 0 */
 	char error[2300];
 };
 

@@ -25,6 +25,20 @@ WITH me AS (
 			   WHEN inet_client_addr() IS NULL OR inet_client_addr() = inet_server_addr()
 				   OR inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1' THEN 'local'
 			   ELSE 'remote' END) AS place
+), extension AS (
+	-- available: what the server's files would make. usable: the role may call each of its functions.
+	SELECT e.extversion AS version,
+		   (SELECT a.default_version FROM pg_catalog.pg_available_extensions a WHERE a.name = 'penstock')
+			   AS available,
+		   NOT EXISTS (
+			   SELECT 1 FROM pg_catalog.pg_depend d
+			   JOIN pg_catalog.pg_proc p ON p.oid = d.objid
+			   WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid
+				   AND d.classid = 'pg_catalog.pg_proc'::regclass AND d.deptype = 'e'
+				   AND NOT (has_function_privilege(p.oid, 'EXECUTE')
+							AND has_schema_privilege(p.pronamespace, 'USAGE'))) AS usable
+	FROM (SELECT 1) one
+	LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'penstock'
 ), schemas AS (
 	-- Without the system's and the extension's, which everybody may use.
 	SELECT n.oid
@@ -189,13 +203,34 @@ WITH me AS (
 					'none is set for the role or database'), ''
 	FROM timeouts t
 	UNION ALL
-	SELECT 7, 'server', 'transport', 'ok',
-		   CASE WHEN e.extversion IS NULL
-			   THEN 'plain: the extension penstock is not installed, and nothing in this version '
-					'needs it'
-			   ELSE format('plain: the extension penstock %s is installed, and this version makes no '
-						   'use of it', e.extversion) END, ''
-	FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'penstock'
+	SELECT 7, 'server', 'transport',
+		   CASE WHEN e.version IS NULL AND e.available IS NULL
+					OR e.usable AND e.version = coalesce(e.available, e.version) THEN 'ok'
+			   ELSE 'reduced' END,
+		   CASE
+			   WHEN e.version IS NULL AND e.available IS NULL
+				   THEN 'plain: the server does not have the extension penstock; reads are faster with it, and '
+						'nothing needs it'
+			   WHEN e.version IS NULL
+				   THEN 'plain: the extension penstock is not in this database; reads are faster with it'
+			   WHEN NOT e.usable
+				   THEN format('plain: the role may not use the extension penstock %s', e.version)
+			   WHEN e.version <> e.available
+				   THEN format('assisted reads by the extension penstock %s; the server has %s', e.version,
+							   e.available)
+			   ELSE format('assisted reads by the extension penstock %s', e.version) END,
+		   CASE
+			   WHEN e.version IS NULL AND e.available IS NULL THEN ''
+			   WHEN e.version IS NULL
+				   THEN concat(CASE WHEN me.standby THEN E'-- on the primary:\n' END, 'CREATE EXTENSION penstock;')
+			   WHEN NOT e.usable
+				   THEN concat(format(E'GRANT USAGE ON SCHEMA penstock TO %s;\n', me.role_sql),
+							   format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA penstock TO %s;', me.role_sql))
+			   WHEN e.version <> e.available
+				   THEN concat(CASE WHEN me.standby THEN E'-- on the primary:\n' END,
+							   'ALTER EXTENSION penstock UPDATE;')
+			   ELSE '' END
+	FROM me, extension e
 	UNION ALL
 	SELECT 8, 'server', 'connections',
 		   CASE WHEN me.connections BETWEEN 0 AND 4 THEN 'reduced' ELSE 'ok' END,

@@ -19,6 +19,29 @@ SELECT "check", status, message FROM penstock.doctor() WHERE "check" IN ('privil
 SELECT fix FROM penstock.doctor() WHERE feature = 'read' AND "check" = 'privileges' \g (format=unaligned)
 RESET ROLE;
 
+-- The extension's own state, with what mends it.
+\pset format unaligned
+SELECT status, regexp_replace(message, '\d.*', 'X') AS message, fix FROM penstock.doctor() WHERE "check" = 'transport';
+SELECT definition AS doctor FROM (SELECT pg_get_functiondef('penstock.doctor()'::regprocedure) AS definition) x \gset
+CREATE SCHEMA copied;
+SELECT replace(:'doctor', 'penstock.doctor()', 'copied.doctor()') AS copied \gset
+:copied;
+REVOKE EXECUTE ON FUNCTION penstock.scan FROM PUBLIC;
+GRANT USAGE ON SCHEMA copied TO PUBLIC;
+SET ROLE "penstock Writer";
+SELECT status, regexp_replace(message, '\d.*', 'X') AS message, fix FROM copied.doctor() WHERE "check" = 'transport';
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION penstock.scan TO PUBLIC;
+DROP EXTENSION penstock;
+SELECT status, message, fix FROM copied.doctor() WHERE "check" = 'transport';
+CREATE EXTENSION penstock;
+UPDATE pg_extension SET extversion = '0.0' WHERE extname = 'penstock';
+SELECT status, regexp_replace(message, 'has \d.*', 'has X') AS message, fix FROM penstock.doctor() WHERE "check" = 'transport';
+DROP EXTENSION penstock;
+CREATE EXTENSION penstock;
+DROP SCHEMA copied CASCADE;
+\pset format aligned
+
 -- The script of grants, of each feature, for all and for one table.
 \pset format unaligned
 SELECT * FROM penstock.grants('read');

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "tcop/tcopprot.h"
 #include "utils/relcache.h"
@@ -17,6 +18,11 @@
 
 /* utils/pg_locale.h has it too, but until 17 wants ICU's headers, which Debian's do not come with. */
 extern PGDLLIMPORT char *locale_monetary;
+
+/* 14: LSNOID became PG_LSNOID. */
+#if PG_VERSION_NUM < 140000
+#define PG_LSNOID LSNOID
+#endif
 
 /* 15: pg_analyze_and_rewrite became pg_analyze_and_rewrite_fixedparams. */
 #if PG_VERSION_NUM < 150000

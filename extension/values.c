@@ -1203,7 +1203,8 @@ choose(value_columns *columns, int i, Form_pg_attribute attribute, bool text)
 	const char *format;
 	const struct known_type *known;
 
-	field->name = to_utf8(NameStr(attribute->attname));
+	/* A copy: the tuple descriptor goes with the query, before the last frame is made. */
+	field->name = pstrdup(to_utf8(NameStr(attribute->attname)));
 	if (!text && OidIsValid(elem) && choose_list(c, field, elem, typmod, type_name))
 		return;
 	known = text ? NULL : choose_known(c, base, typmod, &format);

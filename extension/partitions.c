@@ -293,34 +293,37 @@ pieces_of(const partition_request *request, const member_blocks *blocks)
 	return (int) Max(Min(n, MAX_PIECES), 1);
 }
 
-/* How many blocks lie below this number, in all members. */
-static uint64
-blocks_below(const member_blocks *blocks, BlockNumber number)
+static int
+compare_blocks(const void *a, const void *b)
 {
-	uint64 below = 0;
+	BlockNumber left = *(const BlockNumber *) a;
+	BlockNumber right = *(const BlockNumber *) b;
 
-	for (int i = 0; i < blocks->n; i++)
-		below += Min(blocks->nblocks[i], number);
-	return below;
+	return left < right ? -1 : left > right;
 }
 
-/* The smallest block number below which there are this many blocks. */
-static BlockNumber
-block_at(const member_blocks *blocks, uint64 position)
+/* Where a walk over the members, the smallest first, has come to. */
+typedef struct block_walk
 {
-	BlockNumber low = 0;
-	BlockNumber high = blocks->largest;
+	int member;
+	uint64 passed; /* blocks of those before it, all of which lie below */
+} block_walk;
 
-	while (low < high)
+/* The smallest block number below which there are this many blocks; positions grow from call to call. */
+static BlockNumber
+block_at(const member_blocks *blocks, uint64 position, block_walk *walk)
+{
+	uint64 rest = blocks->n - walk->member;
+
+	while (walk->member < blocks->n &&
+		   walk->passed + blocks->nblocks[walk->member] * rest < position)
 	{
-		BlockNumber middle = low + (high - low) / 2;
-
-		if (blocks_below(blocks, middle) < position)
-			low = middle + 1;
-		else
-			high = middle;
+		walk->passed += blocks->nblocks[walk->member++];
+		rest--;
 	}
-	return low;
+	if (rest == 0)
+		return blocks->largest;
+	return (BlockNumber) ((position - walk->passed + rest - 1) / rest);
 }
 
 static void
@@ -329,6 +332,7 @@ plan_blocks(const partition_request *request, partition_plan *plan)
 	member_blocks blocks = measure(request->relation);
 	int n = pieces_of(request, &blocks);
 	stride_int64 *strides;
+	block_walk walk = {0};
 	BlockNumber before = 0;
 	int nstrides;
 
@@ -337,12 +341,13 @@ plan_blocks(const partition_request *request, partition_plan *plan)
 	plan->nulls = false; /* no ctid is NULL */
 	if (!blocks.can_cut || blocks.total < 2)
 		return;
+	qsort(blocks.nblocks, blocks.n, sizeof(BlockNumber), compare_blocks);
 	strides = palloc(sizeof(*strides) * n);
 	nstrides = (int) strides_int64(0, (int64) blocks.total - 1, (size_t) n, strides);
 	plan->cuts = palloc(sizeof(char *) * nstrides);
 	for (int i = 1; i < nstrides; i++)
 	{
-		BlockNumber block = block_at(&blocks, (uint64) strides[i].lower);
+		BlockNumber block = block_at(&blocks, (uint64) strides[i].lower, &walk);
 
 		/* Members of very different sizes: several strides may end at one block number. */
 		if (block > before)

@@ -67,6 +67,8 @@ INSERT INTO parts SELECT i, '2021-01-01', repeat('x', 1000) FROM generate_series
 SELECT pieces = CASE WHEN :'by_blocks' THEN 4 ELSE 1 END AS pieces, nrows, exactly, :'by_blocks' <= (fewest > 100) AS even FROM covered('parts', 4);
 SELECT bool_or(line LIKE '%Tid Range Scan on parts_1%') OR NOT :'by_blocks' AS range
 FROM penstock.partitions('parts', 3) p, plan_of('SELECT * FROM "Odd.Schema".parts WHERE ' || p.condition) line WHERE p.part = 1;
+-- Very many pieces of members of very different sizes: a cut at each block number of the largest, once.
+SELECT pieces = CASE WHEN :'by_blocks' THEN 70 ELSE 1 END AS pieces, nrows, exactly FROM covered('parts', 65536);
 CREATE TABLE child () INHERITS ("Mixed ""Case"".t");
 INSERT INTO child SELECT -i FROM generate_series(1, 5) i;
 SELECT nrows, exactly FROM covered('"Mixed ""Case"".t"', 7);

@@ -164,6 +164,36 @@ def test_uuid_and_json_are_extension_types(db):
         assert name in parts[0]
 
 
+# What a value that Arrow cannot hold becomes under clamp, alone and in an array: docs/types.md
+@pytest.mark.parametrize("name,text,value", [
+    ("numeric(5,2)", "NaN", None),
+    ("date", "infinity", datetime.date.max),
+    ("date", "4713-01-01 BC", datetime.date.min),
+    ("time without time zone", "24:00", datetime.time.max),
+    ("timestamp without time zone", "-infinity", datetime.datetime.min),
+    ("timestamp with time zone", "294276-12-31 23:59:59.999999+00", datetime.datetime.max.replace(tzinfo=UTC)),
+    ("interval", "1 mon 2562048:00", (1, 0, 9223372036854775000)),
+    ("interval", "-2562048:00", (0, 0, -9223372036854775000)),
+])
+def test_clamp_takes_the_nearest_value(db, name, text, value):
+    for query, want in ((f"SELECT '{text}'::{name} AS v", value),
+                        (f"SELECT ARRAY['{text}', NULL, '{text}']::{name}[] AS v", [value, None, value])):
+        with db.connect() as conn:
+            assert scan(conn, query, special_values="clamp")["v"].to_pylist() == [want]
+            with pytest.raises(psycopg.errors.NumericValueOutOfRange, match='column "v"'):
+                messages(conn, query)
+
+
+@pytest.mark.since(14, "infinite numerics")
+def test_infinite_numerics_are_text(db):
+    query = "SELECT 'Infinity'::numeric AS t, '-Infinity'::numeric AS u"
+    with db.connect() as conn:
+        assert scan(conn, query).to_pylist() == [{"t": "Infinity", "u": "-Infinity"}]
+        # Of a column with precision PostgreSQL holds NaN only.
+        with pytest.raises(psycopg.errors.NumericValueOutOfRange):
+            messages(conn, "SELECT 'Infinity'::numeric(5,2)")
+
+
 def test_nan_is_a_float_and_minus_zero_stays(db):
     with db.connect() as conn:
         table = scan(conn, "SELECT 'NaN'::float8 AS a, '-0'::float8 AS b, '-0'::float4 AS c")

@@ -979,6 +979,65 @@ end(void **state)
 	return live_drop_database(state);
 }
 
+/* --- the extension ----------------------------------------------------------------------- */
+
+/* Whether a query answers true of a json text, as $1. */
+static bool
+holds_of(const char *query, const char *json)
+{
+	const char *values[] = {json};
+	PGresult *result = PQexecParams(admin, query, 1, NULL, values, NULL, NULL, 0);
+	bool holds;
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		fail_msg("%s", PQresultErrorMessage(result));
+	holds = strcmp(PQgetvalue(result, 0, 0), "t") == 0;
+	PQclear(result);
+	return holds;
+}
+
+static void
+the_extensions_functions_give_the_same_answers(void **state)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_catalog *catalog = open_plain();
+	char *text;
+
+	(void) state;
+	if (live_int(admin, "SELECT count(*) FROM pg_available_extensions WHERE name = 'penstock'") ==
+		0)
+		live_skip("the server comes without the extension penstock");
+	live_exec(admin, "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS penstock");
+	live_exec(
+		admin,
+		"CREATE SCHEMA same; CREATE TYPE same.pair AS (a numeric(7,3)[], b interval(3)); "
+		"CREATE DOMAIN same.price AS numeric(8,2) CHECK (VALUE > 0); CREATE TABLE same.t (id int "
+		"GENERATED ALWAYS AS IDENTITY PRIMARY KEY, p same.pair[], q same.price, d timestamptz "
+		"DEFAULT '2020-01-02 03:04:05+00', i interval DEFAULT '1 day 2 hours', c char(3), x xml)");
+	assert_ok(pst_catalog_describe_all(catalog, NULL, &text, &err), &err);
+	assert_true(holds_of("SELECT $1::jsonb = jsonb_agg(d) FROM penstock.catalog() d", text));
+	pst_free(text);
+	assert_ok(pst_catalog_describe_all(catalog, "pg_catalog", &text, &err), &err);
+	assert_true(
+		holds_of("SELECT bool_and(d = penstock.describe((d ->> 'qualified')::regclass)) FROM "
+				 "jsonb_array_elements($1::jsonb) d WHERE d ->> 'name' LIKE 'pg_a%'",
+				 text));
+	pst_free(text);
+	assert_ok(pst_catalog_tables(catalog, "pg_catalog", &text, &err), &err);
+	assert_true(
+		holds_of("SELECT $1::jsonb = jsonb_agg(t) FROM penstock.tables('pg_catalog') t", text));
+	pst_free(text);
+	assert_ok(pst_catalog_databases(catalog, &text, &err), &err);
+	assert_true(holds_of("SELECT $1::jsonb = jsonb_agg(d) FROM penstock.databases() d", text));
+	pst_free(text);
+	assert_ok(pst_catalog_doctor(catalog, &text, &err), &err);
+	assert_true(holds_of(
+		"SELECT $1::jsonb -> 'checks' = jsonb_agg(to_jsonb(d)) FROM penstock.doctor() d", text));
+	pst_free(text);
+	pst_catalog_close(catalog);
+	live_exec(admin, "DROP SCHEMA same CASCADE");
+}
+
 int
 main(void)
 {
@@ -1015,6 +1074,7 @@ main(void)
 		cmocka_unit_test(a_relation_is_a_flink_table_ready_to_paste),
 		cmocka_unit_test(who_holds_a_process_up_is_named_prepared_transactions_too),
 		cmocka_unit_test(a_transport_that_is_not_there_is_refused),
+		cmocka_unit_test(the_extensions_functions_give_the_same_answers),
 	};
 
 	return live_run(tests, begin, end);

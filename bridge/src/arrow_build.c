@@ -328,3 +328,21 @@ psti_array_buffer(struct ArrowArray *array, int slot, void *memory)
 	if (slot == 0 && memory != NULL && array->null_count == 0)
 		array->null_count = -1;
 }
+
+/* ---- Memory for the reader of Arrow IPC ---- */
+
+static void *
+memory_alloc(void *ctx, size_t nbytes)
+{
+	(void) ctx;
+	return malloc(nbytes);
+}
+
+static void
+memory_free(void *ctx, void *block)
+{
+	(void) ctx;
+	free(block);
+}
+
+const arrow_ipc_memory psti_arrow_memory = {memory_alloc, memory_free, NULL};

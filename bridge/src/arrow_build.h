@@ -7,6 +7,7 @@
 #ifndef PSTI_ARROW_BUILD_H
 #define PSTI_ARROW_BUILD_H
 
+#include "arrow_ipc.h"
 #include "error.h"
 
 /* A schema of this format ("+s", "i" …), name and flags; children zeroed, for the caller to fill. */
@@ -34,6 +35,9 @@ void psti_array_release(struct ArrowArray *array);
 pst_status psti_array_init(struct ArrowArray *array, int64_t length, int nbuffers,
 						   int64_t nchildren, pst_error *err);
 void psti_array_buffer(struct ArrowArray *array, int slot, void *memory);
+
+/* malloc and free, for what wire/ makes. */
+extern const arrow_ipc_memory psti_arrow_memory;
 
 /* Bits, least significant first. */
 static inline bool

@@ -17,22 +17,6 @@
 #define METADATA_FIRST ((size_t) 64 << 10)
 #define BODY_FIRST ((size_t) 16 << 20)
 
-static void *
-plain_alloc(void *ctx, size_t nbytes)
-{
-	(void) ctx;
-	return malloc(nbytes);
-}
-
-static void
-plain_free(void *ctx, void *block)
-{
-	(void) ctx;
-	free(block);
-}
-
-static const arrow_ipc_memory plain_memory = {plain_alloc, plain_free, NULL};
-
 /* invalid is what malformed bytes, or a malformed array, mean to the caller. */
 static pst_status
 fail_wire(pst_error *err, arrow_ipc_status status, const arrow_ipc_error *wire, pst_status invalid)
@@ -559,7 +543,7 @@ need_schema(decoder *d, pst_error *err)
 	status = read_message(d, err);
 	if (status != PST_OK)
 		return status;
-	schema = arrow_ipc_read_schema(&d->message, &plain_memory, &d->schema, &wire);
+	schema = arrow_ipc_read_schema(&d->message, &psti_arrow_memory, &d->schema, &wire);
 	end_message(d, false);
 	if (schema != ARROW_IPC_OK)
 		return fail_wire(err, schema, &wire, PST_ERR_DATA);
@@ -611,7 +595,7 @@ next_batch(decoder *d, struct ArrowArray *out, pst_error *err)
 	if (status != PST_OK)
 		return status;
 	batch = arrow_ipc_read_batch(&d->message, &d->schema, d->body.data, d->body.block,
-								 &plain_memory, out, &wire);
+								 &psti_arrow_memory, out, &wire);
 	end_message(d, batch == ARROW_IPC_OK);
 	if (batch != ARROW_IPC_OK)
 		return fail_wire(err, batch, &wire, PST_ERR_DATA);

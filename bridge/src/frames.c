@@ -55,22 +55,6 @@ struct psti_frames
 
 /* ---- Memory ---- */
 
-static void *
-frames_alloc(void *ctx, size_t nbytes)
-{
-	(void) ctx;
-	return malloc(nbytes);
-}
-
-static void
-frames_release(void *ctx, void *block)
-{
-	(void) ctx;
-	free(block);
-}
-
-static const arrow_ipc_memory memory = {frames_alloc, frames_release, NULL};
-
 static void
 expect(psti_frames *frames, enum part part, size_t need)
 {
@@ -181,7 +165,7 @@ read_schema(psti_frames *frames, pst_error *err)
 
 	if (frames->described)
 		return protocol_error(err, "a second schema");
-	read = arrow_ipc_read_schema(&frames->parsed, &memory, &got, &error);
+	read = arrow_ipc_read_schema(&frames->parsed, &psti_arrow_memory, &got, &error);
 	if (read != ARROW_IPC_OK)
 		return ipc_error(read, &error, err);
 	status = check_schema(frames, &got, err);
@@ -261,7 +245,7 @@ read_batch(psti_frames *frames, pst_error *err)
 	arrow_ipc_error error;
 	arrow_ipc_status read =
 		arrow_ipc_read_batch(&frames->parsed, frames->schema, frames->body.data, frames->body.block,
-							 &memory, &frames->batch, &error);
+							 &psti_arrow_memory, &frames->batch, &error);
 	pst_status status;
 
 	if (read != ARROW_IPC_OK)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrow_build.h"
 #include "arrow_check.h"
 #include "arrow_ipc.h"
 #include "arrow_walk.h"
@@ -16,22 +17,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* A batch without columns may claim any number of rows in no bytes: those are not walked. */
 #define MAX_WALKED 65536
-
-static void *
-plain_alloc(void *ctx, size_t nbytes)
-{
-	(void) ctx;
-	return malloc(nbytes);
-}
-
-static void
-plain_free(void *ctx, void *block)
-{
-	(void) ctx;
-	free(block);
-}
-
-static const arrow_ipc_memory memory = {plain_alloc, plain_free, NULL};
 
 static uint8_t *
 exact_copy(const uint8_t *data, size_t nbytes)
@@ -92,7 +77,7 @@ take_batch(const struct ArrowSchema *schema, message *m, struct ArrowArray *out)
 {
 	arrow_ipc_error err = {"", ""};
 	arrow_ipc_status status =
-		arrow_ipc_read_batch(&m->parsed, schema, m->body, m->body, &memory, out, &err);
+		arrow_ipc_read_batch(&m->parsed, schema, m->body, m->body, &psti_arrow_memory, out, &err);
 
 	if (status == ARROW_IPC_OK)
 		return true;
@@ -138,7 +123,7 @@ compare_schema(const struct ArrowSchema *schema)
 	size_t left = nbytes;
 
 	if (!take_message(&at, &left, &m) || left != 0 ||
-		arrow_ipc_read_schema(&m.parsed, &memory, &again, &err) != ARROW_IPC_OK)
+		arrow_ipc_read_schema(&m.parsed, &psti_arrow_memory, &again, &err) != ARROW_IPC_OK)
 		abort();
 	bytes2 = write_again(&again, NULL, &nbytes2);
 	if (nbytes != nbytes2 || memcmp(bytes, bytes2, nbytes) != 0)
@@ -198,7 +183,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!take_message(&data, &size, &m))
 		return 0;
-	status = arrow_ipc_read_schema(&m.parsed, &memory, &schema, &err);
+	status = arrow_ipc_read_schema(&m.parsed, &psti_arrow_memory, &schema, &err);
 	free(m.metadata);
 	free(m.body);
 	if (status != ARROW_IPC_OK)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrow_build.h"
 #include "arrow_check.h"
 #include "arrow_ipc.h"
 #include "arrow_walk.h"
@@ -18,22 +19,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define FIRST_MESSAGE (19 + 2 + 4) /* behind the header, number of fields and length */
 /* NULLs and empty structs take no bytes, so there may be very many: those are not walked. */
 #define MAX_WALKED 65536
-
-static void *
-plain_alloc(void *ctx, size_t nbytes)
-{
-	(void) ctx;
-	return malloc(nbytes);
-}
-
-static void
-plain_free(void *ctx, void *block)
-{
-	(void) ctx;
-	free(block);
-}
-
-static const arrow_ipc_memory memory = {plain_alloc, plain_free, NULL};
 
 static void
 expected_schema(const uint8_t *data, size_t size, struct ArrowSchema *out)
@@ -49,7 +34,7 @@ expected_schema(const uint8_t *data, size_t size, struct ArrowSchema *out)
 		arrow_ipc_read_message(data + FIRST_MESSAGE + ARROW_IPC_PREFIX, metadata, &message,
 							   &problem) == ARROW_IPC_OK &&
 		message.kind == ARROW_IPC_SCHEMA &&
-		arrow_ipc_read_schema(&message, &memory, out, &problem) == ARROW_IPC_OK)
+		arrow_ipc_read_schema(&message, &psti_arrow_memory, out, &problem) == ARROW_IPC_OK)
 		return;
 	if (psti_schema_init(out, "+s", "", false, 1, &err) != PST_OK ||
 		psti_schema_init(out->children[0], "i", "a", false, 0, &err) != PST_OK)

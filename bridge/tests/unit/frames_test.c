@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "alloc.h"
+#include "arrow_build.h"
 #include "arrow_check.h"
 #include "arrow_ipc.h"
 #include "frames.h"
@@ -91,22 +92,6 @@ copy_of_golden(const golden_file *file, copy *c)
 	put_int(c, 0xffff, 2);
 }
 
-static void *
-get_memory(void *ctx, size_t nbytes)
-{
-	(void) ctx;
-	return malloc(nbytes);
-}
-
-static void
-free_memory(void *ctx, void *block)
-{
-	(void) ctx;
-	free(block);
-}
-
-static const arrow_ipc_memory memory = {get_memory, free_memory, NULL};
-
 static void
 schema_of_golden(const golden_file *file, struct ArrowSchema *schema)
 {
@@ -115,7 +100,8 @@ schema_of_golden(const golden_file *file, struct ArrowSchema *schema)
 
 	assert_int_equal(arrow_ipc_read_message(file->data + 8, get_le(file->data + 4), &message, &err),
 					 ARROW_IPC_OK);
-	assert_int_equal(arrow_ipc_read_schema(&message, &memory, schema, &err), ARROW_IPC_OK);
+	assert_int_equal(arrow_ipc_read_schema(&message, &psti_arrow_memory, schema, &err),
+					 ARROW_IPC_OK);
 }
 
 /* What reading a COPY gave. */

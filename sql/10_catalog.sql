@@ -19,7 +19,7 @@
 
 -- Databases that can be connected to. $1 allow, $2 deny: names separated by ';', blanks around a
 -- name and empty names ignored, letters exact; a list without a name is no list. Without lists the
--- two templates are hidden. Rows: (database, sqlstate, message, hint).
+-- two templates are hidden. $3 how the caller calls the first list. Rows: (database, sqlstate, message, hint).
 -- embed: databases
 WITH lists AS (
 	SELECT ARRAY(SELECT btrim(item, E' \t\r\n\f\v')
@@ -49,7 +49,7 @@ WITH lists AS (
 			END
 	UNION ALL
 	SELECT a.name, '01000',
-		   format('database "%s" is asked for by name but %s', a.name,
+		   format('database "%s" is in %s but %s', a.name, $3::text,
 				  coalesce(k.refusal, 'does not exist')),
 		   CASE
 			   WHEN k.name IS NULL THEN
@@ -82,7 +82,7 @@ DECLARE
 	answer record;
 BEGIN
 	FOR answer IN
--- text: databases
+-- text: databases $1, $2, 'the allow list'
 	LOOP
 -- text: raise
 		RETURN NEXT answer.database;

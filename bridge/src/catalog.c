@@ -296,11 +296,12 @@ pst_status
 pst_catalog_databases(pst_catalog *catalog, char **json, pst_error *err)
 {
 	const char *lists[] = {psti_opt_text(catalog->options, PSTI_OPT_WHITELIST),
-						   psti_opt_text(catalog->options, PSTI_OPT_BLACKLIST)};
+						   psti_opt_text(catalog->options, PSTI_OPT_BLACKLIST),
+						   "database.whitelist"};
 	psti_question question = {.what = "listing databases",
 							  .sql = psti_sql_databases,
 							  .nfields = 4,
-							  .nparams = 2,
+							  .nparams = 3,
 							  .values = lists};
 
 	return list(catalog, &question, true, true, json, err);

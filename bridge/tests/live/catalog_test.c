@@ -70,10 +70,10 @@ an_allow_list_is_trimmed_exact_and_warns_of_what_is_absent(void **state)
 	assert_ok(pst_catalog_databases(catalog, &text, &err), &err);
 	assert_string_equal(text, "[\"cat Mixed\",\"template1\"]");
 	pst_free(text);
-	assert_contains(lines.text, "\"Postgres\" is asked for by name but does not exist");
+	assert_contains(lines.text, "\"Postgres\" is in database.whitelist but does not exist");
 	assert_contains(lines.text, "there is \"postgres\"");
-	assert_contains(lines.text, "\"cat_closed\" is asked for by name but takes no connections");
-	assert_contains(lines.text, "\"nope\" is asked for by name but does not exist");
+	assert_contains(lines.text, "\"cat_closed\" is in database.whitelist but takes no connections");
+	assert_contains(lines.text, "\"nope\" is in database.whitelist but does not exist");
 	assert_null(strstr(lines.text, "template1"));
 	pst_catalog_close(catalog);
 }

@@ -30,8 +30,9 @@
 #define SESSION_OF(in_recovery)                                                                    \
 	FAKE_CONNECT("*client_encoding=UTF8"),                                                         \
 		TOLD("*pg_postmaster_start_time",                                                          \
-			 FAKE_ROWS("db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|id:20\n" \
-					   "shop|joe|" in_recovery "|f|t|UTF8|2026-01-01|\\N|7"))
+			 FAKE_ROWS("db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|scan:"   \
+					   "16|id:20\n"                                                                \
+					   "shop|joe|" in_recovery "|f|t|UTF8|2026-01-01|\\N|f|7"))
 
 /* --- the table t: an answer is COLUMNS40, then for each column TABLE, the column, its type ------- */
 

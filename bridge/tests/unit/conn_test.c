@@ -7,8 +7,8 @@
 
 #define PROBE "*pg_postmaster_start_time"
 #define PROBED                                                                                     \
-	FAKE_ROWS("db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|id:20\n"          \
-			  "shop|joe|f|f|t|UTF8|2026-01-01|\\N|7")
+	FAKE_ROWS("db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|scan:16|id:20\n"  \
+			  "shop|joe|f|f|t|UTF8|2026-01-01|\\N|f|7")
 
 /* A session that opens well; the steps of the test follow. */
 #define OPENED FAKE_CONNECT("*client_encoding=UTF8"), FAKE_QUERY(PROBE), PROBED, FAKE_NO_RESULT
@@ -65,6 +65,7 @@ the_probe_fills_the_capabilities_in_one_round_trip(void **state)
 	assert_true(caps->temp_tables);
 	assert_string_equal(caps->system_identifier, "7");
 	assert_string_equal(caps->extension_version, "");
+	assert_false(caps->scan);
 	assert_int_equal(caps->server_version, 150000);
 	closed(conn);
 }
@@ -77,7 +78,7 @@ a_role_that_may_not_see_the_identifier_is_asked_without_it(void **state)
 		FAKE_QUERY("*pg_control_system"),
 		FAKE_ERROR("42501", "permission denied for function pg_control_system"),
 		FAKE_NO_RESULT,
-		FAKE_QUERY("*'penstock'), NULL"),
+		FAKE_QUERY("*n.oid, 'USAGE')), NULL"),
 		PROBED,
 		FAKE_NO_RESULT,
 	};

@@ -30,19 +30,24 @@ char *live_value(PGconn *conn, const char *fmt, ...) __attribute__((format(print
 long long live_int(PGconn *conn, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * In the list of tests: one of what came with a version (as in server_version_num). live_run, which
- * takes the place of cmocka_run_group_tests, leaves it out on older servers and says so to the runner.
+ * In the list of tests: one of what came with a version (as in server_version_num), or of what the
+ * extension has. live_run, which takes the place of cmocka_run_group_tests, leaves it out on servers
+ * that are older or without the extension's files, and says so to the runner.
  */
 typedef struct live_need
 {
 	int version;
-	const char *what; /* "a partitioned table" */
+	const char *what; /* "a partitioned table"; NULL: the extension */
 } live_need;
 
 #define live_test_since(since, of_what, test)                                                      \
 	{                                                                                              \
 		.name = #test, .test_func = (test),                                                        \
 		.initial_state = (live_need[]){{.version = (since), .what = (of_what)}},                   \
+	}
+#define live_test_extension(test)                                                                  \
+	{                                                                                              \
+		.name = #test, .test_func = (test), .initial_state = (live_need[]){{.version = 0}},        \
 	}
 #define live_run(tests, setup, teardown)                                                           \
 	live_run_tests(#tests, (tests), sizeof(tests) / sizeof((tests)[0]), (setup), (teardown))

@@ -3,13 +3,6 @@
 
 #include "sink.h"
 
-static bool
-no_extension(void)
-{
-	return live_int(admin,
-					"SELECT count(*) FROM pg_available_extensions WHERE name = 'penstock'") == 0;
-}
-
 /* What the sink would run: "UPSERT\nDELETE". */
 static char *
 sinks(const char *columns, const char *key)
@@ -85,8 +78,6 @@ both_make_the_same_statements(void **state)
 	};
 
 	(void) state;
-	if (no_extension())
-		live_skip("the server comes without the extension penstock");
 	live_exec(admin, "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS penstock");
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
@@ -106,8 +97,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(both_make_the_same_statements),
+		live_test_extension(both_make_the_same_statements),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return live_run(tests, setup, teardown);
 }

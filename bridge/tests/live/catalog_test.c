@@ -1004,9 +1004,6 @@ the_extensions_functions_give_the_same_answers(void **state)
 	char *text;
 
 	(void) state;
-	if (live_int(admin, "SELECT count(*) FROM pg_available_extensions WHERE name = 'penstock'") ==
-		0)
-		live_skip("the server comes without the extension penstock");
 	live_exec(admin, "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS penstock");
 	live_exec(
 		admin,
@@ -1074,7 +1071,7 @@ main(void)
 		cmocka_unit_test(a_relation_is_a_flink_table_ready_to_paste),
 		cmocka_unit_test(who_holds_a_process_up_is_named_prepared_transactions_too),
 		cmocka_unit_test(a_transport_that_is_not_there_is_refused),
-		cmocka_unit_test(the_extensions_functions_give_the_same_answers),
+		live_test_extension(the_extensions_functions_give_the_same_answers),
 	};
 
 	return live_run(tests, begin, end);

@@ -128,9 +128,11 @@ def test_without_progress_an_append_is_never_repeated(database, proxy):
             if done.returncode == 0:
                 assert got == model(options), f"{side} {message}"
             else:
-                # The rows of the flush in doubt are there once, or not at all.
+                # The rows of the flush in doubt, which is the first one's at its last messages, are there
+                # once, or not at all. How many messages its rows take differs by one now and then.
                 assert done.returncode == 3, done.stderr
-                assert got in (model(options, 1), model(options, 2)), f"{side} {message}"
+                possible = [model(options, 1), model(options, 2)] + [[]] * (message <= first[side])
+                assert got in possible, f"{side} {message}"
                 unknown += 1
     assert unknown > 0
 

@@ -33,20 +33,15 @@
 #include "utils/uuid.h"
 
 #include "arrow_type.h"
+#include "ascii.h"
 #include "compat.h"
+#include "dates.h"
 #include "decimal.h"
 
 #define FIRST_VALUES 64
 #define FIRST_BYTES 1024
 /* A buffer beyond this is given back when its rows are gone. */
 #define KEEP_BYTES ((Size) 16 * 1024 * 1024)
-
-#define DAYS_1970_TO_2000 10957
-/* Beyond the years 1 to 9999 neither SQL's DATE nor the date types of most readers go. */
-#define MIN_DAY (-730119)
-#define MAX_DAY 2921939
-#define MIN_USEC (MIN_DAY * USECS_PER_DAY)
-#define MAX_USEC ((MAX_DAY + 1) * USECS_PER_DAY - 1)
 
 struct value_column
 {
@@ -500,12 +495,12 @@ put_text(value_columns *columns, value_column *c, int64 n, const char *text, Siz
 static void
 put_date(const value_columns *columns, value_column *c, int64 n, DateADT day)
 {
-	int64 near = Min(Max((int64) day, MIN_DAY), MAX_DAY);
+	int64 near = Min(Max((int64) day, DATES_MIN_DAY), DATES_MAX_DAY);
 
 	if (unlikely(near != day) && columns->special != VALUE_SPECIAL_CLAMP)
 		refuse(columns, c, n);
 	else
-		((int32 *) c->fixed)[n] = (int32) near + DAYS_1970_TO_2000;
+		((int32 *) c->fixed)[n] = (int32) near + DATES_1970_TO_2000;
 }
 
 /* 24:00:00 is a time in PostgreSQL; Arrow's ends before it. */
@@ -521,12 +516,12 @@ put_time(const value_columns *columns, value_column *c, int64 n, TimeADT usec)
 static inline void
 put_timestamp(const value_columns *columns, value_column *c, int64 n, Timestamp usec)
 {
-	int64 near = Min(Max(usec, MIN_USEC), MAX_USEC);
+	int64 near = Min(Max(usec, DATES_MIN_USEC), DATES_MAX_USEC);
 
 	if (unlikely(near != usec) && columns->special != VALUE_SPECIAL_CLAMP)
 		refuse(columns, c, n);
 	else
-		((int64 *) c->fixed)[n] = near + DAYS_1970_TO_2000 * USECS_PER_DAY;
+		((int64 *) c->fixed)[n] = near + DATES_1970_TO_2000 * USECS_PER_DAY;
 }
 
 /* Microseconds become nanoseconds. Since 17 the extremes are infinities; before, nobody means them. */
@@ -810,23 +805,6 @@ value_columns_add(value_columns *columns, TupleTableSlot *slot)
 /* ---- Rows out ---- */
 
 static bool
-is_ascii(const char *bytes, Size n)
-{
-	uint64 seen = 0;
-
-	for (; n >= 8; n -= 8, bytes += 8)
-	{
-		uint64 word;
-
-		memcpy(&word, bytes, 8);
-		seen |= word;
-	}
-	for (; n > 0; n--, bytes++)
-		seen |= (uint64) (uint8) *bytes;
-	return (seen & UINT64CONST(0x8080808080808080)) == 0;
-}
-
-static bool
 holds_text(const value_column *c)
 {
 	return c->kind == VALUE_TEXT || c->kind == VALUE_NAME || c->kind == VALUE_JSONB ||
@@ -839,7 +817,7 @@ find_not_utf8(const value_column *c, int64 n)
 {
 	const int32 *offsets = (const int32 *) c->fixed;
 
-	if (!holds_text(c) || is_ascii(c->bytes, (Size) offsets[n]))
+	if (!holds_text(c) || ascii_only(c->bytes, (Size) offsets[n]))
 		return n;
 	for (int64 k = 0; k < n; k++)
 		if (!pg_verify_mbstr(PG_UTF8, c->bytes + offsets[k], offsets[k + 1] - offsets[k], true))
@@ -1069,19 +1047,6 @@ allocate(value_column *c)
 	c->array.n_buffers = arrow_layout_buffers(layout);
 	c->array.n_children = layout == ARROW_LAYOUT_LIST;
 	c->array.release = release_array;
-}
-
-/* Precision and scale of numeric(p,s) where decimal128 can hold it. */
-static bool
-decimal_typmod(int32 typmod, int *precision, int *scale)
-{
-	if (typmod < (int32) VARHDRSZ)
-		return false;
-	*precision = ((typmod - VARHDRSZ) >> 16) & 0xffff;
-	*scale = (typmod - VARHDRSZ) & 0x7ff;
-	if (*scale & 0x400)
-		*scale -= 0x800;
-	return *precision >= 1 && *precision <= DECIMAL_DIGITS && *scale >= 0 && *scale <= *precision;
 }
 
 /* A column, or a list's items, of a type with an Arrow form; NULL when it has none. */

@@ -128,3 +128,16 @@ decimal_scale(const uint16_t *groups, int ngroups, int weight, int precision, in
 	}
 	return scale_large(groups, ngroups, (int) shift, limit, out);
 }
+
+/* The typmod has 4, a varlena's header, added to it; the scale is of 11 bits, signed. */
+bool
+decimal_typmod(int32_t typmod, int *precision, int *scale)
+{
+	if (typmod < 4)
+		return false;
+	*precision = ((typmod - 4) >> 16) & 0xffff;
+	*scale = (typmod - 4) & 0x7ff;
+	if (*scale & 0x400)
+		*scale -= 0x800;
+	return *precision >= 1 && *precision <= DECIMAL_DIGITS && *scale >= 0 && *scale <= *precision;
+}

@@ -1,5 +1,5 @@
 /*
- * decimal.h - a numeric's base-10000 digits as a decimal128. Pure arithmetic, for the decoder of
+ * decimal.h - numeric(p,s) as a decimal128: its typmod, and its base-10000 digits. Pure arithmetic, for the decoder of
  * numeric_send's bytes and for the reader of the server's own.
  */
 #ifndef WIRE_DECIMAL_H
@@ -23,6 +23,12 @@
  */
 bool decimal_scale(const uint16_t *groups, int ngroups, int weight, int precision, int scale,
 				   unsigned __int128 *out);
+
+/*
+ * Precision and scale of numeric(p,s), from its typmod, where decimal128 can hold it: numeric(3,-2) and
+ * a bare numeric it cannot. What is written when it is false means nothing.
+ */
+bool decimal_typmod(int32_t typmod, int *precision, int *scale);
 
 /* 10^n, n from 0 to 38. */
 unsigned __int128 decimal_power(int n);

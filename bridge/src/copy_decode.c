@@ -12,11 +12,8 @@
 
 #include "arrow_check.h"
 #include "bytes.h"
+#include "copy_header.h"
 
-#define SIGNATURE "PGCOPY\n\377\r\n" /* its terminating zero is part of it */
-#define SIGNATURE_BYTES 11
-#define HEADER_BYTES 19 /* signature, flags, length of the extension */
-#define CRITICAL_FLAGS 0xffff0000u
 #define FIRST_ROWS 64
 #define KEY_BYTES 400
 
@@ -457,18 +454,18 @@ take_row(psti_copy_decoder *decoder, const uint8_t *p, size_t n, size_t *used, p
 static pst_status
 take_header(psti_copy_decoder *decoder, const uint8_t *p, size_t n, size_t *used, pst_error *err)
 {
-	decoder->need = HEADER_BYTES;
-	if (n < HEADER_BYTES)
+	decoder->need = PSTI_COPY_HEADER_BYTES;
+	if (n < PSTI_COPY_HEADER_BYTES)
 		return PST_END;
-	if (memcmp(p, SIGNATURE, SIGNATURE_BYTES) != 0)
+	if (memcmp(p, PSTI_COPY_SIGNATURE, PSTI_COPY_SIGNATURE_BYTES) != 0)
 		return protocol_error(err, "it does not begin with the signature");
-	if (psti_get32(p + 11) & CRITICAL_FLAGS)
+	if (psti_get32(p + 11) & PSTI_COPY_CRITICAL_FLAGS)
 		return protocol_error(err, "unknown flags in its header");
 	decoder->skip = psti_get32(p + 15);
 	if (decoder->skip > INT32_MAX)
 		return protocol_error(err, "a negative length in its header");
 	decoder->state = decoder->skip > 0 ? IN_EXTENSION : IN_ROWS;
-	*used = HEADER_BYTES;
+	*used = PSTI_COPY_HEADER_BYTES;
 	return PST_OK;
 }
 

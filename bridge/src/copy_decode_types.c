@@ -1,11 +1,7 @@
 /*
  * copy_decode_types.c - each type's binary form into its Arrow array.
  *
- * One small function per type; the table at the end says which one. Times count from 2000-01-01
- * in PostgreSQL and from 1970-01-01 in Arrow.
- *
- * Dates and timestamps outside the years 1 to 9999 are special values: Arrow's integers hold them,
- * but neither SQL's DATE, Flink's, nor the date types of most readers do.
+ * One small function per type; the table at the end says which one.
  */
 #include "copy_decode_internal.h"
 
@@ -14,16 +10,10 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "dates.h"
 #include "decimal.h"
 #include "pgnumeric.h"
 #include "pgtext.h"
-
-#define DAYS_1970_TO_2000 10957
-#define USECS_PER_DAY INT64_C(86400000000)
-#define MIN_DAY (-730119) /* 0001-01-01, from 2000 */
-#define MAX_DAY 2921939	  /* 9999-12-31 */
-#define MIN_USEC (MIN_DAY * USECS_PER_DAY)
-#define MAX_USEC ((MAX_DAY + 1) * USECS_PER_DAY - 1)
 
 /* ---- Values of fixed width ---- */
 
@@ -94,10 +84,10 @@ store_date(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 	if (n != 4)
 		return PSTI_BAD;
 	day = (int32_t) psti_get32(p);
-	near = clamp(day, MIN_DAY, MAX_DAY);
+	near = clamp(day, DATES_MIN_DAY, DATES_MAX_DAY);
 	if (near != day && v->special != PSTI_SPECIAL_CLAMP)
 		return psti_vector_refuse(v);
-	((int32_t *) v->fixed)[i] = (int32_t) (near + DAYS_1970_TO_2000);
+	((int32_t *) v->fixed)[i] = (int32_t) (near + DATES_1970_TO_2000);
 	return PSTI_GOOD;
 }
 
@@ -110,9 +100,9 @@ store_time(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 	if (n != 8)
 		return PSTI_BAD;
 	usec = (int64_t) psti_get64(p);
-	if (usec < 0 || usec > USECS_PER_DAY)
+	if (usec < 0 || usec > DATES_USECS)
 		return PSTI_BAD;
-	if (usec == USECS_PER_DAY)
+	if (usec == DATES_USECS)
 	{
 		if (v->special != PSTI_SPECIAL_CLAMP)
 			return psti_vector_refuse(v);
@@ -131,10 +121,10 @@ store_timestamp(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 	if (n != 8)
 		return PSTI_BAD;
 	usec = (int64_t) psti_get64(p);
-	near = clamp(usec, MIN_USEC, MAX_USEC);
+	near = clamp(usec, DATES_MIN_USEC, DATES_MAX_USEC);
 	if (near != usec && v->special != PSTI_SPECIAL_CLAMP)
 		return psti_vector_refuse(v);
-	((int64_t *) v->fixed)[i] = near + DAYS_1970_TO_2000 * USECS_PER_DAY;
+	((int64_t *) v->fixed)[i] = near + DATES_1970_TO_2000 * DATES_USECS;
 	return PSTI_GOOD;
 }
 

@@ -5,13 +5,11 @@
 #include <string.h>
 
 #include "arrow_ipc.h"
+#include "ascii.h"
 #include "bytes.h"
+#include "copy_header.h"
 #include "utf8.h"
 
-#define SIGNATURE "PGCOPY\n\377\r\n" /* its terminating zero is part of it */
-#define SIGNATURE_BYTES 11
-#define HEADER_BYTES 19 /* signature, flags, length of the extension */
-#define CRITICAL_FLAGS 0xffff0000u
 #define METADATA_MAX ((uint32_t) 256 * 1024 * 1024)
 /* Memory for more than this is taken as the bytes come: nobody's word is good for it. */
 #define BODY_BELIEVED ((size_t) 64 * 1024 * 1024)
@@ -94,7 +92,7 @@ psti_frames_restart(psti_frames *frames)
 	memset(&frames->batch, 0, sizeof(frames->batch));
 	frames->described = false;
 	frames->marked = false;
-	expect(frames, COPY_HEADER, HEADER_BYTES);
+	expect(frames, COPY_HEADER, PSTI_COPY_HEADER_BYTES);
 }
 
 /* ---- Errors ---- */
@@ -174,23 +172,6 @@ read_schema(psti_frames *frames, pst_error *err)
 	return status;
 }
 
-static bool
-is_ascii(const uint8_t *s, size_t n)
-{
-	uint64_t seen = 0;
-
-	for (; n >= 8; n -= 8, s += 8)
-	{
-		uint64_t word;
-
-		memcpy(&word, s, 8);
-		seen |= word;
-	}
-	for (; n > 0; n--, s++)
-		seen |= *s;
-	return (seen & UINT64_C(0x8080808080808080)) == 0;
-}
-
 /* Readers of utf8 arrays rely on each value being it. */
 static bool
 holds_utf8(const struct ArrowSchema *field, const struct ArrowArray *array)
@@ -202,8 +183,7 @@ holds_utf8(const struct ArrowSchema *field, const struct ArrowArray *array)
 		if (!holds_utf8(field->children[i], array->children[i]))
 			return false;
 	if (strcmp(field->format, "u") != 0 || array->length == 0 ||
-		is_ascii((const uint8_t *) text + offsets[0],
-				 (size_t) (offsets[array->length] - offsets[0])))
+		ascii_only(text + offsets[0], (size_t) (offsets[array->length] - offsets[0])))
 		return true;
 	for (int64_t i = 0; i < array->length; i++)
 	{
@@ -293,11 +273,11 @@ read_metadata(psti_frames *frames, pst_error *err)
 static pst_status
 read_header(psti_frames *frames, pst_error *err)
 {
-	if (memcmp(frames->head, SIGNATURE, SIGNATURE_BYTES) != 0)
+	if (memcmp(frames->head, PSTI_COPY_SIGNATURE, PSTI_COPY_SIGNATURE_BYTES) != 0)
 		return protocol_error(err, "not a binary COPY");
-	if ((psti_get32(frames->head + SIGNATURE_BYTES) & CRITICAL_FLAGS) != 0)
+	if ((psti_get32(frames->head + PSTI_COPY_SIGNATURE_BYTES) & PSTI_COPY_CRITICAL_FLAGS) != 0)
 		return protocol_error(err, "a binary COPY of an unknown kind");
-	frames->skip = psti_get32(frames->head + SIGNATURE_BYTES + 4);
+	frames->skip = psti_get32(frames->head + PSTI_COPY_SIGNATURE_BYTES + 4);
 	if (frames->skip > INT32_MAX)
 		return protocol_error(err, "wrong header");
 	expect(frames, COPY_EXTENSION, frames->skip);

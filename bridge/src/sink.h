@@ -457,6 +457,14 @@ void psti_sink_stream_drop(pst_sink *sink);
 /* Ends the open transaction, if any; failures do not matter. */
 void psti_sink_rollback(pst_sink *sink);
 
+/*
+ * Runs a query in a transaction of its own, under a setting (SET LOCAL …) that ends with it; *out is its
+ * result, moved. After a failure the transaction is rolled back.
+ */
+pst_status psti_sink_query_local(pst_sink *sink, const char *what, const char *setting,
+								 const char *sql, int nparams, const char *const *params,
+								 PGresult **out, pst_error *err);
+
 /* A COMMIT was sent and its answer lost; the session that sent it is kept in mind, and what it did. */
 void psti_sink_doubt(pst_sink *sink, const psti_attempt *attempt);
 

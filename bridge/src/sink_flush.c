@@ -37,22 +37,17 @@ psti_sink_disconnect(pst_sink *sink)
 	sink->streaming = false;
 }
 
-/*
- * Runs a query in a transaction of its own as the role that has logged in: the server shows a process,
- * and lets it be ended, by that role's rights, and the session may be under another (ALTER ROLE … SET
- * role).
- */
-static pst_status
-query_as_login(pst_sink *sink, const char *what, const char *sql, int nparams,
-			   const char *const *params, PGresult **out, pst_error *err)
+pst_status
+psti_sink_query_local(pst_sink *sink, const char *what, const char *setting, const char *sql,
+					  int nparams, const char *const *params, PGresult **out, pst_error *err)
 {
 	const psti_step steps[] = {
 		{.what = what, .sql = "BEGIN"},
-		{.what = what, .sql = "SET LOCAL ROLE NONE"},
+		{.what = what, .sql = setting},
 		{.what = what, .sql = sql, .nparams = nparams, .params = params},
 		{.what = what, .sql = "COMMIT"},
 	};
-	PGresult *results[4];
+	PGresult *results[4] = {NULL};
 	int failed;
 	pst_status status = psti_conn_pipeline(sink->conn, steps, 4, results, &failed, err);
 
@@ -65,6 +60,17 @@ query_as_login(pst_sink *sink, const char *what, const char *sql, int nparams,
 	if (status != PST_OK)
 		psti_sink_rollback(sink);
 	return status;
+}
+
+/*
+ * As the role that has logged in: the server shows a process, and lets it be ended, by that role's
+ * rights, and the session may be under another (ALTER ROLE … SET role).
+ */
+static pst_status
+query_as_login(pst_sink *sink, const char *what, const char *sql, int nparams,
+			   const char *const *params, PGresult **out, pst_error *err)
+{
+	return psti_sink_query_local(sink, what, "SET LOCAL ROLE NONE", sql, nparams, params, out, err);
 }
 
 /*

@@ -252,18 +252,9 @@ dismiss(pst_sink *sink, pst_error *err)
 static pst_status
 raise_token(pst_sink *sink, PGresult **out, pst_error *err)
 {
-	static const char what[] = "settling a commit in doubt";
 	const psti_sink_progress *progress = &sink->progress;
 	const char *params[] = {progress->job, progress->writer, progress->token, progress->claim};
 	psti_buf sql = PSTI_BUF_INIT;
-	psti_step steps[] = {
-		{.what = what, .sql = "BEGIN"},
-		{.what = what, .sql = "SET LOCAL lock_timeout = '10s'"},
-		{.what = what, .nparams = 4, .params = params},
-		{.what = what, .sql = "COMMIT"},
-	};
-	PGresult *results[4] = {NULL};
-	int failed;
 	pst_status status;
 
 	psti_buf_printf(&sql,
@@ -273,18 +264,13 @@ raise_token(pst_sink *sink, PGresult **out, pst_error *err)
 					"$4::pg_catalog.int8) RETURNING p.epoch",
 					progress->table);
 	status = psti_buf_check(&sql, err);
-	steps[2].sql = sql.data;
 	if (status == PST_OK)
-		status = psti_conn_pipeline(sink->conn, steps, 4, results, &failed, err);
+		status =
+			psti_sink_query_local(sink, "settling a commit in doubt",
+								  "SET LOCAL lock_timeout = '10s'", sql.data, 4, params, out, err);
 	if (strcmp(err->sqlstate, "55P03") == 0)
 		psti_error_hint(err, "The lost session holds the writer's row of penstock_progress: flush "
 							 "again when the server has ended it.");
-	*out = status == PST_OK ? results[2] : NULL;
-	for (int i = 0; i < 4; i++)
-	{
-		if (results[i] != *out)
-			PQclear(results[i]);
-	}
 	psti_buf_free(&sql);
 	return status;
 }

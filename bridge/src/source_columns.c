@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decimal.h"
 #include "pgbinary.h"
 #include "sql_texts.h"
 
@@ -39,22 +40,6 @@ known_here(const pst_source *source, const psti_type *type, psti_copy_type *know
 		default:
 			return true;
 	}
-}
-
-/*
- * Precision and scale of numeric(p,s) where decimal128 can hold it: numeric(3,-2) and a bare
- * numeric it cannot.
- */
-static bool
-decimal_typmod(int32_t typmod, int *precision, int *scale)
-{
-	if (typmod < 4)
-		return false;
-	*precision = ((typmod - 4) >> 16) & 0xffff;
-	*scale = (typmod - 4) & 0x7ff;
-	if (*scale & 0x400)
-		*scale -= 0x800;
-	return *precision >= 1 && *precision <= 38 && *scale >= 0 && *scale <= *precision;
 }
 
 static bool

@@ -3,12 +3,12 @@
 
 #include <string.h>
 
+#include "dates.h"
 #include "jsonscan.h"
 #include "pgbinary.h"
 #include "pgnumeric.h"
 #include "pgtext.h"
 
-#define DAYS_1970_TO_2000 10957
 #define SECONDS_1970_TO_2000 INT64_C(946684800)
 #define DAY_US INT64_C(86400000000)
 
@@ -114,7 +114,7 @@ date_at(const struct ArrowSchema *schema, const psti_arrow_type *type,
 	int64_t value = integer_at(type->kind, array, i);
 	int64_t days = type->kind == PSTI_ARROW_DATE64 ? floor_div(value, 86400000) : value;
 
-	days -= DAYS_1970_TO_2000;
+	days -= DATES_1970_TO_2000;
 	if (days < DATE_MIN || days > DATE_MAX)
 		return out_of_range(schema, "date", value, err);
 	*days2000 = (int32_t) days;

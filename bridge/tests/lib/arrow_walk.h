@@ -67,4 +67,19 @@ test_arrow_walk(const struct ArrowSchema *schema, const struct ArrowArray *array
 	return sum;
 }
 
+/* Rows of the largest node: NULLs and empty structs take no bytes, so there may be very many. */
+static inline int64_t
+test_arrow_largest(const struct ArrowArray *array)
+{
+	int64_t most = array->length;
+
+	for (int64_t i = 0; i < array->n_children; i++)
+	{
+		int64_t rows = test_arrow_largest(array->children[i]);
+
+		most = rows > most ? rows : most;
+	}
+	return most;
+}
+
 #endif /* TEST_ARROW_WALK_H */

@@ -271,9 +271,5 @@ live_proxy_stop(live_proxy *proxy)
 bool
 live_assisted(PGconn *conn)
 {
-	char *found = live_value(conn, "SELECT count(*) FROM pg_extension WHERE extname = 'penstock'");
-	bool assisted = strcmp(found, "1") == 0;
-
-	free(found);
-	return assisted;
+	return live_int(conn, "SELECT count(*) FROM pg_extension WHERE extname = 'penstock'") == 1;
 }

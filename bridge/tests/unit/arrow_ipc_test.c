@@ -5,27 +5,12 @@
 #include "test.h"
 
 #include "alloc.h"
+#include "arrow_build.h"
 #include "arrow_ipc.h"
 #include "arrow_walk.h"
 #include "golden.h"
 
 static uint64_t walked; /* keeps test_arrow_walk from being left out */
-
-static void *
-plain_alloc(void *ctx, size_t nbytes)
-{
-	(void) ctx;
-	return malloc(nbytes);
-}
-
-static void
-plain_free(void *ctx, void *block)
-{
-	(void) ctx;
-	free(block);
-}
-
-static const arrow_ipc_memory memory = {plain_alloc, plain_free, NULL};
 
 /* A buffer to write to; grows by exact steps so that ASan sees a byte too many. */
 typedef struct output
@@ -96,7 +81,8 @@ take_batch(stream *s, const arrow_ipc_message *message)
 		return ARROW_IPC_INVALID;
 	body = exact_copy(s->data + s->pos, (size_t) message->body_nbytes);
 	s->pos += (size_t) message->body_nbytes;
-	status = arrow_ipc_read_batch(message, &s->schema, body, body, &memory, &array, &s->err);
+	status =
+		arrow_ipc_read_batch(message, &s->schema, body, body, &psti_arrow_memory, &array, &s->err);
 	if (status != ARROW_IPC_OK)
 	{
 		assert_true(array.release == NULL);
@@ -133,7 +119,7 @@ take_message(stream *s)
 	status = arrow_ipc_read_message(metadata, nbytes, &message, &s->err);
 	if (status == ARROW_IPC_OK && s->schema.release == NULL)
 	{
-		status = arrow_ipc_read_schema(&message, &memory, &s->schema, &s->err);
+		status = arrow_ipc_read_schema(&message, &psti_arrow_memory, &s->schema, &s->err);
 		if (status == ARROW_IPC_OK && s->out != NULL)
 			append(s->out, &s->schema, NULL);
 	}
@@ -421,7 +407,7 @@ read_nest(const nest *n, arrow_ipc_error *err)
 	arrow_ipc_status status = arrow_ipc_read_message(n->data, n->len, &message, err);
 
 	assert_int_equal(status, ARROW_IPC_OK);
-	status = arrow_ipc_read_schema(&message, &memory, &schema, err);
+	status = arrow_ipc_read_schema(&message, &psti_arrow_memory, &schema, err);
 	if (status == ARROW_IPC_OK)
 		schema.release(&schema);
 	return status;
@@ -473,13 +459,14 @@ read_golden(const char *name, struct ArrowSchema *schema, struct ArrowArray *arr
 	assert_true(golden_read(name, &file));
 	assert_int_equal(arrow_ipc_read_prefix(file.data, &nbytes, &err), 0);
 	assert_int_equal(arrow_ipc_read_message(file.data + 8, nbytes, &message, &err), 0);
-	assert_int_equal(arrow_ipc_read_schema(&message, &memory, schema, &err), 0);
+	assert_int_equal(arrow_ipc_read_schema(&message, &psti_arrow_memory, schema, &err), 0);
 	at = message_end(file.data);
 	assert_int_equal(arrow_ipc_read_prefix(file.data + at, &nbytes, &err), 0);
 	assert_int_equal(arrow_ipc_read_message(file.data + at + 8, nbytes, &message, &err), 0);
 	at += 8 + nbytes;
 	body = exact_copy(file.data + at, (size_t) message.body_nbytes);
-	assert_int_equal(arrow_ipc_read_batch(&message, schema, body, body, &memory, array, &err), 0);
+	assert_int_equal(
+		arrow_ipc_read_batch(&message, schema, body, body, &psti_arrow_memory, array, &err), 0);
 }
 
 static void
@@ -598,7 +585,8 @@ through(const struct ArrowSchema *schema, const struct ArrowArray *array, struct
 	assert_int_equal(arrow_ipc_read_message(out + 8, metadata, &message, &err), 0);
 	assert_int_equal(8 + metadata + (uint64_t) message.body_nbytes, nbytes);
 	body = exact_copy(out + 8 + metadata, (size_t) message.body_nbytes);
-	assert_int_equal(arrow_ipc_read_batch(&message, schema, body, body, &memory, owner, &err), 0);
+	assert_int_equal(
+		arrow_ipc_read_batch(&message, schema, body, body, &psti_arrow_memory, owner, &err), 0);
 	return owner->children[0];
 }
 

@@ -132,4 +132,11 @@ arrow_ipc_status arrow_ipc_read_batch(const arrow_ipc_message *message,
 									  void *block, const arrow_ipc_memory *memory,
 									  struct ArrowArray *out, arrow_ipc_error *err);
 
+/*
+ * The message that a struct array was read from, which lives as long as the array; NULL when there is
+ * none to be passed on: the array was made elsewhere, sliced, or lost or changed columns, or the
+ * message did not lie whole in its block: prefix, metadata and body one behind the other.
+ */
+const uint8_t *arrow_ipc_message_of(const struct ArrowArray *array, size_t *nbytes);
+
 #endif /* WIRE_ARROW_IPC_H */

@@ -605,12 +605,16 @@ typedef struct shared_body
 {
 	atomic_size_t owners;
 	arrow_ipc_memory memory;
-	void *block; /* NULL: stays with the reader's caller */
+	void *block;			/* NULL: stays with the reader's caller */
+	const uint8_t *message; /* in block; NULL: its parts lie apart, or it miscounts NULLs */
+	size_t message_nbytes;
 } shared_body;
 
 typedef struct array_node
 {
 	shared_body *body;
+	int64_t place;	/* among its parent's children */
+	int64_t length; /* as it was read */
 	const void *buffers[3];
 } array_node;
 
@@ -682,6 +686,7 @@ make_array(batch_reader *r, int64_t length, int nbuffers, int64_t nchildren, str
 		pointers[i] = &children[i];
 	node->body = r->shared;
 	atomic_fetch_add(&r->shared->owners, 1);
+	node->length = length;
 	out->length = length;
 	out->n_buffers = nbuffers;
 	out->buffers = node->buffers;
@@ -759,6 +764,8 @@ take_validity(batch_reader *r, int64_t nulls, const flat_place *place, struct Ar
 	if (status != ARROW_IPC_OK || nulls == 0)
 		return status;
 	out->null_count = out->length - arrow_bits_count(bits, 0, out->length);
+	if (out->null_count != nulls)
+		r->shared->message = NULL;
 	if (out->null_count > 0)
 		out->buffers[0] = bits;
 	return ARROW_IPC_OK;
@@ -879,6 +886,7 @@ read_children(batch_reader *r, const struct ArrowSchema *schema, const flat_plac
 
 		if (status != ARROW_IPC_OK)
 			return status;
+		((array_node *) out->children[i]->private_data)->place = i;
 		if (length < rows || (exact && length != rows))
 			return fail_batch(r, &at, "wrong number of rows");
 	}
@@ -980,6 +988,15 @@ arrow_ipc_read_batch(const arrow_ipc_message *message, const struct ArrowSchema 
 	atomic_init(&r.shared->owners, 1);
 	r.shared->memory = *memory;
 	r.shared->block = NULL;
+	r.shared->message = NULL;
+	/* Compared as numbers: they may belong to different blocks. */
+	if ((uintptr_t) message->metadata + message->metadata_nbytes == (uintptr_t) body &&
+		(uintptr_t) message->metadata >= (uintptr_t) block + ARROW_IPC_PREFIX)
+	{
+		r.shared->message = message->metadata - ARROW_IPC_PREFIX;
+		r.shared->message_nbytes =
+			ARROW_IPC_PREFIX + message->metadata_nbytes + (size_t) message->body_nbytes;
+	}
 	status = fill_batch(&r, schema, length, out);
 	if (status == ARROW_IPC_OK)
 		r.shared->block = block;
@@ -987,4 +1004,34 @@ arrow_ipc_read_batch(const arrow_ipc_message *message, const struct ArrowSchema 
 		out->release(out);
 	drop_body(r.shared);
 	return status;
+}
+
+/* Whether an array, and all below it, is what was read of this body. */
+static bool
+is_untouched(const struct ArrowArray *array, const shared_body *body, int64_t place)
+{
+	const array_node *node = array->private_data;
+
+	if (array->release != release_array || node->body != body || node->place != place ||
+		array->length != node->length || array->offset != 0)
+		return false;
+	for (int64_t i = 0; i < array->n_children; i++)
+		if (!is_untouched(array->children[i], body, i))
+			return false;
+	return true;
+}
+
+const uint8_t *
+arrow_ipc_message_of(const struct ArrowArray *array, size_t *nbytes)
+{
+	const shared_body *body;
+
+	*nbytes = 0;
+	if (array->release != release_array)
+		return NULL;
+	body = ((const array_node *) array->private_data)->body;
+	if (body->message == NULL || !is_untouched(array, body, 0))
+		return NULL;
+	*nbytes = body->message_nbytes;
+	return body->message;
 }

@@ -19,34 +19,22 @@ typedef struct reading
 	const cli_pairs *options; /* of source and encoder */
 	output out;
 	const char *path;	  /* of -o, NULL: standard output */
-	pthread_mutex_t lock; /* one buffer at a time goes out whole */
+	pthread_mutex_t lock; /* one batch at a time goes out whole */
 } reading;
 
-/* What one worker has of its own. */
-typedef struct row_writer
-{
-	reading *shared;
-	pst_encoder *encoder;
-	char *bytes; /* of one batch, where several workers write */
-	size_t nbytes;
-	size_t capacity;
-} row_writer;
-
+/* The bytes of one batch. */
 static int
-collect(void *ctx, const void *data, size_t nbytes)
+write_whole(void *ctx, const void *data, size_t nbytes)
 {
-	row_writer *w = ctx;
+	reading *shared = ctx;
+	int code;
 
-	if (nbytes > w->capacity - w->nbytes)
-	{
-		size_t capacity = w->capacity + nbytes + w->capacity / 2;
-
-		w->bytes = cli_realloc(w->bytes, capacity);
-		w->capacity = capacity;
-	}
-	memcpy(w->bytes + w->nbytes, data, nbytes);
-	w->nbytes += nbytes;
-	return 0;
+	progress_pause();
+	pthread_mutex_lock(&shared->lock);
+	progress_resume();
+	code = output_write(&shared->out, data, nbytes);
+	pthread_mutex_unlock(&shared->lock);
+	return code;
 }
 
 /* A failed write: a closed pipe is the reader's way to say that it has enough. */
@@ -81,54 +69,31 @@ encoder_failed(reading *shared, pst_status status, pst_error *err)
 static pst_status
 begin(scan_worker *worker, pst_error *err)
 {
-	reading *shared = worker->scan->ctx;
-	row_writer *w = cli_alloc(sizeof(*w));
+	const reading *shared = worker->scan->ctx;
+	pst_encoder *encoder;
+	pst_status status = pst_encoder_new((const char *const *) shared->options->keys,
+										(const char *const *) shared->options->values,
+										&worker->schema, &encoder, err);
 
-	worker->data = w;
-	w->shared = shared;
-	return pst_encoder_new((const char *const *) shared->options->keys,
-						   (const char *const *) shared->options->values, &worker->schema,
-						   &w->encoder, err);
+	worker->data = encoder; /* NULL on failure */
+	return status;
 }
 
-/* With one worker bytes go straight out; with several a batch's bytes go out under the lock. */
 static pst_status
 batch(scan_worker *worker, struct ArrowArray *rows, pst_error *err)
 {
 	reading *shared = worker->scan->ctx;
-	row_writer *w = worker->data;
-	bool alone = worker->scan->jobs == 1;
-	pst_status status;
-	int code;
+	pst_status status = pst_encoder_write(worker->data, rows, write_whole, shared, err);
 
-	w->nbytes = 0;
-	status = pst_encoder_write(w->encoder, rows, alone ? output_write : collect,
-							   alone ? (void *) &shared->out : w, err);
-	if (status != PST_OK)
-		return encoder_failed(shared, status, err);
-	if (alone)
-		return PST_OK;
-	progress_pause();
-	pthread_mutex_lock(&shared->lock);
-	progress_resume();
-	code = output_write(&shared->out, w->bytes, w->nbytes);
-	pthread_mutex_unlock(&shared->lock);
-	return code != 0 ? write_failed(shared, code, err) : PST_OK;
+	return status != PST_OK ? encoder_failed(shared, status, err) : PST_OK;
 }
 
 static pst_status
 end(scan_worker *worker, bool ok, pst_error *err)
 {
-	row_writer *w = worker->data;
-
 	(void) ok;
 	(void) err;
-	if (w != NULL)
-	{
-		pst_encoder_free(w->encoder);
-		free(w->bytes);
-	}
-	free(w);
+	pst_encoder_free(worker->data);
 	return PST_OK;
 }
 

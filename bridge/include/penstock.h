@@ -627,7 +627,11 @@ PST_EXPORT void pst_encoder_free(pst_encoder *encoder);
 PST_EXPORT pst_status pst_encoder_begin(pst_encoder *encoder, pst_write_fn write, void *ctx,
 										pst_error *err);
 
-/* Writes the rows of a struct array (borrowed) in a single call of write, or few. */
+/*
+ * Writes the rows of a struct array (borrowed) by one call of write, so that a lock that write takes
+ * keeps the rows of several encoders apart. arrow: a batch of an assisted read goes out as the message
+ * that it came in, without a copy.
+ */
 PST_EXPORT pst_status pst_encoder_write(pst_encoder *encoder, const struct ArrowArray *batch,
 										pst_write_fn write, void *ctx, pst_error *err);
 

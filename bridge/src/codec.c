@@ -155,25 +155,27 @@ pst_encoder_free(pst_encoder *encoder)
 	free(encoder);
 }
 
-/* Hands what was encoded to the caller, in one piece. */
+/* Hands bytes to the caller, in one piece. */
 static pst_status
-pass_on(pst_encoder *encoder, pst_status status, pst_write_fn write, void *ctx, pst_error *err)
+pass_on(const void *data, size_t nbytes, pst_write_fn write, void *ctx, pst_error *err)
 {
-	int code;
+	char text[128];
+	int code = write(ctx, data, nbytes);
 
+	return code == 0 ? PST_OK
+					 : psti_fail(err, PST_ERR_IO, "cannot write the output: %s",
+								 strerror_r(code, text, sizeof(text)));
+}
+
+/* The same with what was encoded. */
+static pst_status
+pass_encoded(pst_encoder *encoder, pst_status status, pst_write_fn write, void *ctx, pst_error *err)
+{
 	if (status == PST_OK)
 		status = psti_buf_check(&encoder->out, err);
 	if (status != PST_OK || encoder->out.len == 0)
 		return status;
-	code = write(ctx, encoder->out.data, encoder->out.len);
-	if (code != 0)
-	{
-		char text[128];
-
-		return psti_fail(err, PST_ERR_IO, "cannot write the output: %s",
-						 strerror_r(code, text, sizeof(text)));
-	}
-	return PST_OK;
+	return pass_on(encoder->out.data, encoder->out.len, write, ctx, err);
 }
 
 pst_status
@@ -185,22 +187,28 @@ pst_encoder_begin(pst_encoder *encoder, pst_write_fn write, void *ctx, pst_error
 	psti_enter(&full);
 	psti_buf_reset(&encoder->out);
 	status = encoder->ops->begin(encoder->self, &encoder->out, &full);
-	return psti_leave(err, &full, pass_on(encoder, status, write, ctx, &full));
+	return psti_leave(err, &full, pass_encoded(encoder, status, write, ctx, &full));
 }
 
 pst_status
 pst_encoder_write(pst_encoder *encoder, const struct ArrowArray *batch, pst_write_fn write,
 				  void *ctx, pst_error *err)
 {
+	const void *ready = NULL;
+	size_t nbytes;
 	pst_error full;
 	pst_status status;
 
 	psti_enter(&full);
 	psti_buf_reset(&encoder->out);
 	status = psti_arrow_check(&encoder->schema, batch, &full);
+	if (status == PST_OK && encoder->ops->ready != NULL)
+		ready = encoder->ops->ready(batch, &nbytes);
+	if (ready != NULL)
+		return psti_leave(err, &full, pass_on(ready, nbytes, write, ctx, &full));
 	if (status == PST_OK)
 		status = encoder->ops->write(encoder->self, batch, &encoder->out, &full);
-	return psti_leave(err, &full, pass_on(encoder, status, write, ctx, &full));
+	return psti_leave(err, &full, pass_encoded(encoder, status, write, ctx, &full));
 }
 
 pst_status
@@ -212,7 +220,7 @@ pst_encoder_end(pst_encoder *encoder, pst_write_fn write, void *ctx, pst_error *
 	psti_enter(&full);
 	psti_buf_reset(&encoder->out);
 	status = encoder->ops->end(encoder->self, &encoder->out, &full);
-	return psti_leave(err, &full, pass_on(encoder, status, write, ctx, &full));
+	return psti_leave(err, &full, pass_encoded(encoder, status, write, ctx, &full));
 }
 
 pst_status

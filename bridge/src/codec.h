@@ -18,6 +18,11 @@ typedef struct psti_encoder_ops
 	pst_status (*write)(void *self, const struct ArrowArray *batch, psti_buf *out, pst_error *err);
 	pst_status (*end)(void *self, psti_buf *out, pst_error *err);
 	void (*free)(void *self);
+	/*
+	 * What write would append, borrowed from the batch; NULL when it has to be encoded. NULL for a
+	 * format that always encodes.
+	 */
+	const void *(*ready)(const struct ArrowArray *batch, size_t *nbytes);
 } psti_encoder_ops;
 
 typedef struct psti_decoder_ops

@@ -91,6 +91,13 @@ encoder_write(void *self, const struct ArrowArray *batch, psti_buf *out, pst_err
 	return PST_OK;
 }
 
+/* A frame of the server's goes on as it came. */
+static const void *
+encoder_ready(const struct ArrowArray *batch, size_t *nbytes)
+{
+	return arrow_ipc_message_of(batch, nbytes);
+}
+
 static pst_status
 encoder_end(void *self, psti_buf *out, pst_error *err)
 {
@@ -118,7 +125,7 @@ psti_arrow_encoder(const psti_options *options, const struct ArrowSchema *schema
 				   const psti_encoder_ops **ops, pst_error *err)
 {
 	static const psti_encoder_ops encoder_ops = {encoder_begin, encoder_write, encoder_end,
-												 encoder_free};
+												 encoder_free, encoder_ready};
 	encoder *e = NULL;
 	arrow_ipc_error wire = {"", ""};
 	arrow_ipc_status written;

@@ -196,7 +196,7 @@ csv_free(void *self)
 	free(csv);
 }
 
-static const psti_encoder_ops csv_ops = {csv_begin, csv_write, csv_end, csv_free};
+static const psti_encoder_ops csv_ops = {csv_begin, csv_write, csv_end, csv_free, NULL};
 
 static pst_status
 csv_init(csv_encoder *csv, const psti_options *options, const struct ArrowSchema *schema,

@@ -12,7 +12,7 @@
 
 #define METADATA_MAX ((uint32_t) 256 * 1024 * 1024)
 /* Memory for more than this is taken as the bytes come: nobody's word is good for it. */
-#define BODY_BELIEVED ((size_t) 64 * 1024 * 1024)
+#define BELIEVED ((size_t) 64 * 1024 * 1024)
 
 /* What is being read. */
 enum part
@@ -26,26 +26,29 @@ enum part
 	AFTER_TRAILER
 };
 
-/* Memory that begins at a multiple of ARROW_IPC_ALIGNMENT. */
-typedef struct aligned
+/*
+ * Memory for a message as it came: prefix, metadata and body, so that the batch can be passed on as it
+ * is. The body begins at a multiple of ARROW_IPC_ALIGNMENT.
+ */
+typedef struct message_memory
 {
-	void *block; /* owned: what malloc gave */
+	void *block; /* owned: what malloc gave; moved to the batch */
 	uint8_t *data;
 	size_t cap;
-} aligned;
+} message_memory;
 
 struct psti_frames
 {
 	const struct ArrowSchema *schema; /* borrowed */
 	enum part part;
-	size_t have;	  /* bytes of the part that have come */
-	size_t need;	  /* that it has */
+	size_t have;	  /* bytes of the part that have come; of a message: of all of it */
+	size_t need;	  /* that it has; of a message: up to the end of its part */
 	uint8_t head[32]; /* the small parts */
 	uint32_t skip;	  /* bytes of the header's extension still to come */
-	size_t message;	  /* bytes of the message behind its prefix */
-	aligned metadata;
-	arrow_ipc_message parsed; /* points into metadata */
-	aligned body;			  /* until it is a batch's */
+	message_memory memory;
+	size_t message;			  /* bytes of the message */
+	size_t metadata;		  /* up to the end of its metadata */
+	arrow_ipc_message parsed; /* of the message at work */
 	bool described;			  /* the schema message has come */
 	bool marked;			  /* the end marker has come */
 	struct ArrowArray batch;
@@ -80,8 +83,7 @@ psti_frames_free(psti_frames *frames)
 	if (frames == NULL)
 		return;
 	psti_array_release(&frames->batch);
-	free(frames->metadata.block);
-	free(frames->body.block);
+	free(frames->memory.block);
 	free(frames);
 }
 
@@ -93,6 +95,30 @@ psti_frames_restart(psti_frames *frames)
 	frames->described = false;
 	frames->marked = false;
 	expect(frames, COPY_HEADER, PSTI_COPY_HEADER_BYTES);
+}
+
+/* Room for more than the `have` bytes of the message that are there. */
+static pst_status
+grow(psti_frames *frames, size_t have, pst_error *err)
+{
+	message_memory *memory = &frames->memory;
+	size_t wanted = frames->message <= BELIEVED ? frames->message : BELIEVED;
+	uint8_t *block;
+	uint8_t *data;
+
+	if (have < memory->cap)
+		return PST_OK;
+	if (have > 0)
+		wanted = frames->message - have <= have ? frames->message : 2 * have;
+	block = malloc(wanted + ARROW_IPC_ALIGNMENT - 1);
+	if (block == NULL)
+		return psti_fail_nomem(err);
+	data = block + (0 - ((uintptr_t) block + frames->metadata)) % ARROW_IPC_ALIGNMENT;
+	if (have > 0)
+		memcpy(data, memory->data, have);
+	free(memory->block);
+	*memory = (message_memory){block, data, wanted};
+	return PST_OK;
 }
 
 /* ---- Errors ---- */
@@ -222,15 +248,18 @@ check_batch(const psti_frames *frames, pst_error *err)
 static pst_status
 read_batch(psti_frames *frames, pst_error *err)
 {
+	message_memory *memory = &frames->memory;
 	arrow_ipc_error error;
-	arrow_ipc_status read =
-		arrow_ipc_read_batch(&frames->parsed, frames->schema, frames->body.data, frames->body.block,
-							 &psti_arrow_memory, &frames->batch, &error);
+	arrow_ipc_status read;
 	pst_status status;
 
+	/* It may have been moved since the metadata was read. */
+	frames->parsed.metadata = memory->data + ARROW_IPC_PREFIX;
+	read = arrow_ipc_read_batch(&frames->parsed, frames->schema, memory->data + frames->metadata,
+								memory->block, &psti_arrow_memory, &frames->batch, &error);
 	if (read != ARROW_IPC_OK)
 		return ipc_error(read, &error, err);
-	frames->body = (aligned){NULL, NULL, 0}; /* moved */
+	*memory = (message_memory){NULL, NULL, 0}; /* moved */
 	expect(frames, ROW_FIELDS, 2);
 	status = check_batch(frames, err);
 	if (status != PST_OK || frames->batch.length == 0)
@@ -246,8 +275,9 @@ read_metadata(psti_frames *frames, pst_error *err)
 {
 	arrow_ipc_error error;
 	arrow_ipc_status read =
-		arrow_ipc_read_message(frames->metadata.data, frames->need, &frames->parsed, &error);
-	size_t body = frames->message - frames->need;
+		arrow_ipc_read_message(frames->memory.data + ARROW_IPC_PREFIX,
+							   frames->metadata - ARROW_IPC_PREFIX, &frames->parsed, &error);
+	size_t body = frames->message - frames->metadata;
 	pst_status status;
 
 	if (read != ARROW_IPC_OK)
@@ -258,8 +288,9 @@ read_metadata(psti_frames *frames, pst_error *err)
 	{
 		if (!frames->described)
 			return protocol_error(err, "rows before the schema");
-		expect(frames, BODY, body);
-		return body == 0 ? read_batch(frames, err) : PST_OK;
+		frames->part = BODY;
+		frames->need = frames->message;
+		return PST_OK;
 	}
 	if (body != 0)
 		return protocol_error(err, "a schema with a body");
@@ -302,6 +333,24 @@ read_fields(psti_frames *frames, pst_error *err)
 	return PST_OK;
 }
 
+/* The prefix is there. */
+static pst_status
+begin_message(psti_frames *frames, pst_error *err)
+{
+	message_memory *memory = &frames->memory;
+	pst_status status;
+
+	free(memory->block);
+	*memory = (message_memory){NULL, NULL, 0};
+	status = grow(frames, 0, err);
+	if (status != PST_OK)
+		return status;
+	memcpy(memory->data, frames->head + 4, ARROW_IPC_PREFIX);
+	expect(frames, METADATA, frames->metadata);
+	frames->have = ARROW_IPC_PREFIX;
+	return PST_OK;
+}
+
 /* Field's length and the eight bytes that every message begins with. */
 static pst_status
 read_length(psti_frames *frames, pst_error *err)
@@ -313,10 +362,9 @@ read_length(psti_frames *frames, pst_error *err)
 
 	if (len < ARROW_IPC_PREFIX || len > INT32_MAX)
 		return protocol_error(err, "a row that is not one message");
-	frames->message = len - ARROW_IPC_PREFIX;
 	if (read == ARROW_IPC_END)
 	{
-		if (frames->message != 0 || !frames->described)
+		if (len != ARROW_IPC_PREFIX || !frames->described)
 			return protocol_error(err, "an end marker in the wrong place");
 		frames->marked = true;
 		expect(frames, ROW_FIELDS, 2);
@@ -324,10 +372,11 @@ read_length(psti_frames *frames, pst_error *err)
 	}
 	if (read != ARROW_IPC_OK)
 		return ipc_error(read, &error, err);
-	if (metadata > frames->message || metadata > METADATA_MAX)
+	if (metadata > len - ARROW_IPC_PREFIX || metadata > METADATA_MAX)
 		return protocol_error(err, "a message is of another length than it says");
-	expect(frames, METADATA, metadata);
-	return PST_OK;
+	frames->message = len;
+	frames->metadata = ARROW_IPC_PREFIX + metadata;
+	return begin_message(frames, err);
 }
 
 /* A part is whole. */
@@ -356,30 +405,6 @@ finish_part(psti_frames *frames, pst_error *err)
 
 /* ---- Feeding ---- */
 
-/* Room for at least one more byte of `need`, of which `have` are there. */
-static pst_status
-grow(aligned *memory_of, size_t have, size_t need, pst_error *err)
-{
-	size_t wanted = need <= BODY_BELIEVED ? need : BODY_BELIEVED;
-	uint8_t *block;
-	uint8_t *data;
-
-	if (have < memory_of->cap)
-		return PST_OK;
-	if (have > 0)
-		wanted = need - have <= have ? need : 2 * have;
-	block = malloc(wanted + ARROW_IPC_ALIGNMENT - 1);
-	if (block == NULL)
-		return psti_fail_nomem(err);
-	data = block +
-		   (ARROW_IPC_ALIGNMENT - (uintptr_t) block % ARROW_IPC_ALIGNMENT) % ARROW_IPC_ALIGNMENT;
-	if (have > 0)
-		memcpy(data, memory_of->data, have);
-	free(memory_of->block);
-	*memory_of = (aligned){block, data, wanted};
-	return PST_OK;
-}
-
 static size_t
 smaller(size_t a, size_t b)
 {
@@ -389,11 +414,9 @@ smaller(size_t a, size_t b)
 pst_status
 psti_frames_want(psti_frames *frames, char **at, size_t *room, pst_error *err)
 {
-	aligned *large = frames->part == METADATA ? &frames->metadata
-					 : frames->part == BODY	  ? &frames->body
-											  : NULL;
-	pst_status status = large != NULL ? grow(large, frames->have, frames->need, err) : PST_OK;
-	size_t cap = large != NULL ? large->cap : sizeof(frames->head);
+	bool message = frames->part == METADATA || frames->part == BODY;
+	pst_status status = message ? grow(frames, frames->have, err) : PST_OK;
+	size_t cap = message ? frames->memory.cap : sizeof(frames->head);
 	size_t begin = frames->have;
 
 	*at = NULL;
@@ -407,7 +430,7 @@ psti_frames_want(psti_frames *frames, char **at, size_t *room, pst_error *err)
 		*room = smaller(cap, frames->need - begin);
 		return PST_OK;
 	}
-	*at = (char *) (large != NULL ? large->data : frames->head) + begin;
+	*at = (char *) (message ? frames->memory.data : frames->head) + begin;
 	*room = smaller(cap, frames->need) - begin;
 	return PST_OK;
 }

@@ -109,7 +109,7 @@ json_free(void *self)
 	free(json);
 }
 
-static const psti_encoder_ops json_ops = {json_nothing, json_write, json_nothing, json_free};
+static const psti_encoder_ops json_ops = {json_nothing, json_write, json_nothing, json_free, NULL};
 
 static json_form
 form_of(const struct ArrowSchema *field, psti_arrow_kind kind)

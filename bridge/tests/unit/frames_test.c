@@ -514,6 +514,170 @@ a_null_where_none_may_be_is_refused(void **state)
 	assert_contains(err.message, "NOT NULL");
 }
 
+/* ---- Passed on ---- */
+
+/* The first batch of a COPY; released when it has none. */
+static void
+first_batch(const struct ArrowSchema *schema, const copy *c, struct ArrowArray *out)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_status status = PST_OK;
+	psti_frames *frames;
+	size_t pos = 0;
+
+	memset(out, 0, sizeof(*out));
+	assert_ok(psti_frames_new(schema, &frames, &err), &err);
+	while (status == PST_OK && pos < c->len)
+	{
+		char *at;
+		size_t room;
+
+		assert_ok(psti_frames_want(frames, &at, &room, &err), &err);
+		room = room < c->len - pos ? room : c->len - pos;
+		memcpy(at, c->data + pos, room);
+		pos += room;
+		status = psti_frames_got(frames, room, &err);
+	}
+	assert_true(status >= 0);
+	if (status == PST_AGAIN)
+		psti_frames_take(frames, out);
+	psti_frames_free(frames);
+}
+
+static int
+collect(void *ctx, const void *data, size_t n)
+{
+	put(ctx, data, n);
+	return 0;
+}
+
+static pst_status
+encode(const struct ArrowSchema *schema, const struct ArrowArray *batch, copy *out)
+{
+	static const char *const keys[] = {"format", NULL};
+	static const char *const values[] = {"arrow", NULL};
+	pst_error err = PST_ERROR_INIT;
+	pst_encoder *encoder;
+	pst_status status;
+
+	out->len = 0;
+	assert_ok(pst_encoder_new(keys, values, schema, &encoder, &err), &err);
+	status = pst_encoder_write(encoder, batch, collect, out, &err);
+	pst_encoder_free(encoder);
+	return status;
+}
+
+static void
+one_passed_on(const golden_file *file)
+{
+	const uint8_t *message = file->data + message_bytes(file->data);
+	struct ArrowSchema schema;
+	struct ArrowArray batch;
+	copy c;
+
+	copy_of_golden(file, &c);
+	schema_of_golden(file, &schema);
+	first_batch(&schema, &c, &batch);
+	if (batch.release != NULL)
+	{
+		assert_int_equal(encode(&schema, &batch, &c), PST_OK);
+		assert_int_equal(c.len, message_bytes(message));
+		assert_memory_equal(c.data, message, c.len);
+		batch.release(&batch);
+	}
+	schema.release(&schema);
+}
+
+static void
+a_batch_goes_on_as_the_message_that_it_came_in(void **state)
+{
+	(void) state;
+	golden_each("", one_passed_on);
+}
+
+/* Two columns of three int32s each, as they come from a COPY. */
+static void
+read_pairs(struct ArrowSchema *schema, struct ArrowArray *out)
+{
+	static const int32_t numbers[2][3] = {{1, 2, 3}, {4, 5, 6}};
+	pst_error err = PST_ERROR_INIT;
+	struct ArrowArray array;
+	copy c;
+
+	assert_ok(psti_schema_init(schema, "+s", "", false, 2, &err), &err);
+	assert_ok(psti_array_init(&array, 3, 1, 2, &err), &err);
+	for (int i = 0; i < 2; i++)
+	{
+		assert_ok(psti_schema_init(schema->children[i], "i", "n", true, 0, &err), &err);
+		assert_ok(psti_array_init(array.children[i], 3, 2, 0, &err), &err);
+		array.children[i]->buffers[1] = numbers[i];
+	}
+	make_rows(&c, schema, &array);
+	for (int i = 0; i < 2; i++)
+		array.children[i]->buffers[1] = NULL;
+	psti_array_release(&array);
+	first_batch(schema, &c, out);
+	assert_int_equal(out->length, 3);
+}
+
+/* The numbers that an encoded batch of two columns holds, one digit each. */
+static void
+assert_encoded(const struct ArrowSchema *schema, const struct ArrowArray *batch, const char *digits)
+{
+	struct ArrowArray again;
+	char text[8] = "";
+	copy message;
+	copy c;
+
+	assert_int_equal(encode(schema, batch, &message), PST_OK);
+	make_rows(&c, schema, batch);
+	first_batch(schema, &c, &again);
+	for (int i = 0; i < 2; i++)
+		for (int64_t k = 0; k < again.length; k++)
+			snprintf(text + strlen(text), 2, "%d",
+					 ((const int32_t *) again.children[i]->buffers[1])[k]);
+	assert_string_equal(text, digits);
+	/* The encoder's message is what an encoding of just these rows gives. */
+	assert_int_equal(encode(schema, &again, &c), PST_OK);
+	assert_int_equal(message.len, c.len);
+	assert_memory_equal(message.data, c.data, c.len);
+	again.release(&again);
+}
+
+static void
+a_batch_that_was_touched_is_encoded_anew(void **state)
+{
+	struct ArrowSchema schema;
+	struct ArrowArray batch;
+	struct ArrowArray child;
+	size_t n;
+	copy c;
+
+	(void) state;
+	read_pairs(&schema, &batch);
+	assert_non_null(arrow_ipc_message_of(&batch, &n));
+	assert_encoded(&schema, &batch, "123456");
+	batch.length = 2; /* a limit */
+	assert_null(arrow_ipc_message_of(&batch, &n));
+	assert_int_equal(n, 0);
+	assert_encoded(&schema, &batch, "1245");
+	batch.length = 3;
+	child = *batch.children[0];
+	*batch.children[0] = *batch.children[1];
+	*batch.children[1] = child;
+	assert_null(arrow_ipc_message_of(&batch, &n));
+	assert_encoded(&schema, &batch, "456123");
+	child = *batch.children[0];
+	batch.children[0]->release = NULL; /* moved */
+	assert_null(arrow_ipc_message_of(&batch, &n));
+	assert_int_equal(encode(&schema, &batch, &c), PST_ERR_INVALID);
+	batch.release(&batch);
+	assert_null(arrow_ipc_message_of(&child, &n)); /* a column alone */
+	assert_int_equal(((const int32_t *) child.buffers[1])[2], 6);
+	child.release(&child);
+	schema.release(&schema);
+}
+
 /* ---- Memory ---- */
 
 static pst_status
@@ -591,6 +755,8 @@ main(void)
 		cmocka_unit_test(columns_other_than_expected_are_refused),
 		cmocka_unit_test(text_must_be_utf8_value_by_value),
 		cmocka_unit_test(a_null_where_none_may_be_is_refused),
+		cmocka_unit_test(a_batch_goes_on_as_the_message_that_it_came_in),
+		cmocka_unit_test(a_batch_that_was_touched_is_encoded_anew),
 		cmocka_unit_test(memory_that_is_refused_is_an_error_and_leaks_nothing),
 		cmocka_unit_test(a_huge_body_is_not_believed),
 	};

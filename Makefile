@@ -14,6 +14,8 @@
 #   make fuzz         libFuzzer, FUZZ_SECONDS (60) a target
 #   make coverage     line coverage of the decoders by the unit tests
 #   make lint format  the rules that a machine checks; formatting by clang-format
+#   make check-assert   the extension's and the live tests on a server with assertions, with caches
+#                     thrown away, and below valgrind; builds that server once
 #   make demo bench check-versions      see README.md
 BRIDGE := $(MAKE) --no-print-directory -C bridge
 TESTS := $(MAKE) --no-print-directory -C bridge/tests
@@ -119,6 +121,11 @@ bench: all
 	@scripts/deps check
 	@bench/run
 
+check-assert: all
+	@scripts/deps assert
+	+@$(TESTS) build
+	@scripts/check-assert $(if $(T),$(T:%='%'))
+
 check-versions: all
 	@scripts/deps check servers
 	@scripts/check-versions
@@ -132,4 +139,4 @@ clean:
 	rm -rf build
 
 .PHONY: all install uninstall installcheck deps deps-check check begin-check check-unit check-fuzz \
-	check-server check-live coverage fuzz lint docs format demo bench check-versions dist clean
+	check-server check-live coverage fuzz lint docs format demo bench check-assert check-versions dist clean

@@ -29,13 +29,16 @@ WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
 -- Every unique index of the relation $1, one row for each of its key columns, the primary key first. fault
 -- says why ON CONFLICT would not take it, '' is none; attnum is 0 for an expression. How it compares:
 -- operator, collate clause or '', whether its collation is deterministic and its operator class one whose
--- equality is the type's own.
+-- equality is the type's own. mend, of a deferrable one, is the statement that makes another of it, else '':
+-- ON CONFLICT infers every unique index on the columns, and one of them that is deferrable is an error at
+-- run time.
 -- embed: target_indexes
 SELECT i.indexrelid AS index, c.relname AS name, i.indexprs IS NOT NULL AS expression,
 	   CASE
 		   WHEN i.indexprs IS NOT NULL THEN 'is on an expression'
 		   WHEN i.indpred IS NOT NULL THEN 'is partial'
-		   WHEN NOT i.indimmediate THEN 'is deferrable'
+		   WHEN NOT i.indimmediate
+			   THEN 'is deferrable, which ON CONFLICT refuses, also beside another on these columns'
 		   WHEN NOT i.indisvalid THEN 'is not valid: its creation failed or is under way'
 		   WHEN am.amname OPERATOR(pg_catalog.<>) 'btree'
 			   THEN 'is no btree, as that of a key WITHOUT OVERLAPS: it does not compare by equality'
@@ -51,7 +54,18 @@ SELECT i.indexrelid AS index, c.relname AS name, i.indexprs IS NOT NULL AS expre
 	   coalesce((pg_catalog.to_jsonb(col) OPERATOR(pg_catalog.->>) 'collisdeterministic')
 				OPERATOR(pg_catalog.<>) 'false', true) AS deterministic,
 	   opc.opcdefault OR opc.opcname OPERATOR(pg_catalog.=) ANY
-		   ('{text_pattern_ops,varchar_pattern_ops,bpchar_pattern_ops}'::pg_catalog.name[]) AS bytewise
+		   ('{text_pattern_ops,varchar_pattern_ops,bpchar_pattern_ops}'::pg_catalog.name[]) AS bytewise,
+	   CASE WHEN NOT i.indimmediate AND i.indisvalid
+		   THEN pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I, ADD %s (%s);',
+			   (SELECT pg_catalog.format('%I.%I', n.nspname, r.relname)
+				FROM pg_catalog.pg_class r
+				JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) r.relnamespace
+				WHERE r.oid OPERATOR(pg_catalog.=) i.indrelid),
+			   c.relname, CASE WHEN i.indisprimary THEN 'PRIMARY KEY' ELSE 'UNIQUE' END,
+			   pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ') OVER (
+				   PARTITION BY i.indexrelid ORDER BY g.k
+				   ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING))
+		   ELSE '' END AS mend
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
 JOIN pg_catalog.pg_am am ON am.oid OPERATOR(pg_catalog.=) c.relam
@@ -128,6 +142,8 @@ ORDER BY i.indisprimary DESC, i.indexrelid, g.k
 	ELSIF cardinality(key_names) = 0 THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'keys must name a column at least';
 	END IF;
+	-- A list, whatever its dimensions.
+	key_names := ARRAY(SELECT u.name FROM unnest(key_names) WITH ORDINALITY AS u(name, place) ORDER BY u.place);
 -- end
 
 -- Refuses names in given that no column has, that come twice, that are generated or null.
@@ -239,14 +255,15 @@ ORDER BY i.indisprimary DESC, i.indexrelid, g.k
 					   AND a.attname::text <> ALL (given)) AS update_first,
 		   (SELECT format('The unique index "%s" %s.', i.name, i.fault) FROM indexes i
 			WHERE i.fault <> '' AND (i.covers OR i.expression)
-			ORDER BY i.covers DESC, i.index LIMIT 1) AS fault
+			ORDER BY i.covers DESC, i.mend DESC, i.index LIMIT 1) AS fault,
+		   (SELECT i.mend FROM indexes i WHERE i.covers AND i.mend <> '' ORDER BY i.index LIMIT 1) AS mend
 	INTO part;
-	IF part.proved IS NULL THEN
+	IF part.proved IS NULL OR part.mend IS NOT NULL THEN
 		found_fault := coalesce(part.fault, 'An upsert finds its rows by a unique index that is immediate, valid and neither partial nor on an expression.');
 		RAISE invalid_column_reference USING
 			MESSAGE = format('table %s has no unique index on exactly (%s) that an upsert can use', target, part.key_hint),
 			DETAIL = found_fault,
-			HINT = format('CREATE UNIQUE INDEX ON %s (%s);', target, part.key_hint);
+			HINT = coalesce(part.mend, format('CREATE UNIQUE INDEX ON %s (%s);', target, part.key_hint));
 	END IF;
 -- end
 

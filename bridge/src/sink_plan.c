@@ -29,7 +29,8 @@ enum
 	I_OPERATOR,
 	I_COLLATE,
 	I_DETERMINISTIC,
-	I_BYTEWISE_CLASS
+	I_BYTEWISE_CLASS,
+	I_MEND /* of a deferrable one, what makes another of it, or "" */
 };
 
 static bool
@@ -367,9 +368,9 @@ take_index(psti_sink_plan *plan, const PGresult *indexes, int from, int to, pst_
 	return PST_OK;
 }
 
-/* The statement that would make the index, in the hint. */
+/* The statement that would make the index, in the hint; mend is one that makes it of another, or "". */
 static pst_status
-fail_no_index(const psti_sink_plan *plan, const char *fault, pst_error *err)
+fail_no_index(const psti_sink_plan *plan, const char *fault, const char *mend, pst_error *err)
 {
 	psti_buf columns = PSTI_BUF_INIT;
 
@@ -384,7 +385,9 @@ fail_no_index(const psti_sink_plan *plan, const char *fault, pst_error *err)
 					   plan->relation->qualified, columns.failed ? "" : columns.data);
 	if (fault[0] != '\0')
 		psti_error_detail(err, "%s", fault);
-	if (!columns.failed)
+	if (mend[0] != '\0')
+		psti_error_hint(err, "%s", mend);
+	else if (!columns.failed)
 		psti_error_hint(err, "CREATE UNIQUE INDEX ON %s (%s);", plan->relation->qualified,
 						columns.data);
 	name_target(plan, NULL, err);
@@ -399,6 +402,7 @@ prove_key(psti_sink_plan *plan, const PGresult *indexes, pst_error *err)
 	int n = PQntuples(indexes);
 	int to;
 	char fault[512] = "";
+	const char *mend = "";
 	bool proved = false;
 
 	plan->strict_keys = true;
@@ -420,8 +424,11 @@ prove_key(psti_sink_plan *plan, const PGresult *indexes, pst_error *err)
 			continue;
 		if (why[0] != '\0')
 		{
-			snprintf(fault, sizeof(fault), "The unique index \"%s\" %s.",
-					 PQgetvalue(indexes, from, I_NAME), why);
+			if (mend[0] == '\0')
+				snprintf(fault, sizeof(fault), "The unique index \"%s\" %s.",
+						 PQgetvalue(indexes, from, I_NAME), why);
+			if (mend[0] == '\0' && index_covers(plan, indexes, from, to))
+				mend = PQgetvalue(indexes, from, I_MEND);
 			continue;
 		}
 		status = take_index(plan, indexes, from, to, err);
@@ -429,7 +436,7 @@ prove_key(psti_sink_plan *plan, const PGresult *indexes, pst_error *err)
 			return status;
 		proved = true;
 	}
-	return proved ? PST_OK : fail_no_index(plan, fault, err);
+	return proved && mend[0] == '\0' ? PST_OK : fail_no_index(plan, fault, mend, err);
 }
 
 static pst_status

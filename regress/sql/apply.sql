@@ -86,6 +86,16 @@ SELECT penstock.delete_sql('texts', '{c}');
 DROP INDEX expression;
 ALTER TABLE texts ADD CONSTRAINT later UNIQUE (d) DEFERRABLE;
 SELECT penstock.delete_sql('texts', '{d}');
+-- Not one more index: ON CONFLICT would take both.
+CREATE UNIQUE INDEX beside ON texts (d);
+SELECT penstock.upsert_sql('texts', NULL, '{d}');
+ALTER TABLE texts DROP CONSTRAINT later, ADD UNIQUE (d);
+SELECT penstock.upsert_sql('texts', NULL, '{d}') AS upsert \gset
+PREPARE beside AS :upsert;
+EXECUTE beside('{NULL}', '{NULL}', '{c}', '{1}', '{1}');
+EXECUTE beside('{NULL}', '{NULL}', '{d}', '{1}', '{1}');
+SELECT c, d FROM texts;
+DROP INDEX beside;
 CREATE UNIQUE INDEX "in$valid" ON texts (e);
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"in$valid"'::regclass;
 SELECT penstock.delete_sql('texts', '{e}');
@@ -134,6 +144,8 @@ SELECT penstock.upsert_sql('orders', '{id}');
 SELECT penstock.upsert_sql('"Mixed ""Case"".t"', '{Id,up}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT penstock.upsert_sql('orders', '{{id,region},{total,note}}') = penstock.upsert_sql('orders', '{id,region,total,note}');
+SELECT penstock.upsert_sql('orders', NULL, '{{id},{region}}') = penstock.upsert_sql('orders', NULL, '{id,region}');
+SELECT penstock.delete_sql('orders', '[3:4]={id,region}') = penstock.delete_sql('orders', '{{id,region}}');
 \set VERBOSITY sqlstate
 SELECT penstock.delete_sql('orders', ARRAY[repeat('x', 1000000)]);
 SELECT penstock.upsert_sql('orders', (SELECT array_agg('c' || i) FROM generate_series(1, 20000) i));

@@ -28,8 +28,10 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -50,14 +52,19 @@
 #define MAX_PIECES 65536
 /* Without a number of pieces each has about this much of the table. */
 #define PIECE_BYTES (64 * 1024 * 1024)
+/* Without statistics about as many blocks are looked at. */
+#define SAMPLE_BLOCKS 256
+/* Longer texts are no cut points: ANALYZE does not keep them either. */
+#define LONGEST_TEXT 1000
 
 /* How values of a type are cut. */
 typedef enum stride_family
 {
 	BY_INTEGER, /* whole numbers of 64 bits: also days and microseconds */
 	BY_UUID,
-	BY_NUMBER, /* fractions, by numeric's arithmetic */
-	BY_TEXT	   /* by statistics only */
+	BY_FLOAT,
+	BY_NUMBER, /* by numeric's arithmetic */
+	BY_TEXT	   /* in the order of their collation, which no arithmetic knows */
 } stride_family;
 
 static const struct stride_type
@@ -75,9 +82,9 @@ static const struct stride_type
 	{TIMESTAMPOID, BY_INTEGER, "pg_catalog.timestamp", "pg_catalog.isfinite(%s)"},
 	{TIMESTAMPTZOID, BY_INTEGER, "pg_catalog.timestamptz", "pg_catalog.isfinite(%s)"},
 	{UUIDOID, BY_UUID, "pg_catalog.uuid", NULL},
-	{FLOAT4OID, BY_NUMBER, "pg_catalog.float4",
+	{FLOAT4OID, BY_FLOAT, "pg_catalog.float4",
 	 "%s OPERATOR(pg_catalog.<>) ALL ('{NaN,Infinity,-Infinity}'::pg_catalog.float4[])"},
-	{FLOAT8OID, BY_NUMBER, "pg_catalog.float8",
+	{FLOAT8OID, BY_FLOAT, "pg_catalog.float8",
 	 "%s OPERATOR(pg_catalog.<>) ALL ('{NaN,Infinity,-Infinity}'::pg_catalog.float8[])"},
 #if PG_VERSION_NUM >= 140000
 	{NUMERICOID, BY_NUMBER, "pg_catalog.numeric",
@@ -122,6 +129,21 @@ typedef struct stride_points
 	int n;
 	int room;
 } stride_points;
+
+/* A value of the column, and how many rows are there, in any unit. */
+typedef struct stride_value
+{
+	Datum value;
+	double at;	  /* with this value */
+	double after; /* between it and the next one */
+} stride_value;
+
+/* What is known of the rows, in the order of the values. */
+typedef struct stride_rows
+{
+	stride_value *values;
+	int n;
+} stride_rows;
 
 /* The answer: texts of the cut points between first and last end, and how a condition is written. */
 typedef struct partition_plan
@@ -204,6 +226,9 @@ check_arguments(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation must not be null")));
 	request.relation = PG_GETARG_OID(0);
+	check_relation(request.relation);
+	LockRelationOid(request.relation, AccessShareLock);
+	/* Until the lock it could be dropped or altered, and its rights too. */
 	request.relkind = check_relation(request.relation);
 	if (!PG_ARGISNULL(1))
 	{
@@ -230,7 +255,7 @@ typedef struct member_blocks
 	int n;
 	uint64 total;
 	BlockNumber largest;
-	bool can_cut;
+	bool plain; /* heap tables all, whose blocks this session reads itself */
 } member_blocks;
 
 static void
@@ -244,7 +269,7 @@ measure_member(Oid oid, member_blocks *out)
 		BlockNumber nblocks = 0;
 
 		if (member->rd_rel->relam != HEAP_TABLE_AM_OID || RELATION_IS_OTHER_TEMP(member))
-			out->can_cut = false;
+			out->plain = false;
 		else
 			nblocks = RelationGetNumberOfBlocks(member);
 		out->nblocks[out->n++] = nblocks;
@@ -252,7 +277,7 @@ measure_member(Oid oid, member_blocks *out)
 		out->largest = Max(out->largest, nblocks);
 	}
 	else if (relkind != RELKIND_PARTITIONED_TABLE)
-		out->can_cut = false;
+		out->plain = false;
 	relation_close(member, NoLock);
 }
 
@@ -260,26 +285,16 @@ static member_blocks
 measure(Oid relation)
 {
 	member_blocks blocks = {0};
-	Relation root = try_relation_open(relation, AccessShareLock);
-	List *members;
+	List *members = find_all_inheritors(relation, AccessShareLock, NULL);
 	ListCell *cell;
 
-	if (root == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("there is no relation with OID %u", relation)));
-	relation_close(root, NoLock);
-	members = find_all_inheritors(relation, AccessShareLock, NULL);
 	blocks.nblocks = palloc(sizeof(BlockNumber) * list_length(members));
-	blocks.can_cut = true;
+	blocks.plain = true;
 	foreach (cell, members)
 	{
 		CHECK_FOR_INTERRUPTS();
 		measure_member(lfirst_oid(cell), &blocks);
 	}
-#if PG_VERSION_NUM < 140000
-	/* 14: a range of ctid became a scan of these blocks alone. */
-	blocks.can_cut = false;
-#endif
 	return blocks;
 }
 
@@ -339,7 +354,8 @@ plan_blocks(const partition_request *request, partition_plan *plan)
 	plan->column = "ctid";
 	plan->cast = "pg_catalog.tid";
 	plan->nulls = false; /* no ctid is NULL */
-	if (!blocks.can_cut || blocks.total < 2)
+	/* 14: a range of ctid became a scan of these blocks alone. */
+	if (PG_VERSION_NUM < 140000 || !blocks.plain || blocks.total < 2)
 		return;
 	qsort(blocks.nblocks, blocks.n, sizeof(BlockNumber), compare_blocks);
 	strides = palloc(sizeof(*strides) * n);
@@ -487,20 +503,6 @@ from_int64(const stride_column *column, int64 value)
 	}
 }
 
-static Datum
-to_numeric(const stride_column *column, Datum value)
-{
-	switch (column->type->oid)
-	{
-		case FLOAT4OID:
-			return DirectFunctionCall1(float4_numeric, value);
-		case FLOAT8OID:
-			return DirectFunctionCall1(float8_numeric, value);
-		default:
-			return value;
-	}
-}
-
 /* In the form that every setting of DateStyle and TimeZone reads. */
 static char *
 print_time(const stride_column *column, Datum value)
@@ -617,27 +619,89 @@ cut_uuids(Datum from, Datum to, int n, stride_points *out)
 	pfree(strides);
 }
 
+/* In doubles, which nothing between two of them leads out of, nor between two of half the size. */
+static void
+cut_floats(const stride_column *column, Datum from, Datum to, int n, stride_points *out)
+{
+	bool half = column->type->oid == FLOAT4OID;
+	double first = half ? DatumGetFloat4(from) : DatumGetFloat8(from);
+	double last = half ? DatumGetFloat4(to) : DatumGetFloat8(to);
+
+	for (int i = 1; i < n; i++)
+	{
+		double share = (double) i / n;
+		double cut = isinf(last - first) ? first * (1 - share) + last * share
+										 : first + (last - first) * share;
+
+		add_point(out, half ? Float4GetDatum((float4) cut) : Float8GetDatum(cut));
+	}
+}
+
 /* from + (to - from) * i / n, exactly enough: what is rounded together is left out later. */
 static void
-cut_numbers(const stride_column *column, Datum from, Datum to, int n, stride_points *out)
+cut_numbers(Datum from, Datum to, int n, stride_points *out)
 {
-	Datum base = to_numeric(column, from);
-	Datum span = DirectFunctionCall2(numeric_sub, to_numeric(column, to), base);
+	Datum span = DirectFunctionCall2(numeric_sub, to, from);
 	Datum pieces = DirectFunctionCall1(int4_numeric, Int32GetDatum(n));
 
 	for (int i = 1; i < n; i++)
 	{
 		Datum part = DirectFunctionCall2(numeric_mul, span,
 										 DirectFunctionCall1(int4_numeric, Int32GetDatum(i)));
-		Datum cut =
-			DirectFunctionCall2(numeric_add, base, DirectFunctionCall2(numeric_div, part, pieces));
 
 		CHECK_FOR_INTERRUPTS();
-		add_point(out, read_value(column, DatumGetCString(DirectFunctionCall1(numeric_out, cut))));
+		add_point(out, DirectFunctionCall2(numeric_add, from,
+										   DirectFunctionCall2(numeric_div, part, pieces)));
 	}
 }
 
-/* n - 1 points between two values at most; none of texts, whose order is not that of a number. */
+static char *
+text_of(const stride_column *column, Datum value)
+{
+	return column->type->oid == NAMEOID ? pstrdup(NameStr(*DatumGetName(value)))
+										: TextDatumGetCString(value);
+}
+
+static int
+compare_values(const void *a, const void *b, void *column)
+{
+	return compare(column, *(const Datum *) a, *(const Datum *) b);
+}
+
+/*
+ * Texts that lie evenly by their bytes, put into the order of the column's collation. What lies outside
+ * there is left out.
+ */
+static void
+cut_texts(const stride_column *column, Datum from, Datum to, int n, stride_points *out)
+{
+	const char *lower = text_of(column, from);
+	const char *upper = text_of(column, to);
+	size_t same = 0;
+	stride_points points = {0};
+	char *text;
+
+	while (lower[same] != '\0' && lower[same] == upper[same])
+		same++;
+	same = pg_mbcliplen(lower, (int) same, (int) same);
+	text = palloc(same + STRIDE_TEXT_DIGITS + 1);
+	for (int i = 1; i < n; i++)
+	{
+		Datum value;
+
+		text[stride_text(lower, upper, same, (size_t) i, (size_t) n, text)] = '\0';
+		value = read_value(column, text);
+		if (compare(column, value, from) > 0 && compare(column, value, to) < 0)
+			add_point(&points, value);
+	}
+	if (points.n > 0)
+		qsort_arg(points.values, points.n, sizeof(Datum), compare_values,
+				  unconstify(stride_column *, column));
+	for (int i = 0; i < points.n; i++)
+		add_point(out, points.values[i]);
+}
+
+/* n - 1 points between two values at most. */
 static void
 cut_between(const stride_column *column, Datum from, Datum to, int n, stride_points *out)
 {
@@ -651,25 +715,117 @@ cut_between(const stride_column *column, Datum from, Datum to, int n, stride_poi
 		case BY_UUID:
 			cut_uuids(from, to, n, out);
 			break;
+		case BY_FLOAT:
+			cut_floats(column, from, to, n, out);
+			break;
 		case BY_NUMBER:
-			cut_numbers(column, from, to, n, out);
+			cut_numbers(from, to, n, out);
 			break;
 		case BY_TEXT:
+			cut_texts(column, from, to, n, out);
 			break;
 	}
 }
 
-/*
- * The histogram: values with the same number of rows between each two neighbours. What a role must not
- * see of the rows it must not see of the statistics either.
- */
+/* ---- What is known of the rows ---- */
+
+static int
+compare_rows(const void *a, const void *b, void *column)
+{
+	return compare(column, ((const stride_value *) a)->value, ((const stride_value *) b)->value);
+}
+
+/* Sorts them; a value that comes again has what lies between the two. */
 static void
-read_histogram(const partition_request *request, const stride_column *column, stride_points *out)
+sort_rows(const stride_column *column, stride_rows *rows)
+{
+	int kept = 0;
+
+	if (rows->n > 0)
+		qsort_arg(rows->values, rows->n, sizeof(stride_value), compare_rows,
+				  unconstify(stride_column *, column));
+	for (int i = 0; i < rows->n; i++)
+	{
+		stride_value here = rows->values[i];
+		stride_value *last = kept > 0 ? &rows->values[kept - 1] : NULL;
+
+		if (last != NULL && compare(column, last->value, here.value) == 0)
+		{
+			last->at += last->after + here.at;
+			last->after = here.after;
+			continue;
+		}
+		/* A frequent value in the midst of a bin. */
+		if (last != NULL && here.after == 0 && i < rows->n - 1)
+			last->after = here.after = last->after / 2;
+		rows->values[kept++] = here;
+	}
+	rows->n = kept;
+}
+
+/* Only those above lower and up to upper (NULL: open). */
+static void
+clip_rows(const stride_column *column, const Datum *lower, const Datum *upper, stride_rows *rows)
+{
+	int kept = 0;
+
+	for (int i = 0; i < rows->n; i++)
+		if ((lower == NULL || compare(column, rows->values[i].value, *lower) > 0) &&
+			(upper == NULL || compare(column, rows->values[i].value, *upper) <= 0))
+			rows->values[kept++] = rows->values[i];
+	rows->n = kept;
+}
+
+static bool
+usable_slot(const stride_column *column, const AttStatsSlot *slot)
+{
+	return getBaseType(slot->valuetype) == column->type->oid || column->type->family == BY_TEXT;
+}
+
+static void
+add_value(const stride_column *column, Datum value, double at, double after, stride_rows *out)
+{
+	if (!is_finite(column, value))
+		return;
+	out->values[out->n++] =
+		(stride_value){datumCopy(value, column->typbyval, column->typlen), at, after};
+}
+
+/* The most common values, and the bins of the histogram, which hold the others in equal parts. */
+static void
+read_slots(const stride_column *column, HeapTuple tuple, stride_rows *out)
+{
+	AttStatsSlot common = {0};
+	AttStatsSlot bins = {0};
+	double others = 1 - ((Form_pg_statistic) GETSTRUCT(tuple))->stanullfrac;
+
+	if (get_attstatsslot(&common, tuple, STATISTIC_KIND_MCV, InvalidOid,
+						 ATTSTATSSLOT_VALUES | ATTSTATSSLOT_NUMBERS) &&
+		(!usable_slot(column, &common) || common.nvalues != common.nnumbers))
+		common.nvalues = 0;
+	if (get_attstatsslot(&bins, tuple, STATISTIC_KIND_HISTOGRAM, InvalidOid, ATTSTATSSLOT_VALUES) &&
+		!usable_slot(column, &bins))
+		bins.nvalues = 0;
+	out->values = palloc(sizeof(stride_value) * (common.nvalues + bins.nvalues + 1));
+	for (int i = 0; i < common.nvalues; i++)
+	{
+		add_value(column, common.values[i], common.numbers[i], 0, out);
+		others -= common.numbers[i];
+	}
+	for (int i = 0; i < bins.nvalues; i++)
+		add_value(column, bins.values[i], 0,
+				  i < bins.nvalues - 1 ? Max(others, 1e-6) / (bins.nvalues - 1) : 0, out);
+	free_attstatsslot(&common);
+	free_attstatsslot(&bins);
+}
+
+/* What a role must not see of the rows it must not see of the statistics either, as in pg_stats. */
+static void
+read_statistics(const partition_request *request, const stride_column *column, stride_rows *out)
 {
 	bool inherited =
 		request->relkind == RELKIND_PARTITIONED_TABLE || has_subclass(request->relation);
 	HeapTuple tuple;
-	AttStatsSlot slot;
 
 	if (check_enable_rls(request->relation, InvalidOid, true) == RLS_ENABLED)
 		return;
@@ -677,51 +833,101 @@ read_histogram(const partition_request *request, const stride_column *column, st
 							Int16GetDatum(column->attnum), BoolGetDatum(inherited));
 	if (!HeapTupleIsValid(tuple))
 		return;
-	if (get_attstatsslot(&slot, tuple, STATISTIC_KIND_HISTOGRAM, InvalidOid, ATTSTATSSLOT_VALUES))
-	{
-		if (getBaseType(slot.valuetype) == column->type->oid || column->type->family == BY_TEXT)
-			for (int i = 0; i < slot.nvalues; i++)
-				if (is_finite(column, slot.values[i]))
-					add_point(out, datumCopy(slot.values[i], column->typbyval, column->typlen));
-		free_attstatsslot(&slot);
-	}
+	read_slots(column, tuple, out);
 	ReleaseSysCache(tuple);
+	sort_rows(column, out);
 }
 
-/* Cut points from a histogram: some of its bounds or, where there are too few, points between them too. */
-static void
-cut_histogram(const stride_column *column, const stride_points *bounds, int n, stride_points *out)
+/* The parts that are still to be cut off. */
+typedef struct rows_left
 {
-	int64 nbins = bounds->n - 1;
+	int n;
+	double rows;   /* of all of them */
+	double before; /* of the one at work, so far */
+} rows_left;
 
-	if (n <= nbins)
+static double
+part_size(const rows_left *left)
+{
+	return left->rows / left->n;
+}
+
+/* Ends a part with what it has and some rows more. */
+static void
+end_part(rows_left *left, double more)
+{
+	left->rows -= left->before + more;
+	left->before = 0;
+	left->n--;
+}
+
+/* Sums of shares are not exact. */
+#define ABOUT 1e-9
+
+/*
+ * Cut points between parts of about the same number of rows. Where more are wanted than values are known
+ * there are cuts between these too.
+ */
+static void
+cut_rows(const stride_column *column, const stride_rows *rows, int n, stride_points *out)
+{
+	bool between = n >= rows->n;
+	rows_left left = {n, 0, 0};
+
+	for (int i = 0; i < rows->n; i++)
+		left.rows += rows->values[i].at + rows->values[i].after;
+	for (int i = 0; i < rows->n; i++)
 	{
-		for (int i = 1; i < n; i++)
-			add_point(out, bounds->values[nbins * i / n]);
-		return;
-	}
-	for (int i = 0; i < nbins; i++)
-	{
-		int64 share = (int64) n * (i + 1) / nbins - (int64) n * i / nbins;
+		const stride_value *here = &rows->values[i];
+		double rest = here->after;
+		double half = (here->at + (between ? 0 : rest)) / 2;
+		int cuts = 0;
 
 		CHECK_FOR_INTERRUPTS();
-		if (i > 0)
-			add_point(out, bounds->values[i]);
-		cut_between(column, bounds->values[i], bounds->values[i + 1], (int) share, out);
+		/* The nearer end, when this value is no part of its own. */
+		if (left.n > 1 && left.before > 0 && left.before + half > part_size(&left) * (1 - ABOUT))
+		{
+			add_point(out, here->value);
+			end_part(&left, 0);
+		}
+		left.before += here->at;
+		while (between && left.n > 1 && left.before + rest > part_size(&left) * (1 + ABOUT))
+		{
+			double more = Max(part_size(&left) - left.before, 0);
+
+			end_part(&left, more);
+			rest -= more;
+			cuts++;
+		}
+		left.before += rest;
+		if (cuts == 0 || i + 1 == rows->n)
+			continue;
+		if (here->after == 0)
+			add_point(out, rows->values[i + 1].value);
+		else
+			cut_between(column, here->value, rows->values[i + 1].value, cuts + 1, out);
 	}
 }
 
-/* The statement that asks for least and greatest value; min and max know no uuid before 18. */
+/* ---- Questions to the table ---- */
+
+static char *
+relation_name(const partition_request *request)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(request->relation)),
+									  get_rel_name(request->relation));
+}
+
+/* The statement that asks for least and greatest value; min and max do not know every type. */
 static char *
 ends_sql(const partition_request *request, const stride_column *column)
 {
 	const char *name = quote_identifier(request->column);
-	char *relation = quote_qualified_identifier(
-		get_namespace_name(get_rel_namespace(request->relation)), get_rel_name(request->relation));
+	char *relation = relation_name(request);
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	if (column->type->family == BY_UUID)
+	if (column->type->family == BY_UUID || column->type->family == BY_TEXT)
 		appendStringInfo(&sql,
 						 "SELECT (SELECT %s FROM %s WHERE %s IS NOT NULL ORDER BY %s LIMIT 1), "
 						 "(SELECT %s FROM %s WHERE %s IS NOT NULL ORDER BY %s DESC LIMIT 1)",
@@ -739,31 +945,129 @@ ends_sql(const partition_request *request, const stride_column *column)
 	return sql.data;
 }
 
+/* Runs a query as the caller; its rows are SPI's until SPI_finish. */
+static void
+run_query(const char *sql)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "no answer to \"%s\"", sql);
+}
+
+/* A value of the answer, copied to the caller's memory; false when it is NULL. */
+static bool
+take_value(const stride_column *column, uint64 row, int field, MemoryContext caller, Datum *out)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, field, &isnull);
+	MemoryContext spi;
+
+	if (isnull)
+		return false;
+	spi = MemoryContextSwitchTo(caller);
+	*out = column->typlen == -1 ? PointerGetDatum(PG_DETOAST_DATUM_COPY(value))
+								: datumCopy(value, column->typbyval, column->typlen);
+	MemoryContextSwitchTo(spi);
+	return true;
+}
+
 /* Least and greatest value in the table, as the caller sees it; false when there is none. */
 static bool
 read_ends(const partition_request *request, const stride_column *column, Datum ends[2])
 {
 	MemoryContext caller = CurrentMemoryContext;
 	char *sql = ends_sql(request, column);
-	bool found = true;
+	bool found;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute(sql, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	run_query(sql);
+	if (SPI_processed != 1)
 		elog(ERROR, "no answer to \"%s\"", sql);
-	for (int i = 0; i < 2; i++)
-	{
-		bool isnull;
-		Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull);
-		MemoryContext spi = MemoryContextSwitchTo(caller);
-
-		found = found && !isnull;
-		if (found)
-			ends[i] = datumCopy(value, column->typbyval, column->typlen);
-		MemoryContextSwitchTo(spi);
-	}
+	found =
+		take_value(column, 0, 1, caller, &ends[0]) && take_value(column, 0, 2, caller, &ends[1]);
 	SPI_finish();
 	return found;
+}
+
+static void
+put_comparison(const char *column, const char *cast, const char *operator, const char * value,
+			   StringInfo out)
+{
+	appendStringInfo(out, "%s OPERATOR(pg_catalog.%s) %s::%s", column, operator,
+					 quote_literal_cstr(value), cast);
+}
+
+/* The statement that asks for the values in some blocks of the table. */
+static char *
+sample_sql(const partition_request *request, const stride_column *column, double percent,
+		   const Datum *lower, const Datum *upper)
+{
+	const char *name = quote_identifier(request->column);
+	const char *cast = column->type->cast;
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "SELECT %s FROM %s TABLESAMPLE pg_catalog.system (%.6f) REPEATABLE (0) "
+					 "WHERE %s IS NOT NULL",
+					 name, relation_name(request), percent, name);
+	if (column->type->finite != NULL)
+	{
+		appendStringInfoString(&sql, " AND ");
+		appendStringInfo(&sql, column->type->finite, name);
+	}
+	if (column->type->family == BY_TEXT)
+		appendStringInfo(&sql,
+						 " AND pg_catalog.octet_length(%s::pg_catalog.text) "
+						 "OPERATOR(pg_catalog.<=) %d",
+						 name, LONGEST_TEXT);
+	if (lower != NULL)
+	{
+		appendStringInfoString(&sql, " AND ");
+		put_comparison(name, cast, ">=", print_value(column, *lower), &sql);
+	}
+	if (upper != NULL)
+	{
+		appendStringInfoString(&sql, " AND ");
+		put_comparison(name, cast, "<=", print_value(column, *upper), &sql);
+	}
+	return sql.data;
+}
+
+/*
+ * The values in some of the blocks, as the caller sees them. False when they may tell too little, and
+ * least and greatest value are to be looked up.
+ */
+static bool
+read_sample(const partition_request *request, const stride_column *column, const Datum *lower,
+			const Datum *upper, int n, stride_rows *out)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	member_blocks blocks = measure(request->relation);
+	double percent = 100.0 * SAMPLE_BLOCKS / Max(blocks.total, SAMPLE_BLOCKS);
+
+	if (!blocks.plain)
+		return false;
+	run_query(sample_sql(request, column, percent, lower, upper));
+	out->n = 0;
+	out->values = MemoryContextAllocHuge(caller, sizeof(stride_value) * (SPI_processed + 1));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Datum value;
+
+		CHECK_FOR_INTERRUPTS();
+		if (take_value(column, i, 1, caller, &value))
+			out->values[out->n++] = (stride_value){value, 1, 0};
+	}
+	SPI_finish();
+	sort_rows(column, out);
+	/* Of a part of the rows: others lie between those that were seen. */
+	for (int i = 0; percent < 100 && n >= out->n && i < out->n; i++)
+	{
+		out->values[i].after = i + 1 < out->n ? out->values[i].at : 0;
+		out->values[i].at = 0;
+	}
+	return percent >= 100 || out->n >= 2;
 }
 
 /* Only those between the ends (NULL: open), and each above the one before. */
@@ -786,37 +1090,27 @@ keep_growing(const stride_column *column, const Datum *lower, const Datum *upper
 	points->n = kept;
 }
 
-/* Texts: what the histogram has between the bounds. */
-static void
-cut_texts(const stride_column *column, stride_points *bounds, const Datum *lower,
-		  const Datum *upper, int n, stride_points *out)
-{
-	int each;
-
-	/* The first one is the least value: nothing lies below it. */
-	keep_growing(column, lower == NULL && bounds->n > 0 ? &bounds->values[0] : lower, upper,
-				 bounds);
-	each = Max((bounds->n + 1 + n - 1) / n, 1);
-	for (int i = 0; i < bounds->n; i++)
-		if ((i + 1) % each == 0)
-			add_point(out, bounds->values[i]);
-}
-
+/*
+ * Between two bounds numbers are cut evenly, and so are they when one is given. All else goes by the rows:
+ * by statistics, by a sample where there are none, and by least and greatest value where that cannot be.
+ */
 static void
 find_cuts(const partition_request *request, const stride_column *column, const Datum *lower,
 		  const Datum *upper, int n, stride_points *out)
 {
-	stride_points bounds = {0};
+	bool by_rows = column->type->family == BY_TEXT || (lower == NULL && upper == NULL);
+	stride_rows rows = {0};
 	Datum ends[2];
 
 	if (n < 2)
 		return;
-	if (column->type->family == BY_TEXT || (lower == NULL && upper == NULL))
-		read_histogram(request, column, &bounds);
-	if (column->type->family == BY_TEXT)
-		cut_texts(column, &bounds, lower, upper, n, out);
-	else if (bounds.n >= 2)
-		cut_histogram(column, &bounds, n, out);
+	if (by_rows)
+	{
+		read_statistics(request, column, &rows);
+		clip_rows(column, lower, upper, &rows);
+	}
+	if (rows.n >= 2 || (by_rows && read_sample(request, column, lower, upper, n, &rows)))
+		cut_rows(column, &rows, n, out);
 	else if (lower != NULL && upper != NULL)
 		cut_between(column, *lower, *upper, n, out);
 	else if (read_ends(request, column, ends))
@@ -866,13 +1160,6 @@ plan_column(const partition_request *request, partition_plan *plan)
 
 /* ---- Rows out ---- */
 
-static void
-put_comparison(const partition_plan *plan, const char *operator, const char * value, StringInfo out)
-{
-	appendStringInfo(out, "%s OPERATOR(pg_catalog.%s) %s::%s", plan->column, operator,
-					 quote_literal_cstr(value), plan->cast);
-}
-
 static char *
 condition_of(const partition_plan *plan, int i, const char *begins, const char *ends)
 {
@@ -884,12 +1171,12 @@ condition_of(const partition_plan *plan, int i, const char *begins, const char *
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '(');
 	if (begins != NULL)
-		put_comparison(plan, ">=", begins, &out);
+		put_comparison(plan->column, plan->cast, ">=", begins, &out);
 	if (begins != NULL && ends != NULL)
 		appendStringInfoString(&out, " AND ");
 	/* The last end is a bound that was given, and that value is inside. */
 	if (ends != NULL)
-		put_comparison(plan, i < plan->ncuts ? "<" : "<=", ends, &out);
+		put_comparison(plan->column, plan->cast, i < plan->ncuts ? "<" : "<=", ends, &out);
 	if (nulls)
 		appendStringInfo(&out, " OR %s IS NULL", plan->column);
 	appendStringInfoChar(&out, ')');

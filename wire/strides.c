@@ -7,6 +7,8 @@
  */
 #include "strides.h"
 
+#include <string.h>
+
 size_t
 strides_int64(int64_t lower, int64_t upper, size_t n, stride_int64 *out)
 {
@@ -135,4 +137,75 @@ strides_blocks(uint32_t nblocks, uint32_t per_piece, size_t n, stride_blocks *ou
 		out[i].last = at - 1;
 	}
 	return (size_t) pieces;
+}
+
+/* ---- Texts as numbers to the base 95, of printable ASCII ---- */
+
+#define FIRST_PRINTABLE 0x20
+#define NPRINTABLE 95
+#define NDIGITS STRIDE_TEXT_DIGITS /* 95^9 < 2^60 */
+
+/* NDIGITS characters from text on; beyond its end spaces, unprintable ones clamped. */
+static uint64_t
+text_to_number(const char *text)
+{
+	uint64_t value = 0;
+
+	for (int i = 0; i < NDIGITS; i++)
+	{
+		int digit = 0;
+
+		if (*text != '\0')
+			digit = (unsigned char) *text++ - FIRST_PRINTABLE;
+		if (digit < 0)
+			digit = 0;
+		if (digit >= NPRINTABLE)
+			digit = NPRINTABLE - 1;
+		value = value * NPRINTABLE + (uint64_t) digit;
+	}
+	return value;
+}
+
+/* span * i / n for i < n, by a product in halves of 32 bits. */
+static uint64_t
+part_of(uint64_t span, uint64_t i, uint64_t n)
+{
+	uint64_t low = (span & UINT32_MAX) * (i & UINT32_MAX);
+	uint64_t left = (span >> 32) * (i & UINT32_MAX);
+	uint64_t right = (span & UINT32_MAX) * (i >> 32);
+	uint64_t middle = (low >> 32) + (left & UINT32_MAX) + (right & UINT32_MAX);
+	stride_u128 product = {(span >> 32) * (i >> 32) + (left >> 32) + (right >> 32) + (middle >> 32),
+						   middle << 32 | (low & UINT32_MAX)};
+	uint64_t remainder;
+
+	return divide_u128(product, n, &remainder).low;
+}
+
+size_t
+stride_text(const char *lower, const char *upper, size_t same, size_t i, size_t n, char *out)
+{
+	uint64_t from = text_to_number(lower + same);
+	uint64_t to = text_to_number(upper + same);
+	uint64_t value;
+	size_t len = same + NDIGITS;
+
+	if (from > to)
+	{
+		/* The collation has another order than the bytes: the way between is still the way. */
+		uint64_t swap = from;
+
+		from = to;
+		to = swap;
+	}
+	value = from + part_of(to - from, i, n);
+	memcpy(out, lower, same);
+	for (int k = NDIGITS - 1; k >= 0; k--)
+	{
+		out[same + (size_t) k] = (char) (FIRST_PRINTABLE + value % NPRINTABLE);
+		value /= NPRINTABLE;
+	}
+	/* Without spaces at the end: some types do not keep them. */
+	while (len > same && out[len - 1] == ' ')
+		len--;
+	return len;
 }

@@ -51,4 +51,14 @@ size_t strides_uuid(stride_u128 lower, stride_u128 upper, size_t n, stride_uuid 
  */
 size_t strides_blocks(uint32_t nblocks, uint32_t per_piece, size_t n, stride_blocks *out);
 
+/*
+ * The text that lies i/n of the way from lower to upper, by their bytes: the first same bytes of both,
+ * then printable ASCII. out has room for same + STRIDE_TEXT_DIGITS bytes; returns the length, without
+ * '\0'. It is a candidate: in a collation's order it may lie elsewhere, which is for the caller to look at.
+ * same must not end inside of a character.
+ */
+#define STRIDE_TEXT_DIGITS 9
+size_t stride_text(const char *lower, const char *upper, size_t same, size_t i, size_t n,
+				   char *out);
+
 #endif /* WIRE_STRIDES_H */

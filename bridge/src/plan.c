@@ -247,11 +247,7 @@ psti_cuts_uuid(const uint8_t lower[16], const uint8_t upper[16], size_t n, char 
 	return status;
 }
 
-/* ---- Texts as numbers to the base 95, of printable ASCII ---- */
-
-#define FIRST_PRINTABLE 0x20
-#define NPRINTABLE 95
-#define NDIGITS 9 /* 95^9 < 2^60 */
+/* ---- Texts ---- */
 
 /* Length of the common begin of both, not inside a UTF-8 sequence. */
 static size_t
@@ -266,55 +262,11 @@ common_begin(const char *a, const char *b)
 	return n;
 }
 
-/* NDIGITS characters from text on; beyond its end spaces, unprintable ones clamped. */
-static int64_t
-to_number(const char *text)
-{
-	int64_t value = 0;
-
-	for (int i = 0; i < NDIGITS; i++)
-	{
-		int digit = 0;
-
-		if (*text != '\0')
-			digit = (uint8_t) *text++ - FIRST_PRINTABLE;
-		if (digit < 0)
-			digit = 0;
-		if (digit >= NPRINTABLE)
-			digit = NPRINTABLE - 1;
-		value = value * NPRINTABLE + digit;
-	}
-	return value;
-}
-
-/* The digits back, without spaces at the end: some types do not keep them. */
-static char *
-from_number(const char *begin, size_t nbegin, int64_t value)
-{
-	char *text = malloc(nbegin + NDIGITS + 1);
-	size_t len = nbegin + NDIGITS;
-
-	if (text == NULL)
-		return NULL;
-	memcpy(text, begin, nbegin);
-	for (int i = NDIGITS - 1; i >= 0; i--)
-	{
-		text[nbegin + (size_t) i] = (char) (FIRST_PRINTABLE + value % NPRINTABLE);
-		value /= NPRINTABLE;
-	}
-	while (len > nbegin && text[len - 1] == ' ')
-		len--;
-	text[len] = '\0';
-	return text;
-}
-
 pst_status
 psti_cuts_text(const char *lower, const char *upper, size_t n, char ***cuts, size_t *ncuts,
 			   pst_error *err)
 {
 	size_t same = common_begin(lower, upper);
-	int64_t from = to_number(lower + same);
-	int64_t to = to_number(upper + same);
 	char **texts = new_cuts(n);
 	size_t count = 0;
 
@@ -322,24 +274,17 @@ psti_cuts_text(const char *lower, const char *upper, size_t n, char ***cuts, siz
 	*ncuts = 0;
 	if (texts == NULL)
 		return psti_fail_nomem(err);
-	if (from > to)
-	{
-		/* The collation has another order than the bytes: the way between is still the way. */
-		int64_t swap = from;
-
-		from = to;
-		to = swap;
-	}
 	for (size_t i = 1; i < n; i++)
 	{
-		int64_t step = (int64_t) (((unsigned __int128) (to - from) * i) / n);
+		char *text = malloc(same + STRIDE_TEXT_DIGITS + 1);
 
-		texts[count] = from_number(lower, same, from + step);
-		if (texts[count++] == NULL)
+		if (text == NULL)
 		{
 			psti_cuts_free(texts, count);
 			return psti_fail_nomem(err);
 		}
+		text[stride_text(lower, upper, same, i, n, text)] = '\0';
+		texts[count++] = text;
 	}
 	*cuts = texts;
 	*ncuts = count;

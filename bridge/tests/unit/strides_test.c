@@ -268,10 +268,52 @@ each_of_a_million_plans_covers_its_domain_exactly_once(void **state)
 	}
 }
 
+/* The text of a part of the way, as a string. */
+static const char *
+text_at(const char *lower, const char *upper, size_t same, size_t i, size_t n)
+{
+	static char text[64 + STRIDE_TEXT_DIGITS + 1];
+	size_t len = stride_text(lower, upper, same, i, n, text);
+
+	assert_true(len <= same + STRIDE_TEXT_DIGITS);
+	text[len] = '\0';
+	return text;
+}
+
+static void
+texts_between_two_go_evenly_from_one_to_the_other(void **state)
+{
+	(void) state;
+	assert_string_equal(text_at("a", "c", 0, 1, 2), "b");
+	assert_string_equal(text_at("c", "a", 0, 1, 2), "b");
+	assert_string_equal(text_at("order-a", "order-c", 6, 1, 2), "order-b");
+	assert_string_equal(text_at("", "", 0, 1, 2), "");
+	assert_string_equal(text_at("same", "same", 4, 1, 2), "same");
+	/* Spaces end no text; what is unprintable counts as the nearest that is. */
+	assert_string_equal(text_at("", "!", 0, 1, 1), "!");
+	assert_string_equal(text_at("\x01", "\xff", 0, 1, 1), "~");
+	/* The widest way in the most parts. */
+	assert_string_equal(text_at("", "~~~~~~~~~", 0, SIZE_MAX, SIZE_MAX), "~~~~~~~~~");
+	assert_string_equal(text_at("", "~~~~~~~~~", 0, 1, 2), "OOOOOOOOO");
+	for (size_t n = 2; n < 70000; n = n * 3 + 1)
+	{
+		char before[64] = "";
+
+		for (size_t i = 1; i < n; i++)
+		{
+			const char *text = text_at("k", "r", 0, i, n);
+
+			assert_true(strcmp(text, before) > 0 && strcmp(text, "k") > 0 && strcmp(text, "r") < 0);
+			strcpy(before, text);
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(texts_between_two_go_evenly_from_one_to_the_other),
 		cmocka_unit_test(int64_strides_are_exact_at_the_extremes),
 		cmocka_unit_test(larger_strides_come_first),
 		cmocka_unit_test(arguments_out_of_range_give_nothing),

@@ -19,9 +19,10 @@
 /* utils/pg_locale.h has it too, but until 17 wants ICU's headers, which Debian's do not come with. */
 extern PGDLLIMPORT char *locale_monetary;
 
-/* 14: LSNOID became PG_LSNOID. */
+/* 14: LSNOID became PG_LSNOID, CASHOID MONEYOID. */
 #if PG_VERSION_NUM < 140000
 #define PG_LSNOID LSNOID
+#define MONEYOID CASHOID
 #endif
 
 /* 15: pg_analyze_and_rewrite became pg_analyze_and_rewrite_fixedparams. */

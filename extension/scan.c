@@ -214,7 +214,45 @@ plan_one(const char *text)
 	return pg_plan_query(query, text, 0, NULL);
 }
 
+/* ---- Sizes ---- */
+
+static void
+check_message(arrow_ipc_status status, const arrow_ipc_error *error)
+{
+	if (status == ARROW_IPC_OK)
+		return;
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("cannot make an Arrow message: %s", error->message),
+					error->column[0] != '\0' ? errdetail("Column \"%s\".", error->column) : 0));
+}
+
+/* What the message takes that columns->array makes. */
+static Size
+batch_bytes(const value_columns *columns)
+{
+	arrow_ipc_error error;
+	size_t nbytes;
+
+	check_message(
+		arrow_ipc_write_batch(&columns->schema, &columns->array, NULL, 0, &nbytes, &error), &error);
+	return nbytes;
+}
+
 /* ---- Rows in ---- */
+
+/*
+ * Whether the row that came last fits a message, while it is known where it comes from. Behind its
+ * values a message has bitmaps and padding, which are at most as much again and a few bytes a column.
+ */
+static void
+check_last_row(value_columns *columns, Size nbytes, TupleTableSlot *slot)
+{
+	if (likely(nbytes < FRAME_BYTES_MAX / 4))
+		return;
+	value_columns_array(columns, columns->nrows - 1, 1);
+	if (batch_bytes(columns) > FRAME_BYTES_MAX)
+		value_columns_refuse_row(columns, slot);
+}
 
 /* A row comes. False stops the query after this row; the next run goes on behind it. */
 static bool
@@ -228,6 +266,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *receiver)
 	if (likely(columns->nbytes < state->target_bytes && columns->nrows < state->max_rows))
 		return true;
 	state->full = true;
+	check_last_row(columns, columns->nbytes - before, slot);
 	/* A row that fills a frame alone shall not make that of the rows before it larger. */
 	state->surplus = columns->nrows > 1 && columns->nbytes - before > state->target_bytes;
 	return false;
@@ -251,21 +290,11 @@ value_error(void *arg)
 
 	if (columns != NULL && columns->at_work >= 0)
 		errcontext("column \"%s\" of row " INT64_FORMAT " of a scan, counted from 0",
-				   columns->schema.children[columns->at_work]->name,
+				   value_columns_name(columns, columns->at_work),
 				   columns->rows_before + columns->nrows);
 }
 
 /* ---- Messages out ---- */
-
-static void
-check_message(arrow_ipc_status status, const arrow_ipc_error *error)
-{
-	if (status == ARROW_IPC_OK)
-		return;
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("cannot make an Arrow message: %s", error->message),
-					error->column[0] != '\0' ? errdetail("Column \"%s\".", error->column) : 0));
-}
 
 static bytea *
 new_message(Size nbytes)
@@ -301,16 +330,10 @@ batch_message(value_columns *columns, int64 nrows)
 	size_t nbytes;
 	bytea *message;
 
-	value_columns_array(columns, nrows);
-	check_message(
-		arrow_ipc_write_batch(&columns->schema, &columns->array, NULL, 0, &nbytes, &error), &error);
-	if (nbytes > FRAME_BYTES_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("row " INT64_FORMAT " of the scan needs %zu bytes, and a message can "
-						"have %zu",
-						columns->rows_before, nbytes, FRAME_BYTES_MAX),
-				 errhint("Read its large columns by queries of their own.")));
+	value_columns_check(columns, nrows);
+	value_columns_array(columns, 0, nrows);
+	nbytes = batch_bytes(columns);
+	Assert(nbytes <= FRAME_BYTES_MAX); /* check_last_row; many rows are far below it */
 	message = new_message(nbytes);
 	check_message(arrow_ipc_write_batch(&columns->schema, &columns->array,
 										(uint8_t *) VARDATA(message), nbytes, &nbytes, &error),
@@ -375,8 +398,8 @@ open_scan(FunctionCallInfo fcinfo, FuncCallContext *call)
 								   &state->receiver, NULL, NULL, 0);
 	ExecutorStart(state->query, 0);
 	error_context_stack = trace.previous;
-	state->columns =
-		value_columns_new(state->query->tupDesc, arguments.special, arguments.text_columns);
+	state->columns = value_columns_new(state->query->tupDesc, arguments.special,
+									   arguments.text_columns, FRAME_BYTES_MAX);
 	state->columns->targetlist = plan->planTree->targetlist;
 	state->columns->rtable = plan->rtable;
 	MemoryContextSwitchTo(caller);

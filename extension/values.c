@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "nodes/parsenodes.h"
+#include "nodes/value.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"
@@ -40,11 +41,14 @@
 
 #define FIRST_VALUES 64
 #define FIRST_BYTES 1024
+/* Of a column or a list's items: offsets are int32, and there is one more of them. */
+#define VALUES_MAX (PG_INT32_MAX - 1)
 /* A buffer beyond this is given back when its rows are gone. */
 #define KEEP_BYTES ((Size) 16 * 1024 * 1024)
 
 struct value_column
 {
+	const char *name; /* in the database's encoding; NULL of an item */
 	value_kind kind;
 	int width;	  /* of what lies in fixed: bytes of a value or an offset, 0: bits */
 	bool offsets; /* fixed holds one offset more than there are values */
@@ -114,15 +118,42 @@ known_type(Oid oid)
 	return NULL;
 }
 
-/* Whether the text of a type's values may depend on the settings that are pinned. */
-static bool
+/* ---- Settings ---- */
+
+/* What the text of an output function may depend on. */
+#define PIN_DATESTYLE 0x01
+#define PIN_TIMEZONE 0x02
+#define PIN_INTERVALSTYLE 0x04
+#define PIN_BYTEA 0x08
+#define PIN_FLOATS 0x10
+#define PIN_MONETARY 0x20
+#define PIN_ALL 0x3F
+
+static const struct pinned_setting
+{
+	int bit;
+	const char *name;
+	const char *value;
+} pinned_settings[] = {
+	{PIN_DATESTYLE, "datestyle", "ISO"},
+	{PIN_TIMEZONE, "timezone", "UTC"},
+	{PIN_INTERVALSTYLE, "intervalstyle", "postgres"},
+	{PIN_BYTEA, "bytea_output", "hex"},
+	{PIN_FLOATS, "extra_float_digits", "1"},
+	{PIN_MONETARY, "lc_monetary", "C"},
+};
+
+/* The settings that the text of a type's values may depend on: of a type that is not known, all. */
+static int
 output_depends(Oid type)
 {
 	Oid base = getBaseType(type);
-	Oid elem = get_element_type(base);
+	Oid part = get_element_type(base);
 
-	if (OidIsValid(elem))
-		return output_depends(elem);
+	if (!OidIsValid(part))
+		part = get_range_subtype(base);
+	if (OidIsValid(part))
+		return output_depends(part);
 	switch (base)
 	{
 		case BOOLOID:
@@ -152,13 +183,34 @@ output_depends(Oid type)
 		case VARBITOID:
 		case XIDOID:
 		case XMLOID:
-			return false;
+			return 0;
+		case DATEOID:
+		case TIMEOID:
+		case TIMETZOID:
+		case TIMESTAMPOID:
+			return PIN_DATESTYLE;
+		case TIMESTAMPTZOID:
+			return PIN_DATESTYLE | PIN_TIMEZONE;
+		case INTERVALOID:
+			return PIN_INTERVALSTYLE;
+		case BYTEAOID:
+			return PIN_BYTEA;
+		case FLOAT4OID:
+		case FLOAT8OID:
+		case POINTOID:
+		case LSEGOID:
+		case PATHOID:
+		case BOXOID:
+		case POLYGONOID:
+		case LINEOID:
+		case CIRCLEOID:
+			return PIN_FLOATS;
+		case MONEYOID:
+			return PIN_MONETARY;
 		default:
-			return !type_is_enum(base);
+			return type_is_enum(base) ? 0 : PIN_ALL;
 	}
 }
-
-/* ---- Settings ---- */
 
 static bool
 timezone_is_utc(void)
@@ -168,34 +220,45 @@ timezone_is_utc(void)
 	return strcmp(name, "UTC") == 0 || strcmp(name, "Etc/UTC") == 0 || strcmp(name, "GMT") == 0;
 }
 
-static void
-pin(const char *name, const char *value)
+/* Those of the wanted settings that are not as they shall be. */
+static int
+unpinned(int wanted)
 {
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-							 false);
+	int bits = 0;
+
+	if (DateStyle != USE_ISO_DATES)
+		bits |= PIN_DATESTYLE;
+	if ((wanted & PIN_TIMEZONE) && !timezone_is_utc())
+		bits |= PIN_TIMEZONE;
+	if (IntervalStyle != INTSTYLE_POSTGRES)
+		bits |= PIN_INTERVALSTYLE;
+	if (bytea_output != BYTEA_OUTPUT_HEX)
+		bits |= PIN_BYTEA;
+	if (extra_float_digits < 1)
+		bits |= PIN_FLOATS;
+	if ((wanted & PIN_MONETARY) && strcmp(locale_monetary, "C") != 0)
+		bits |= PIN_MONETARY;
+	return bits & wanted;
 }
 
 /*
- * Text is what an output function gives under ISO dates, UTC and so on, whatever the caller has set.
- * Gives what unpin_output wants; -1 when all is as it shall be. An error undoes it with the
- * transaction or subtransaction.
+ * Text is what an output function gives under ISO dates, UTC and so on, whatever the caller has set:
+ * the wanted ones of the settings are made so. Gives what unpin_output wants; -1 when they were so
+ * already. An error undoes it with the transaction or subtransaction.
  */
 static int
-pin_output(void)
+pin_output(int wanted)
 {
+	int bits = unpinned(wanted);
 	int level;
 
-	if (DateStyle == USE_ISO_DATES && IntervalStyle == INTSTYLE_POSTGRES &&
-		bytea_output == BYTEA_OUTPUT_HEX && extra_float_digits >= 1 && timezone_is_utc() &&
-		strcmp(locale_monetary, "C") == 0)
+	if (bits == 0)
 		return -1;
 	level = NewGUCNestLevel();
-	pin("datestyle", "ISO");
-	pin("intervalstyle", "postgres");
-	pin("bytea_output", "hex");
-	pin("extra_float_digits", "1");
-	pin("timezone", "UTC");
-	pin("lc_monetary", "C");
+	for (size_t i = 0; i < lengthof(pinned_settings); i++)
+		if (bits & pinned_settings[i].bit)
+			(void) set_config_option(pinned_settings[i].name, pinned_settings[i].value, PGC_USERSET,
+									 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return level;
 }
 
@@ -208,10 +271,10 @@ unpin_output(int level)
 
 /* ---- Errors ---- */
 
-static const char *
-column_name(const value_columns *columns, int i)
+const char *
+value_columns_name(const value_columns *columns, int i)
 {
-	return columns->schema.children[i]->name;
+	return columns->columns[i].name;
 }
 
 /* Where a column of the result comes from: a table, and the attribute's number there, or 0. */
@@ -233,20 +296,36 @@ origin(const value_columns *columns, int i, AttrNumber *attnum)
 	return InvalidOid;
 }
 
-/* Whether the query reads the table once: else a key that it shows may be another row's, or be NULL. */
+/*
+ * Whether a row of the result has one row of the table in it at most. Where the query reads the table
+ * twice, or a WITH query that may hold it, the key that is shown could be another row's.
+ */
 static bool
 is_read_once(const value_columns *columns, Oid table)
 {
 	int times = 0;
+	int parents = 0;
+	List *shared = NIL;
 	ListCell *cell;
 
 	foreach (cell, columns->rtable)
 	{
 		const RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
 
-		times += entry->rtekind == RTE_RELATION && entry->relid == table;
+		if (entry->rtekind == RTE_CTE)
+		{
+			if (list_member(shared, makeString(entry->ctename)))
+				return false;
+			shared = lappend(shared, makeString(entry->ctename));
+		}
+		else if (entry->rtekind == RTE_RELATION && entry->relid == table)
+		{
+			parents += entry->inh;
+			times += !entry->inh;
+		}
 	}
-	return times == 1;
+	/* A parent by INHERITS is in the list once more, as the first of its own children. */
+	return parents == 1 ? times <= 1 : parents + times == 1;
 }
 
 /* The attributes of a table's primary key; NULL when it has none. */
@@ -290,6 +369,7 @@ row_key(const value_columns *columns, int i)
 		return NULL;
 	initStringInfo(&names);
 	initStringInfo(&values);
+	(void) pin_output(PIN_ALL); /* until the error that this is for undoes it */
 	for (int k = 0; k < columns->n; k++)
 	{
 		const char *comma = names.len > 0 ? ", " : "";
@@ -302,7 +382,7 @@ row_key(const value_columns *columns, int i)
 		missing = bms_del_member(missing, attnum);
 		getTypeOutputInfo(TupleDescAttr(columns->slot->tts_tupleDescriptor, k)->atttypid, &output,
 						  &varlena);
-		appendStringInfo(&names, "%s%s", comma, column_name(columns, k));
+		appendStringInfo(&names, "%s%s", comma, value_columns_name(columns, k));
 		appendStringInfo(&values, "%s%s", comma,
 						 OidOutputFunctionCall(output, columns->slot->tts_values[k]));
 	}
@@ -321,7 +401,7 @@ errplace(const value_columns *columns, int i, int64 row, const char *key)
 		err_generic_string(PG_DIAG_SCHEMA_NAME, get_namespace_name(get_rel_namespace(table)));
 		err_generic_string(PG_DIAG_TABLE_NAME, get_rel_name(table));
 	}
-	err_generic_string(PG_DIAG_COLUMN_NAME, column_name(columns, i));
+	err_generic_string(PG_DIAG_COLUMN_NAME, value_columns_name(columns, i));
 	/* The bridge reads these two. */
 	if (key != NULL)
 		errdetail("The row is %s; it is row " INT64_FORMAT " of this scan, counted from 0.", key,
@@ -331,10 +411,20 @@ errplace(const value_columns *columns, int i, int64 row, const char *key)
 	return 0;
 }
 
-static void
-report_special(const value_columns *columns)
+/* The column at work, for an error that tells column and row by itself: no context shall do it again. */
+static int
+take_at_work(value_columns *columns)
 {
 	int i = columns->at_work;
+
+	columns->at_work = -1;
+	return i;
+}
+
+static void
+report_special(value_columns *columns)
+{
+	int i = take_at_work(columns);
 	const struct ArrowSchema *field = columns->schema.children[i];
 	bool list = field->n_children > 0;
 	char name[ARROW_TYPE_NAME];
@@ -343,7 +433,7 @@ report_special(const value_columns *columns)
 	ereport(ERROR,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 			 errmsg("column \"%s\" holds a value that Arrow type %s%s cannot",
-					column_name(columns, i), list ? "list of " : "",
+					value_columns_name(columns, i), list ? "list of " : "",
 					arrow_type_name(list ? field->children[0]->format : field->format, name)),
 			 errplace(columns, i, columns->rows_before + columns->nrows, key),
 			 errhint("Name the column in text_columns to get its text, or give special_values => "
@@ -351,15 +441,17 @@ report_special(const value_columns *columns)
 }
 
 static void
-report_not_utf8(const value_columns *columns, int i, int64 row)
+report_not_utf8(value_columns *columns, int i, int64 row)
 {
 	char *key = columns->slot != NULL ? row_key(columns, i) : NULL;
 
-	ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-					errmsg("column \"%s\" holds bytes that are not UTF-8", column_name(columns, i)),
-					errplace(columns, i, row, key),
-					errhint("Read it through a query that converts it, such as "
-							"convert_from(column::bytea, 'LATIN1').")));
+	(void) take_at_work(columns);
+	ereport(ERROR,
+			(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+			 errmsg("column \"%s\" holds bytes that are not UTF-8", value_columns_name(columns, i)),
+			 errplace(columns, i, row, key),
+			 errhint("Read it through a query that converts it, such as "
+					 "convert_from(column::bytea, 'LATIN1').")));
 }
 
 /* ---- Memory ---- */
@@ -383,15 +475,65 @@ values_bytes(const value_column *c, int64 n)
 	return c->width == 0 ? bitmap_bytes(n) : (Size) n * (Size) c->width;
 }
 
+/* What the text or the items of value n take, which is the last one so far. */
+static Size
+last_bytes(const value_column *c, int64 n)
+{
+	int32 begin = c->offsets ? ((const int32 *) c->fixed)[n] : 0;
+
+	if (!c->offsets)
+		return 0;
+	if (c->item == NULL)
+		return c->nbytes - (Size) begin;
+	return values_bytes(c->item, c->item->n - begin) + last_bytes(c->item, begin);
+}
+
+/* Row n, the last one so far, is too large for a message; the column at work, if any, needs nbytes more. */
+static void
+report_too_large(value_columns *columns, int64 n, Size nbytes)
+{
+	int at_work = take_at_work(columns);
+	int largest = 0;
+	Size most = 0;
+	char *key;
+
+	for (int i = 0; i < columns->n; i++)
+	{
+		Size bytes = last_bytes(&columns->columns[i], n) + (i == at_work ? nbytes : 0);
+
+		if (bytes > most)
+			largest = i;
+		most = Max(most, bytes);
+	}
+	key = row_key(columns, largest);
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("a row needs more than the %zu bytes that a message can have; its largest "
+					"column is \"%s\"",
+					columns->row_max, value_columns_name(columns, largest)),
+			 errplace(columns, largest, columns->rows_before + n, key),
+			 errhint("Read its large columns by queries of their own, or in parts by substr.")));
+}
+
+/*
+ * The row at work needs nbytes more. Found here it is an error before it has taken the memory, and no
+ * offset passes an int32: texts of jsonb, or converted ones, can be far larger than what is stored.
+ */
+static void
+check_row(value_columns *columns, Size nbytes)
+{
+	if (columns->nbytes - columns->nbytes_before + nbytes > columns->row_max)
+		report_too_large(columns, columns->nrows, nbytes);
+}
+
 static void
 grow_values(value_column *c, int64 n)
 {
-	int64 cap = Max(n, c->cap * 2);
+	int64 cap = Max(n, Min(c->cap * 2, VALUES_MAX));
 
-	if (cap > PG_INT32_MAX - 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a frame cannot hold more than %d values of a column", PG_INT32_MAX - 1)));
+	if (cap > VALUES_MAX)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("a frame cannot hold more than %d values of a column", VALUES_MAX)));
 	c->fixed = repalloc_huge(c->fixed, fixed_bytes(c, cap));
 	if (c->width == 0)
 		memset(c->fixed + bitmap_bytes(c->cap), 0, bitmap_bytes(cap) - bitmap_bytes(c->cap));
@@ -403,22 +545,16 @@ grow_values(value_column *c, int64 n)
 	c->cap = cap;
 }
 
+/* Room for n bytes more; never for more than offsets can count. */
 static void
-grow_bytes(value_column *c, Size n)
+grow_bytes(value_columns *columns, value_column *c, Size n)
 {
-	Size cap = Max(n, c->bytes_cap * 2);
+	Size cap;
 
+	check_row(columns, n);
+	cap = Max(c->nbytes + n, Min(c->bytes_cap * 2, PG_INT32_MAX));
 	c->bytes = repalloc_huge(c->bytes, cap);
 	c->bytes_cap = cap;
-}
-
-/* The place of the next n bytes of value c->n. */
-static inline char *
-reserve_bytes(value_column *c, Size n)
-{
-	if (unlikely(n > c->bytes_cap - c->nbytes))
-		grow_bytes(c, c->nbytes + n);
-	return c->bytes + c->nbytes;
 }
 
 /* ---- Values ---- */
@@ -426,7 +562,9 @@ reserve_bytes(value_column *c, Size n)
 static inline void
 put_bytes(value_columns *columns, value_column *c, int64 n, const char *data, Size len)
 {
-	memcpy(reserve_bytes(c, len), data, len);
+	if (unlikely(len > c->bytes_cap - c->nbytes))
+		grow_bytes(columns, c, len);
+	memcpy(c->bytes + c->nbytes, data, len);
 	c->nbytes += len;
 	columns->nbytes += len;
 	((int32 *) c->fixed)[n + 1] = (int32) c->nbytes;
@@ -452,7 +590,7 @@ put_null(value_column *c, int64 n)
 
 /* A value that the Arrow type cannot hold, where nothing is near enough to be clamped to. */
 static void
-refuse(const value_columns *columns, value_column *c, int64 n)
+refuse(value_columns *columns, value_column *c, int64 n)
 {
 	if (columns->special == VALUE_SPECIAL_ERROR)
 		report_special(columns);
@@ -464,22 +602,21 @@ static void
 put_converted(value_columns *columns, value_column *c, int64 n, const char *text, Size len)
 {
 	int encoding = GetDatabaseEncoding();
+	char *utf8;
 
 	if (encoding == PG_SQL_ASCII)
 	{
 		if (!pg_verify_mbstr(PG_UTF8, text, (int) len, true))
 			report_not_utf8(columns, columns->at_work, columns->rows_before + columns->nrows);
+		put_bytes(columns, c, n, text, len);
+		return;
 	}
-	else
-	{
-		char *utf8 = (char *) pg_do_encoding_conversion((unsigned char *) unconstify(char *, text),
-														(int) len, encoding, PG_UTF8);
-
-		if (utf8 != text)
-			len = strlen(utf8);
-		text = utf8;
-	}
-	put_bytes(columns, c, n, text, len);
+	utf8 = (char *) pg_do_encoding_conversion((unsigned char *) unconstify(char *, text), (int) len,
+											  encoding, PG_UTF8);
+	put_bytes(columns, c, n, utf8, utf8 != text ? strlen(utf8) : len);
+	/* Not left to the row's end: a list may have many. */
+	if (utf8 != text)
+		pfree(utf8);
 }
 
 /* Of a UTF8 database bytes are taken as they are, and looked at in one go, in check_utf8. */
@@ -493,7 +630,7 @@ put_text(value_columns *columns, value_column *c, int64 n, const char *text, Siz
 }
 
 static void
-put_date(const value_columns *columns, value_column *c, int64 n, DateADT day)
+put_date(value_columns *columns, value_column *c, int64 n, DateADT day)
 {
 	int64 near = Min(Max((int64) day, DATES_MIN_DAY), DATES_MAX_DAY);
 
@@ -505,7 +642,7 @@ put_date(const value_columns *columns, value_column *c, int64 n, DateADT day)
 
 /* 24:00:00 is a time in PostgreSQL; Arrow's ends before it. */
 static void
-put_time(const value_columns *columns, value_column *c, int64 n, TimeADT usec)
+put_time(value_columns *columns, value_column *c, int64 n, TimeADT usec)
 {
 	if (unlikely(usec >= USECS_PER_DAY) && columns->special != VALUE_SPECIAL_CLAMP)
 		refuse(columns, c, n);
@@ -514,7 +651,7 @@ put_time(const value_columns *columns, value_column *c, int64 n, TimeADT usec)
 }
 
 static inline void
-put_timestamp(const value_columns *columns, value_column *c, int64 n, Timestamp usec)
+put_timestamp(value_columns *columns, value_column *c, int64 n, Timestamp usec)
 {
 	int64 near = Min(Max(usec, DATES_MIN_USEC), DATES_MAX_USEC);
 
@@ -526,7 +663,7 @@ put_timestamp(const value_columns *columns, value_column *c, int64 n, Timestamp 
 
 /* Microseconds become nanoseconds. Since 17 the extremes are infinities; before, nobody means them. */
 static void
-put_interval(const value_columns *columns, value_column *c, int64 n, const Interval *span)
+put_interval(value_columns *columns, value_column *c, int64 n, const Interval *span)
 {
 	char *at = c->fixed + n * 16;
 	int64 near = Min(Max(span->time, PG_INT64_MIN / 1000), PG_INT64_MAX / 1000);
@@ -606,7 +743,7 @@ read_numeric(const char *p, Size n, stored_numeric *out)
 }
 
 static void
-put_numeric(const value_columns *columns, value_column *c, int64 n, const struct varlena *value)
+put_numeric(value_columns *columns, value_column *c, int64 n, const struct varlena *value)
 {
 	stored_numeric num;
 	unsigned __int128 scaled;
@@ -631,6 +768,7 @@ put_jsonb(value_columns *columns, value_column *c, int64 n, Datum value)
 	initStringInfo(&text);
 	(void) JsonbToCString(&text, &jsonb->root, VARSIZE(jsonb));
 	put_text(columns, c, n, text.data, (Size) text.len);
+	pfree(text.data);
 }
 
 static void
@@ -668,10 +806,14 @@ put_list(value_columns *columns, value_column *c, int64 n, Datum value)
 	deconstruct_array(array, c->elem, c->elem_len, c->elem_byval, c->elem_align, &values, &nulls,
 					  &count);
 	if (item->n + count > item->cap)
+	{
+		check_row(columns, values_bytes(item, count));
 		grow_values(item, item->n + count);
+	}
 	columns->nbytes += values_bytes(item, count);
 	for (int i = 0; i < count; i++, item->n++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (nulls[i])
 			put_null(item, item->n);
 		else
@@ -781,8 +923,9 @@ value_columns_add(value_columns *columns, TupleTableSlot *slot)
 	if (unlikely(n >= columns->cap))
 		grow_rows(columns);
 	columns->slot = slot;
-	if (columns->pinned_output)
-		level = pin_output();
+	columns->nbytes_before = columns->nbytes;
+	if (columns->pinned != 0)
+		level = pin_output(columns->pinned);
 	for (int i = 0; i < columns->n; i++)
 	{
 		value_column *c = &columns->columns[i];
@@ -800,6 +943,14 @@ value_columns_add(value_columns *columns, TupleTableSlot *slot)
 	columns->nrows++;
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(columns->scratch);
+}
+
+void
+value_columns_refuse_row(value_columns *columns, TupleTableSlot *slot)
+{
+	columns->slot = slot;
+	report_too_large(columns, columns->nrows - 1, 0);
+	pg_unreachable();
 }
 
 /* ---- Rows out ---- */
@@ -820,8 +971,11 @@ find_not_utf8(const value_column *c, int64 n)
 	if (!holds_text(c) || ascii_only(c->bytes, (Size) offsets[n]))
 		return n;
 	for (int64 k = 0; k < n; k++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (!pg_verify_mbstr(PG_UTF8, c->bytes + offsets[k], offsets[k + 1] - offsets[k], true))
 			return k;
+	}
 	return n;
 }
 
@@ -829,8 +983,8 @@ find_not_utf8(const value_column *c, int64 n)
  * The server has seen to it that a UTF8 database holds UTF-8, but what a broken function or an older
  * release has left behind would break readers of Arrow.
  */
-static void
-check_utf8(const value_columns *columns, int64 nrows)
+void
+value_columns_check(value_columns *columns, int64 nrows)
 {
 	if (!columns->utf8)
 		return;
@@ -881,12 +1035,12 @@ set_counts(value_columns *columns)
 }
 
 void
-value_columns_array(value_columns *columns, int64 nrows)
+value_columns_array(value_columns *columns, int64 first, int64 nrows)
 {
 	set_counts(columns);
-	check_utf8(columns, nrows);
 	for (int i = 0; i < columns->n; i++)
-		point_array(&columns->columns[i], nrows);
+		point_array(&columns->columns[i], first + nrows);
+	columns->array.offset = first;
 	columns->array.length = nrows;
 }
 
@@ -904,7 +1058,7 @@ move_bits(uint8 *bits, int64 from, int64 n)
 	}
 }
 
-/* Memory that one large value has taken is not kept for the small ones behind it. */
+/* Memory that a large value or list has taken is not kept for the small ones behind it. */
 static void
 trim_bytes(value_column *c)
 {
@@ -912,6 +1066,17 @@ trim_bytes(value_column *c)
 		return;
 	c->bytes = repalloc_huge(c->bytes, FIRST_BYTES);
 	c->bytes_cap = FIRST_BYTES;
+}
+
+static void
+trim_items(value_column *item)
+{
+	if (fixed_bytes(item, item->cap) <= KEEP_BYTES || item->n > FIRST_VALUES)
+		return;
+	item->fixed = repalloc_huge(item->fixed, fixed_bytes(item, FIRST_VALUES));
+	if (item->valid != NULL)
+		item->valid = repalloc_huge(item->valid, bitmap_bytes(FIRST_VALUES));
+	item->cap = FIRST_VALUES;
 }
 
 static void
@@ -934,7 +1099,10 @@ forget_values(value_column *c, int64 n)
 		for (int64 i = 0; i <= left; i++)
 			offsets[i] = offsets[n + i] - gone;
 		if (c->item != NULL)
+		{
 			forget_values(c->item, gone);
+			trim_items(c->item);
+		}
 		else
 		{
 			c->nbytes -= (Size) gone;
@@ -1087,7 +1255,7 @@ choose_text(value_columns *columns, value_column *c, struct ArrowSchema *field, 
 		c->kind = VALUE_OUTPUT;
 		getTypeOutputInfo(type, &output, &varlena);
 		fmgr_info(output, &c->output);
-		columns->pinned_output = columns->pinned_output || output_depends(type);
+		columns->pinned |= output_depends(type);
 	}
 	allocate(c);
 	make_field(field, "u", field->name, type_name, "");
@@ -1168,7 +1336,8 @@ choose(value_columns *columns, int i, Form_pg_attribute attribute, bool text)
 	const char *format;
 	const struct known_type *known;
 
-	/* A copy: the tuple descriptor goes with the query, before the last frame is made. */
+	/* Copies: the tuple descriptor goes with the query, before the last frame is made. */
+	c->name = pstrdup(NameStr(attribute->attname));
 	field->name = pstrdup(to_utf8(NameStr(attribute->attname)));
 	if (!text && OidIsValid(elem) && choose_list(c, field, elem, typmod, type_name))
 		return;
@@ -1189,6 +1358,7 @@ check_text_columns(TupleDesc tupdesc, List *names)
 		const char *name = lfirst(cell);
 		bool found = strcmp(name, "*") == 0;
 
+		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; !found && i < tupdesc->natts; i++)
 			found = strcmp(NameStr(TupleDescAttr(tupdesc, i)->attname), name) == 0;
 		if (!found)
@@ -1200,7 +1370,7 @@ check_text_columns(TupleDesc tupdesc, List *names)
 }
 
 value_columns *
-value_columns_new(TupleDesc tupdesc, value_special special, List *text_columns)
+value_columns_new(TupleDesc tupdesc, value_special special, List *text_columns, Size row_max)
 {
 	value_columns *columns = palloc0(sizeof(*columns));
 	int n = tupdesc->natts;
@@ -1210,6 +1380,7 @@ value_columns_new(TupleDesc tupdesc, value_special special, List *text_columns)
 	check_text_columns(tupdesc, text_columns);
 	columns->n = n;
 	columns->special = special;
+	columns->row_max = row_max;
 	columns->at_work = -1;
 	columns->utf8 = GetDatabaseEncoding() == PG_UTF8;
 	columns->cap = FIRST_VALUES;

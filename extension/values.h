@@ -56,13 +56,15 @@ typedef struct value_columns
 	value_column *columns;
 	value_special special;
 	MemoryContext scratch; /* of one row's texts and detoasted values; reset behind it */
-	bool pinned_output;	   /* some column's text depends on settings of the session */
+	int pinned;			   /* the settings that texts depend on, as bits of values.c */
 	bool utf8;			   /* the database's encoding is UTF8 */
 	int64 rows_before;	   /* rows that were given away */
 	int64 nrows;
 	int64 cap;			  /* rows that every column has room for */
 	Size row_bytes;		  /* of a row, without its texts and items */
 	Size nbytes;		  /* about what the rows take */
+	Size nbytes_before;	  /* the same without the row at work */
+	Size row_max;		  /* bytes of a row at most */
 	TupleTableSlot *slot; /* the row at work, for errors */
 	int at_work;		  /* the column at work, for errors; -1 none */
 	struct ArrowSchema schema;
@@ -73,16 +75,27 @@ typedef struct value_columns
 
 /*
  * Columns for rows of tupdesc. text_columns: names (cstrings) of those that shall be text, "*" for
- * all; a name that is none of the columns is error 42703.
+ * all; a name that is none of the columns is error 42703. A row of more than row_max bytes, which
+ * are less than 2 GB by what the rows beside it take, is error 54000.
  */
 extern value_columns *value_columns_new(TupleDesc tupdesc, value_special special,
-										List *text_columns);
+										List *text_columns, Size row_max);
+
+/* A column's name in the database's encoding; that of columns->schema is UTF-8. */
+extern const char *value_columns_name(const value_columns *columns, int i);
 
 /* Appends a row. Its values are copied. */
 extern void value_columns_add(value_columns *columns, TupleTableSlot *slot);
 
-/* Points columns->array at the first nrows rows. */
-extern void value_columns_array(value_columns *columns, int64 nrows);
+/* Points columns->array at nrows rows from row `first` on. */
+extern void value_columns_array(value_columns *columns, int64 first, int64 nrows);
+
+/* Sees to it that the texts of the first nrows rows are UTF-8; else error 22021. */
+extern void value_columns_check(value_columns *columns, int64 nrows);
+
+/* Error 54000 for the row that was added last, from the slot. */
+extern void value_columns_refuse_row(value_columns *columns, TupleTableSlot *slot)
+	pg_attribute_noreturn();
 
 /* Forgets the first nrows rows, all or all but one. */
 extern void value_columns_forget(value_columns *columns, int64 nrows);

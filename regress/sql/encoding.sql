@@ -21,6 +21,11 @@ SELECT condition FROM penstock.partitions('"Größe"', 2, 'Schlüssel', '0', '9'
 SELECT condition LIKE '("Maß" OPERATOR(pg_catalog.<) ''é%' AS condition FROM penstock.partitions('"Größe"', 2, 'Maß') WHERE part = 1;
 SELECT penstock.describe('größe');
 SELECT count(*) FROM penstock.databases('größe');
+-- Names in errors are names once, not UTF-8 in LATIN1.
+CREATE TABLE "Länge" ("Schlüssel" int PRIMARY KEY, "Maß" numeric(5, 2));
+INSERT INTO "Länge" VALUES (7, 'NaN');
+SELECT penstock.scan('TABLE "Länge"');
+
 \c penstock_sql_ascii
 \encoding UTF8
 CREATE EXTENSION penstock;
@@ -32,6 +37,9 @@ SELECT t->>'name' AS name FROM penstock.tables() t;
 \encoding UTF8
 CREATE EXTENSION penstock;
 SELECT count(*) > 10 AS doctor FROM penstock.doctor();
+CREATE TABLE "長さ" ("鍵" int PRIMARY KEY, "値" numeric(5, 2));
+INSERT INTO "長さ" VALUES (7, 'NaN');
+SELECT penstock.scan('TABLE "長さ"');
 \c penstock_regress
 SET client_min_messages = warning;
 DROP DATABASE penstock_latin1;

@@ -413,6 +413,20 @@ SELECT penstock.scan('SELECT id, CASE WHEN id = 777 THEN ''infinity''::date END 
 -- One table twice in a query: the key shown may be another row's, or none's
 SELECT penstock.scan('SELECT a.n, b.l, b.k FROM special a JOIN special b ON b.k = a.k + 1');
 SELECT penstock.scan('SELECT b.l, b.k, a.n FROM special a LEFT JOIN special b ON false WHERE a.k = 1');
+-- The same by WITH, where the table is read once and its rows are used twice; used once it has a key
+SELECT penstock.scan('WITH s AS MATERIALIZED (SELECT * FROM special) SELECT a.n, b.l, b.k FROM s a JOIN s b ON b.k = a.k + 1');
+SELECT penstock.scan('WITH s AS MATERIALIZED (SELECT * FROM special) SELECT n, l, k FROM s');
+-- A parent by INHERITS, its own rows, and both at once; keys are told as values are
+CREATE TABLE elder (k date PRIMARY KEY, d date);
+CREATE TABLE younger () INHERITS (elder);
+INSERT INTO elder VALUES ('2020-01-02', 'infinity');
+INSERT INTO younger VALUES ('2020-01-03', NULL);
+SET datestyle = 'German';
+SELECT penstock.scan('TABLE elder');
+SELECT penstock.scan('SELECT * FROM ONLY elder');
+SELECT penstock.scan('SELECT a.d, b.k FROM elder a JOIN ONLY elder b ON a.k = b.k');
+RESET datestyle;
+DROP TABLE elder CASCADE;
 -- A partition's row by the key of the whole table
 CREATE TABLE parts (k int PRIMARY KEY, d date) PARTITION BY RANGE (k);
 CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
@@ -426,9 +440,10 @@ SELECT * FROM shape('SELECT date ''0001-01-01'', date ''9999-12-31'', timestamp 
 -- ---- Settings: what the caller has set changes nothing, and what is pinned does not leak
 
 CREATE TYPE pair AS (at timestamptz, span interval, bytes bytea, number float8);
-CREATE TABLE settings (r tstzrange, m money, f point, p pair, d daterange, q pair[]);
+CREATE TABLE settings (r tstzrange, m money, f point, p pair, d daterange, q pair[], z timetz, e float4, b bytea, l tstzrange[]);
 INSERT INTO settings VALUES ('[2020-01-02 03:04:05+00,2021-02-03 04:05:06+00)', 12.34, point(0.1, 1e100 / 3), ROW('2020-06-01 12:00+00', '1 mon 2 days 03:04:05', '\x00ff', 0.1::float8 + 0.2), '[2020-01-02,2020-01-05)',
-	ARRAY[ROW('2020-06-01 12:00+00', '-1 day', '\x5c', 1e-300)]::pair[]);
+	ARRAY[ROW('2020-06-01 12:00+00', '-1 day', '\x5c', 1e-300)]::pair[], '12:34:56+05:30', 0.1, '\x005c',
+	ARRAY['[2020-01-02 03:04:05+00,)']::tstzrange[]);
 SET timezone = 'UTC';
 SET datestyle = ISO;
 CREATE TABLE answers AS SELECT digest('TABLE settings') AS plain, digest('TABLE settings', text_columns => '{*}') AS text,

@@ -82,6 +82,19 @@ SKIP:
 	cmp_ok($grown, '<=', 65536, 'scans of one transaction hold memory constant');
 }
 
+# What a large list has taken goes with its frame; the small rows behind it do not keep it.
+SKIP:
+{
+	skip 'pg_backend_memory_contexts came with PostgreSQL 14', 1 if $version < 140000;
+	my @held = split(/\n/, script(q{
+		BEGIN;
+		DECLARE c CURSOR FOR SELECT penstock.scan('SELECT CASE WHEN i = 1 THEN array_fill(i, ARRAY[8000000]) ELSE ARRAY[i] END FROM generate_series(1::int8, 10) i', 1);
+		MOVE 3 FROM c;
+		SELECT sum(total_bytes) < 32000000 FROM pg_catalog.pg_backend_memory_contexts;
+		COMMIT;}));
+	is("@held", 't', 'a large list is given back');
+}
+
 # A COPY without end by a session of its own, read until it is under way: (pid of psql, output, errors)
 sub start_copy
 {

@@ -950,7 +950,6 @@ value_columns_refuse_row(value_columns *columns, TupleTableSlot *slot)
 {
 	columns->slot = slot;
 	report_too_large(columns, columns->nrows - 1, 0);
-	pg_unreachable();
 }
 
 /* ---- Rows out ---- */

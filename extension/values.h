@@ -94,8 +94,7 @@ extern void value_columns_array(value_columns *columns, int64 first, int64 nrows
 extern void value_columns_check(value_columns *columns, int64 nrows);
 
 /* Error 54000 for the row that was added last, from the slot. */
-extern void value_columns_refuse_row(value_columns *columns, TupleTableSlot *slot)
-	pg_attribute_noreturn();
+extern void value_columns_refuse_row(value_columns *columns, TupleTableSlot *slot);
 
 /* Forgets the first nrows rows, all or all but one. */
 extern void value_columns_forget(value_columns *columns, int64 nrows);

@@ -355,7 +355,7 @@ def test_an_error_in_the_middle_ends_copy_without_the_end_marker(db):
 def test_a_row_beyond_what_a_message_holds_is_an_error(db):
     query = "SELECT repeat('x', 538000000) AS a, repeat('y', 538000000) AS b"
     with db.connect() as conn:
-        with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="row 0 of the scan needs"):
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="a row needs more than"):
             messages(conn, query)
         # A value of many targets is no trouble, and neither is the row that follows.
         lengths = [len(part) for part in messages(conn, "SELECT repeat('x', 50000000) AS a UNION ALL SELECT 'y'")]

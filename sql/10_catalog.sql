@@ -338,6 +338,8 @@ target AS (
 	WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 		-- One relation is an index's matter, so that the planner counts on one.
 		AND c.oid >= coalesce(wanted.oid, 0) AND c.oid <= coalesce(wanted.oid, 4294967295)
+		-- Not one that was dropped behind the snapshot: what prints its parts would not find it.
+		AND has_table_privilege(c.oid, 'SELECT') IS NOT NULL
 		AND CASE
 				WHEN wanted.oid IS NOT NULL THEN true
 				WHEN NOT has_schema_privilege(n.oid, 'USAGE') THEN false
@@ -730,9 +732,11 @@ ORDER BY c.nspname::text COLLATE "C", c.relname::text COLLATE "C"
 -- end
 
 -- A plan of `describe` takes as long as running it, and is the same for every relation: it is made once a session.
+-- A relation that is dropped while its parts are printed is the server's internal error: the next try leaves it
+-- out. Subtransactions are why neither function is for parallel workers.
 -- install
 CREATE FUNCTION penstock.describe(relation regclass) RETURNS jsonb
-LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE COST 10000
+LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE COST 10000
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET plan_cache_mode = force_generic_plan
@@ -749,11 +753,23 @@ DECLARE
 	answer json;
 BEGIN
 -- text: check_kind
-	WITH RECURSIVE
+	FOR try IN 1 .. 5 LOOP
+		BEGIN
+			WITH RECURSIVE
 -- text: describe_partitions
-	,
+			,
 -- text: describe $1, NULL, types_of_wire
-	INTO answer;
+			INTO answer;
+			EXIT;
+		EXCEPTION WHEN internal_error THEN
+			IF try = 5 THEN
+				RAISE;
+			END IF;
+		END;
+	END LOOP;
+	IF answer IS NULL THEN
+		RAISE undefined_table USING MESSAGE = format('there is no relation with OID %s', $1::oid);
+	END IF;
 	RETURN answer::jsonb;
 END
 $penstock$;
@@ -761,7 +777,7 @@ $penstock$;
 COMMENT ON FUNCTION penstock.describe(regclass) IS 'all about a relation';
 
 CREATE FUNCTION penstock.catalog() RETURNS SETOF jsonb
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100 COST 100000
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 100 COST 100000
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET datestyle = iso, mdy
@@ -773,16 +789,24 @@ DECLARE
 	types_of_wire constant json :=
 -- types
 	;
-	answer record;
+	answers json[];
 BEGIN
-	FOR answer IN
-	WITH RECURSIVE
+	FOR try IN 1 .. 5 LOOP
+		BEGIN
+			answers := ARRAY(
+			WITH RECURSIVE
 -- text: describe_partitions
-	,
+			,
 -- text: describe NULL, NULL, types_of_wire
-	LOOP
-		RETURN NEXT answer.describe::jsonb;
+			);
+			EXIT;
+		EXCEPTION WHEN internal_error THEN
+			IF try = 5 THEN
+				RAISE;
+			END IF;
+		END;
 	END LOOP;
+	RETURN QUERY SELECT u.answer::jsonb FROM unnest(answers) WITH ORDINALITY AS u(answer, place) ORDER BY u.place;
 END
 $penstock$;
 

@@ -15,6 +15,8 @@
 #include "sql_texts.h"
 
 #define CATALOG_STEPS 3
+/* Times that a question is asked again after an internal error. */
+#define MOST_AGAIN 4
 
 /*
  * Catalog queries touch many small tables: their estimated cost makes the server compile them, which
@@ -205,6 +207,22 @@ ask_once(pst_catalog *catalog, const psti_question *q, bool *found, PGresult **o
 	return status;
 }
 
+/*
+ * A relation that is dropped while the server prints its parts is an internal error there. Questions change
+ * nothing, so they are asked again.
+ */
+static pst_status
+ask(pst_catalog *catalog, const psti_question *question, bool *found, PGresult **out,
+	pst_error *err)
+{
+	pst_status status = ask_once(catalog, question, found, out, err);
+
+	for (int again = 0;
+		 again < MOST_AGAIN && status != PST_OK && strcmp(err->sqlstate, "XX000") == 0; again++)
+		status = ask_once(catalog, question, found, out, err);
+	return status;
+}
+
 pst_status
 psti_catalog_ask(pst_catalog *catalog, const psti_question *question, bool *found, PGresult **out,
 				 pst_error *err)
@@ -217,12 +235,12 @@ psti_catalog_ask(pst_catalog *catalog, const psti_question *question, bool *foun
 	status = psti_catalog_connect(catalog, err);
 	if (status != PST_OK)
 		return status;
-	status = ask_once(catalog, question, found, out, err);
+	status = ask(catalog, question, found, out, err);
 	if (status != PST_ERR_CONNECTION || psti_conn_usable(catalog->conn))
 		return status;
 	psti_log(&catalog->hooks, PST_LOG_INFO, "connecting anew: %s", err->message);
 	status = psti_catalog_connect(catalog, err);
-	return status == PST_OK ? ask_once(catalog, question, found, out, err) : status;
+	return status == PST_OK ? ask(catalog, question, found, out, err) : status;
 }
 
 /* --- answers ----------------------------------------------------------------------------- */

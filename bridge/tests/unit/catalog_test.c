@@ -148,6 +148,32 @@ a_description_that_is_no_json_is_named(void **state)
 	closed(catalog);
 }
 
+/* What a server says that prints the parts of a relation which another session drops. */
+#define DROPPED                                                                                    \
+	RESOLVED("7|\\N|\\N|\\N|7"), FAKE_ERROR("XX000", "could not open relation with OID 7"), DONE
+
+static void
+a_table_dropped_while_it_is_described_is_asked_for_again(void **state)
+{
+	static const fake_pq_step script[] = {
+		OPENED, DROPPED, RESOLVED("7|\\N|\\N|\\N|7"), FAKE_ROWS("describe\n{\"name\":1}"), DONE,
+	};
+	static const fake_pq_step always[] = {OPENED, DROPPED, DROPPED, DROPPED, DROPPED, DROPPED};
+	pst_catalog *catalog = opened(script, FAKE_LENGTH(script));
+	pst_error err = PST_ERROR_INIT;
+	char *json;
+
+	(void) state;
+	assert_ok(pst_catalog_describe(catalog, "t", &json, &err), &err);
+	assert_string_equal(json, "{\"name\":1}");
+	pst_free(json);
+	closed(catalog);
+	catalog = opened(always, FAKE_LENGTH(always));
+	assert_fails(pst_catalog_describe(catalog, "t", &json, &err), PST_ERR_SERVER, &err);
+	assert_string_equal(err.sqlstate, "XX000");
+	closed(catalog);
+}
+
 static void
 a_table_dropped_between_name_and_answer_is_not_found(void **state)
 {
@@ -255,6 +281,7 @@ main(void)
 		cmocka_unit_test(a_row_with_a_sqlstate_is_the_error),
 		cmocka_unit_test(an_answer_with_too_few_columns_is_a_protocol_error),
 		cmocka_unit_test(a_description_that_is_no_json_is_named),
+		cmocka_unit_test(a_table_dropped_while_it_is_described_is_asked_for_again),
 		cmocka_unit_test(a_table_dropped_between_name_and_answer_is_not_found),
 		cmocka_unit_test(a_lost_connection_is_made_anew_once_and_only_once),
 		cmocka_unit_test(a_statement_that_changes_something_is_not_sent_twice),

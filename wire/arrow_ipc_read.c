@@ -613,8 +613,11 @@ typedef struct shared_body
 typedef struct array_node
 {
 	shared_body *body;
-	int64_t place;	/* among its parent's children */
-	int64_t length; /* as it was read */
+	/* As they were read: */
+	const struct array_node *parent; /* NULL: of the rows */
+	int64_t place;					 /* among the parent's children */
+	int64_t nchildren;
+	int64_t length;
 	const void *buffers[3];
 } array_node;
 
@@ -686,6 +689,7 @@ make_array(batch_reader *r, int64_t length, int nbuffers, int64_t nchildren, str
 		pointers[i] = &children[i];
 	node->body = r->shared;
 	atomic_fetch_add(&r->shared->owners, 1);
+	node->nchildren = nchildren;
 	node->length = length;
 	out->length = length;
 	out->n_buffers = nbuffers;
@@ -883,10 +887,12 @@ read_children(batch_reader *r, const struct ArrowSchema *schema, const flat_plac
 		flat_place at = {place, name, strlen(name), place->depth + 1};
 		arrow_ipc_status status = read_array(r, child, &at, out->children[i]);
 		uint64_t length = (uint64_t) out->children[i]->length;
+		array_node *node = out->children[i]->private_data;
 
 		if (status != ARROW_IPC_OK)
 			return status;
-		((array_node *) out->children[i]->private_data)->place = i;
+		node->parent = out->private_data;
+		node->place = i;
 		if (length < rows || (exact && length != rows))
 			return fail_batch(r, &at, "wrong number of rows");
 	}
@@ -1006,17 +1012,19 @@ arrow_ipc_read_batch(const arrow_ipc_message *message, const struct ArrowSchema 
 	return status;
 }
 
-/* Whether an array, and all below it, is what was read of this body. */
+/* Whether an array, and all below it, is what was read of this body, and where it was. */
 static bool
-is_untouched(const struct ArrowArray *array, const shared_body *body, int64_t place)
+is_untouched(const struct ArrowArray *array, const shared_body *body, const array_node *parent,
+			 int64_t place)
 {
 	const array_node *node = array->private_data;
 
-	if (array->release != release_array || node->body != body || node->place != place ||
+	if (array->release != release_array || node->body != body || node->parent != parent ||
+		node->place != place || array->n_children != node->nchildren ||
 		array->length != node->length || array->offset != 0)
 		return false;
 	for (int64_t i = 0; i < array->n_children; i++)
-		if (!is_untouched(array->children[i], body, i))
+		if (!is_untouched(array->children[i], body, node, i))
 			return false;
 	return true;
 }
@@ -1030,7 +1038,7 @@ arrow_ipc_message_of(const struct ArrowArray *array, size_t *nbytes)
 	if (array->release != release_array)
 		return NULL;
 	body = ((const array_node *) array->private_data)->body;
-	if (body->message == NULL || !is_untouched(array, body, 0))
+	if (body->message == NULL || !is_untouched(array, body, NULL, 0))
 		return NULL;
 	*nbytes = body->message_nbytes;
 	return body->message;

@@ -678,6 +678,60 @@ a_batch_that_was_touched_is_encoded_anew(void **state)
 	schema.release(&schema);
 }
 
+static void
+a_batch_without_its_last_column_is_encoded_anew(void **state)
+{
+	struct ArrowSchema schema;
+	struct ArrowArray batch;
+	pst_error err = PST_ERROR_INIT;
+	outcome got;
+	size_t n;
+	copy message;
+	copy c;
+
+	(void) state;
+	read_pairs(&schema, &batch);
+	batch.children[1]->release(batch.children[1]);
+	schema.children[1]->release(schema.children[1]);
+	batch.n_children = schema.n_children = 1;
+	assert_null(arrow_ipc_message_of(&batch, &n));
+	assert_int_equal(encode(&schema, &batch, &message), PST_OK);
+	make_rows(&c, &schema, &batch);
+	c.len -= 2 + 4 + 8 + 2 + message.len; /* the batch, the end */
+	put(&c, message.data, message.len);
+	end(&c);
+	assert_ok(read_copy(&schema, &c, 0, &got, &err), &err);
+	assert_int_equal(got.rows, 3);
+	batch.release(&batch);
+	schema.release(&schema);
+}
+
+/* A column in its parent's place is not what was there, whichever its own place was. */
+static void
+a_lists_items_are_not_the_list(void **state)
+{
+	struct ArrowSchema schema;
+	struct ArrowArray batch;
+	struct ArrowArray items;
+	golden_file file;
+	size_t n;
+	copy c;
+
+	(void) state;
+	assert_true(golden_read("list.penstock", &file));
+	copy_of_golden(&file, &c);
+	schema_of_golden(&file, &schema);
+	first_batch(&schema, &c, &batch);
+	assert_non_null(arrow_ipc_message_of(&batch, &n));
+	items = *batch.children[0]->children[0];
+	batch.children[0]->children[0]->release = NULL;
+	batch.children[0]->release(batch.children[0]);
+	*batch.children[0] = items;
+	assert_null(arrow_ipc_message_of(&batch, &n));
+	batch.release(&batch);
+	schema.release(&schema);
+}
+
 /* ---- Memory ---- */
 
 static pst_status
@@ -757,6 +811,8 @@ main(void)
 		cmocka_unit_test(a_null_where_none_may_be_is_refused),
 		cmocka_unit_test(a_batch_goes_on_as_the_message_that_it_came_in),
 		cmocka_unit_test(a_batch_that_was_touched_is_encoded_anew),
+		cmocka_unit_test(a_batch_without_its_last_column_is_encoded_anew),
+		cmocka_unit_test(a_lists_items_are_not_the_list),
 		cmocka_unit_test(memory_that_is_refused_is_an_error_and_leaks_nothing),
 		cmocka_unit_test(a_huge_body_is_not_believed),
 	};

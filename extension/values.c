@@ -45,6 +45,8 @@
 #define VALUES_MAX (PG_INT32_MAX - 1)
 /* A buffer beyond this is given back when its rows are gone. */
 #define KEEP_BYTES ((Size) 16 * 1024 * 1024)
+/* A key of more text names no row: it would not fit the bridge's errors. */
+#define KEY_BYTES 400
 
 struct value_column
 {
@@ -351,7 +353,7 @@ primary_key(Oid table)
 
 /*
  * The row at work as `(a, b)=(1, x)` by the primary key of the table that column i comes from, in the
- * order of the result; NULL when not all of the key is in it.
+ * order of the result; NULL when not all of the key is in it, and when it is long.
  */
 static char *
 row_key(const value_columns *columns, int i)
@@ -386,7 +388,9 @@ row_key(const value_columns *columns, int i)
 		appendStringInfo(&values, "%s%s", comma,
 						 OidOutputFunctionCall(output, columns->slot->tts_values[k]));
 	}
-	return bms_is_empty(missing) ? psprintf("(%s)=(%s)", names.data, values.data) : NULL;
+	if (!bms_is_empty(missing) || names.len + values.len + 5 > KEY_BYTES)
+		return NULL;
+	return psprintf("(%s)=(%s)", names.data, values.data);
 }
 
 /* Names table and column, and the row by its key or number: what bad values are reported with. */

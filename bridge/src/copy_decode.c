@@ -15,6 +15,7 @@
 #include "copy_header.h"
 
 #define FIRST_ROWS 64
+/* Of a key's text, which names no row when it is longer; the extension has the same limit. */
 #define KEY_BYTES 400
 
 enum state
@@ -139,9 +140,22 @@ psti_copy_reset(psti_copy_decoder *decoder)
 
 /* ---- Errors ---- */
 
+static bool
+put_key(const psti_vector *v, const psti_copy_column *column, const uint8_t *p, uint32_t len,
+		psti_buf *out)
+{
+	psti_printer print = (v->child != NULL ? v->child : v)->print;
+
+	print.value = print.text;
+	print.list = column->list;
+	print.elem = column->elem;
+	print.json = false;
+	return psti_print(&print, p, len, out) == PSTI_GOOD;
+}
+
 /*
- * The key columns of the row at p as `(a, b)=(1, x)`. The row is known to be whole. Lists and
- * NULLs name nothing: then there is no key, and the row's number has to do.
+ * The key columns of the row at p as `(a, b)=(1, x)`. The row is known to be whole. NULLs name
+ * nothing: then there is no key, and the row's number has to do.
  */
 static void
 describe_key(const psti_copy_decoder *decoder, const uint8_t *p, pst_error *err)
@@ -163,8 +177,7 @@ describe_key(const psti_copy_decoder *decoder, const uint8_t *p, pst_error *err)
 			psti_buf_puts(&names, names.len > 0 ? ", " : "");
 			psti_buf_puts(&names, column->name);
 			psti_buf_puts(&values, values.len > 0 ? ", " : "");
-			if (null || column->list || len > KEY_BYTES ||
-				decoder->vectors[c].print.text(p, len, &values) != PSTI_GOOD)
+			if (null || len > KEY_BYTES || !put_key(&decoder->vectors[c], column, p, len, &values))
 				complete = false;
 		}
 		p += null ? 0 : len;
@@ -176,7 +189,7 @@ describe_key(const psti_copy_decoder *decoder, const uint8_t *p, pst_error *err)
 		psti_buf key = PSTI_BUF_INIT;
 
 		psti_buf_printf(&key, "(%s)=(%s)", names.data, values.data);
-		if (!key.failed)
+		if (!key.failed && key.len <= KEY_BYTES)
 			PSTI_ERROR_SET(err, key, key.data);
 		psti_buf_free(&key);
 	}

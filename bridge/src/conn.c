@@ -628,22 +628,7 @@ static const char probe_head[] =
 	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMP'), "
 	"pg_catalog.getdatabaseencoding(), pg_catalog.pg_postmaster_start_time()::pg_catalog.text, "
 	"(SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) "
-	"'penstock'), "
-	/* Only the extension's own: anyone may have a schema of its name where it is not installed. */
-	"EXISTS (SELECT FROM pg_catalog.pg_extension e "
-	"JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) "
-	"'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid "
-	"AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e' "
-	"AND d.classid OPERATOR(pg_catalog.=) "
-	"'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid "
-	"JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid "
-	"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace "
-	"WHERE e.extname OPERATOR(pg_catalog.=) 'penstock' AND n.nspname OPERATOR(pg_catalog.=) "
-	"'penstock' "
-	"AND p.proname OPERATOR(pg_catalog.=) 'scan' AND p.proargtypes::pg_catalog.text "
-	"OPERATOR(pg_catalog.=) '25 23 25 1009 23' "
-	"AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') "
-	"AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')), ";
+	"'penstock'), " PSTI_MAY_SCAN ", ";
 static const char probe_identifier[] =
 	"(SELECT c.system_identifier FROM pg_catalog.pg_control_system() c)";
 

@@ -36,6 +36,26 @@ typedef struct psti_caps
 } psti_caps;
 
 /*
+ * SQL, a bool: whether frames.h's scan is there and the role may call it. Only the extension's own:
+ * anyone may have a schema of its name where it is not installed.
+ */
+#define PSTI_MAY_SCAN                                                                              \
+	"EXISTS (SELECT FROM pg_catalog.pg_extension e "                                               \
+	"JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) "                          \
+	"'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid "                              \
+	"AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e' "        \
+	"AND d.classid OPERATOR(pg_catalog.=) "                                                        \
+	"'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid "                                   \
+	"JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid "                           \
+	"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace "               \
+	"WHERE e.extname OPERATOR(pg_catalog.=) 'penstock' AND n.nspname OPERATOR(pg_catalog.=) "      \
+	"'penstock' "                                                                                  \
+	"AND p.proname OPERATOR(pg_catalog.=) 'scan' AND p.proargtypes::pg_catalog.text "              \
+	"OPERATOR(pg_catalog.=) '25 23 25 1009 23' "                                                   \
+	"AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') "                                     \
+	"AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'))"
+
+/*
  * Connects by the options url, username, password …; database (NULL: theirs) overrides. The session
  * gets client_encoding UTF8 and the pinned output settings (ISO, UTC, postgres, hex, 1, C), and no
  * statement, lock or idle timeout of the role's defaults. options and hooks are borrowed until

@@ -393,6 +393,19 @@ read_row(pst_error *err, int64_t rows_before)
 						  (long long) err->row);
 }
 
+/* The lines of a context that are about our own statement, which a plain read has not. */
+static void
+forget_statement(pst_error *err)
+{
+	static const char line[] = "query \"SELECT ";
+	char *at = strstr(err->detail, line);
+
+	while (at != NULL && at > err->detail && at[-1] != '\n')
+		at = strstr(at + 1, line);
+	if (at != NULL)
+		at[at > err->detail ? -1 : 0] = '\0';
+}
+
 /*
  * An error of a value that the extension could not put into a frame: it shall read as that of a plain
  * read.
@@ -402,9 +415,10 @@ explain_value(const psti_stream_state *state, const pst_source *source, pst_erro
 {
 	const char *message = strstr(err->message, "column \"");
 
-	if (strncmp(err->detail, "query \"", 7) == 0)
-		err->detail[0] = '\0'; /* the context, which is our own statement */
-	if (message == NULL || err->column[0] == '\0' || strstr(message, "\" holds ") == NULL)
+	forget_statement(err);
+	if (message == NULL || err->column[0] == '\0' ||
+		(strstr(message, "\" holds a value that Arrow type ") == NULL &&
+		 strstr(message, "\" holds bytes that are not UTF-8") == NULL))
 		return;
 	memmove(err->message, message, strlen(message) + 1);
 	read_row(err, state->rows_before);
@@ -484,6 +498,49 @@ explain_renamed(psti_stream_state *state, pst_source *source, pst_error *err)
 	name_relation(source, err);
 }
 
+/*
+ * To be asked when the handle is usable again: whether the failure came of the extension, which went
+ * away after the probe, or the right to it. The server's own words do not say what to do then.
+ */
+static void
+explain_extension(pst_source *source, pst_error *err)
+{
+	/* No such schema, function or library, or not for this role. */
+	static const char *const codes[] = {"3F000", "42883", "42501", "58P01"};
+	PGresult *result = NULL;
+	pst_error ignored;
+	bool gone = false;
+	bool asked = false;
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		asked = asked || strcmp(err->sqlstate, codes[i]) == 0;
+	if (!asked || !psti_conn_usable(source->conn))
+		return;
+	if (psti_conn_exec(source->conn, "looking for the extension", "SELECT " PSTI_MAY_SCAN, &result,
+					   &ignored) == PST_OK)
+		gone = PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 'f';
+	PQclear(result);
+	if (!gone)
+		return;
+	psti_fail(err, PST_ERR_CONFLICT,
+			  "the extension penstock, or the right to call penstock.scan, was taken away while "
+			  "%s was read",
+			  source->query != NULL ? "the query" : source->relation->qualified);
+	psti_error_hint(err, "Begin the read again: unless transport=assisted is set, it does without "
+						 "the extension.");
+	err->retryable = true;
+	name_relation(source, err);
+}
+
+/* Of failures that are told better with the handle usable again. */
+static void
+explain_afterwards(psti_stream_state *state, pst_source *source, pst_error *err)
+{
+	explain_renamed(state, source, err);
+	if (state->frames != NULL)
+		explain_extension(source, err);
+}
+
 /* Ends the stream with an error. */
 static int
 fail_stream(psti_stream_state *state, pst_error *err)
@@ -498,7 +555,7 @@ fail_stream(psti_stream_state *state, pst_error *err)
 		(void) psti_conn_copy_abandon(source->conn, &ignored);
 	state->copying = false;
 	psti_source_back(source);
-	explain_renamed(state, source, err);
+	explain_afterwards(state, source, err);
 	source->last = *err;
 	state->ended = true;
 	state->code = errno_of(err->status);
@@ -824,7 +881,7 @@ open_state(pst_source *source, const char *text, bool tuples, psti_stream_state 
 		explain_failure(state, source, err);
 		if (source->moment != PSTI_MOMENT_NONE)
 			psti_source_back(source);
-		explain_renamed(state, source, err);
+		explain_afterwards(state, source, err);
 		source->last = *err;
 		state->source = NULL;
 		state_unref(state);

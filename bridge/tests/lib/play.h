@@ -26,13 +26,15 @@
 		.fails = "server closed the connection unexpectedly\n", .lost = true                       \
 	}
 
-/* A session on a primary ("f") or a standby ("t"). */
-#define SESSION_OF(in_recovery)                                                                    \
+/* A session on a primary ("f") or a standby ("t"), without the extension or with it. */
+#define SESSION_OF(in_recovery) SESSION_WITH(in_recovery, "\\N|f")
+#define SESSION_ASSISTED(in_recovery) SESSION_WITH(in_recovery, "0.1.0|t")
+#define SESSION_WITH(in_recovery, extension)                                                       \
 	FAKE_CONNECT("*client_encoding=UTF8"),                                                         \
 		TOLD("*pg_postmaster_start_time",                                                          \
 			 FAKE_ROWS("db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|scan:"   \
 					   "16|id:20\n"                                                                \
-					   "shop|joe|" in_recovery "|f|t|UTF8|2026-01-01|\\N|f|7"))
+					   "shop|joe|" in_recovery "|f|t|UTF8|2026-01-01|" extension "|7"))
 
 /* --- the table t: an answer is COLUMNS40, then for each column TABLE, the column, its type ------- */
 

@@ -275,6 +275,238 @@ an_error_behind_the_data_of_a_copy_is_not_an_end(void **state)
 	closed(conn);
 }
 
+/* ---- A COPY taken into the caller's memory ---- */
+
+#define COPYING FAKE_QUERY("COPY t TO STDOUT"), FAKE_RESULT(PGRES_COPY_OUT)
+
+static psti_conn *
+copying(const fake_pq_step *script, size_t n, pst_error *err)
+{
+	psti_conn *conn = opened(script, n, err);
+
+	assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", err), err);
+	return conn;
+}
+
+static void
+assert_taken(psti_conn *conn, size_t room, const char *want)
+{
+	pst_error err = PST_ERROR_INIT;
+	char bytes[16];
+	size_t n = 99;
+
+	memset(bytes, '?', sizeof(bytes));
+	assert_ok(psti_conn_copy_take(conn, bytes, room, &n, &err), &err);
+	assert_int_equal(n, strlen(want));
+	assert_memory_equal(bytes, want, n);
+	assert_int_equal(bytes[n], '?');
+}
+
+/* Fails without having taken a byte. */
+static void
+assert_not_taken(psti_conn *conn, pst_status want, pst_error *err)
+{
+	char bytes[16];
+	size_t n = 99;
+
+	*err = (pst_error) PST_ERROR_INIT;
+	assert_fails(psti_conn_copy_take(conn, bytes, sizeof(bytes), &n, err), want, err);
+	assert_int_equal(n, 0);
+}
+
+static void
+a_copy_is_taken_in_pieces_of_the_callers_room(void **state)
+{
+	static const fake_pq_step script[] = {OPENED,		   COPYING,			FAKE_LINE("abcdef"),
+										  FAKE_LINE_LATER, FAKE_LINE("gh"), FAKE_LINE_LATER,
+										  FAKE_LINE_LATER, FAKE_LINE_DONE,	FAKE_COMMAND("COPY 2"),
+										  FAKE_NO_RESULT};
+	pst_error err;
+	psti_conn *conn = copying(script, FAKE_LENGTH(script), &err);
+	char byte;
+	size_t n = 99;
+
+	(void) state;
+	assert_taken(conn, 1, "a");
+	assert_taken(conn, 4, "bcde");
+	assert_taken(conn, 8, "f");
+	assert_taken(conn, 8, "gh");
+	assert_int_equal(psti_conn_copy_take(conn, &byte, 1, &n, &err), PST_END);
+	assert_int_equal(n, 0);
+	assert_true(psti_conn_usable(conn));
+	closed(conn);
+}
+
+static void
+an_error_behind_taken_data_is_not_an_end(void **state)
+{
+	static const fake_pq_step script[] = {OPENED,
+										  COPYING,
+										  FAKE_LINE("abc"),
+										  FAKE_LINE_DONE,
+										  FAKE_ERROR("22012", "division by zero"),
+										  FAKE_NO_RESULT};
+	pst_error err;
+	psti_conn *conn = copying(script, FAKE_LENGTH(script), &err);
+
+	(void) state;
+	assert_taken(conn, 8, "abc");
+	assert_not_taken(conn, PST_ERR_DATA, &err);
+	assert_string_equal(err.message, "reading: division by zero");
+	assert_true(psti_conn_usable(conn));
+	closed(conn);
+}
+
+/* In the middle of a message, while its end is waited for, and at the end. */
+static void
+a_connection_lost_behind_taken_data_is_no_end(void **state)
+{
+	static const fake_pq_step waiting[] = {
+		OPENED,
+		COPYING,
+		FAKE_LINE("abc"),
+		FAKE_LINE_LATER,
+		{.call = "PQconsumeInput", .fails = "connection reset by peer\n", .lost = true}};
+	static const fake_pq_step fatal[] = {OPENED,
+										 COPYING,
+										 FAKE_LINE("abc"),
+										 FAKE_LINE_DONE,
+										 {.call = "PQgetResult",
+										  .result = true,
+										  .status = PGRES_FATAL_ERROR,
+										  .fails = "server closed the connection unexpectedly\n",
+										  .lost = true}};
+	static const fake_pq_step silent[] = {OPENED, COPYING, FAKE_LINE("abc"), FAKE_LINE_DONE,
+										  FAKE_NO_RESULT};
+	static const struct
+	{
+		const fake_pq_step *script;
+		size_t n;
+	} ways[] = {{waiting, FAKE_LENGTH(waiting)},
+				{fatal, FAKE_LENGTH(fatal)},
+				{silent, FAKE_LENGTH(silent)}};
+
+	(void) state;
+	for (size_t i = 0; i < FAKE_LENGTH(ways); i++)
+	{
+		pst_error err;
+		psti_conn *conn = copying(ways[i].script, ways[i].n, &err);
+
+		assert_taken(conn, 8, "abc");
+		assert_not_taken(conn, PST_ERR_CONNECTION, &err);
+		assert_string_equal(err.sqlstate, "08006");
+		assert_true(err.retryable);
+		assert_false(psti_conn_usable(conn));
+		assert_not_taken(conn, PST_ERR_STATE, &err);
+		closed(conn);
+	}
+}
+
+static void
+throw_at_notice(void *ctx, pst_log_level level, const char *message)
+{
+	(void) level;
+	(void) message;
+	pst_cancel(ctx);
+}
+
+/* Before a byte is asked for, and while bytes are waited for. */
+static void
+a_thrown_canceller_ends_the_taking(void **state)
+{
+	static const fake_pq_step before[] = {OPENED, COPYING, FAKE_LINE("abc")};
+	static const fake_pq_step waiting[] = {
+		OPENED,
+		COPYING,
+		FAKE_LINE("abc"),
+		{.call = "PQgetlineAsync", .value = 0, .has_value = true, .notice = "now"}};
+
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		pst_hooks hooks = PST_HOOKS_INIT;
+		pst_error err = PST_ERROR_INIT;
+		psti_conn *conn;
+
+		assert_ok(pst_canceller_new(&hooks.canceller, &err), &err);
+		hooks.ctx = hooks.canceller;
+		hooks.log = throw_at_notice;
+		if (i == 0)
+			fake_pq_begin(before, FAKE_LENGTH(before));
+		else
+			fake_pq_begin(waiting, FAKE_LENGTH(waiting));
+		assert_ok(psti_conn_open(options, NULL, &hooks, &conn, &err), &err);
+		assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", &err), &err);
+		assert_taken(conn, 8, "abc");
+		if (i == 0)
+			pst_cancel(hooks.canceller);
+		assert_not_taken(conn, PST_ERR_CANCELED, &err);
+		assert_string_equal(err.sqlstate, "57014");
+		assert_false(psti_conn_usable(conn));
+		closed(conn);
+		pst_canceller_free(hooks.canceller);
+	}
+}
+
+static void
+a_server_that_falls_silent_is_given_up(void **state)
+{
+	static const char *const keys[] = {"url", NULL};
+	static const char *const values[] = {"jdbc:postgresql://h/shop?socketTimeout=1", NULL};
+	static const fake_pq_step script[] = {
+		FAKE_CONNECT("*client_encoding=UTF8"),
+		FAKE_QUERY(PROBE),
+		PROBED,
+		FAKE_NO_RESULT,
+		COPYING,
+		FAKE_LINE("abc"),
+		FAKE_LINE_LATER,
+		{.call = "PQgetlineAsync", .data = "d", .data_len = 1, .stalled = true}};
+	psti_options *impatient;
+	psti_conn *conn;
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	assert_ok(psti_options_new(keys, values, PSTI_SOURCE, NULL, &impatient, &err), &err);
+	fake_pq_begin(script, FAKE_LENGTH(script));
+	assert_ok(psti_conn_open(impatient, NULL, NULL, &conn, &err), &err);
+	assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", &err), &err);
+	assert_taken(conn, 8, "abc");
+	assert_not_taken(conn, PST_ERR_TIMEOUT, &err);
+	assert_contains(err.message, "socketTimeout");
+	assert_false(psti_conn_usable(conn));
+	psti_conn_close(conn);
+	fake_pq_abandon();
+	psti_options_free(impatient);
+}
+
+/* What is left of the message goes with the rest. */
+static void
+a_copy_abandoned_within_a_message_leaves_the_connection_usable(void **state)
+{
+	static const fake_pq_step script[] = {OPENED,
+										  COPYING,
+										  FAKE_LINE("abcdef"),
+										  {.call = "PQgetCancel"},
+										  FAKE_LINE("gh"),
+										  FAKE_LINE_DONE,
+										  FAKE_LINE_DONE,
+										  FAKE_ERROR("57014", "canceling statement"),
+										  FAKE_NO_RESULT,
+										  FAKE_QUERY("SELECT 1"),
+										  FAKE_COMMAND("SELECT 1"),
+										  FAKE_NO_RESULT};
+	pst_error err;
+	psti_conn *conn = copying(script, FAKE_LENGTH(script), &err);
+
+	(void) state;
+	assert_taken(conn, 2, "ab");
+	assert_ok(psti_conn_copy_abandon(conn, &err), &err);
+	assert_true(psti_conn_usable(conn));
+	assert_ok(psti_conn_exec(conn, "reading", "SELECT 1", NULL, &err), &err);
+	closed(conn);
+}
+
 static void
 a_copy_in_reports_the_servers_error_at_its_end(void **state)
 {
@@ -484,6 +716,12 @@ main(void)
 		cmocka_unit_test(a_flush_that_fails_is_a_lost_connection),
 		cmocka_unit_test(copied_data_comes_in_the_order_it_was_sent),
 		cmocka_unit_test(an_error_behind_the_data_of_a_copy_is_not_an_end),
+		cmocka_unit_test(a_copy_is_taken_in_pieces_of_the_callers_room),
+		cmocka_unit_test(an_error_behind_taken_data_is_not_an_end),
+		cmocka_unit_test(a_connection_lost_behind_taken_data_is_no_end),
+		cmocka_unit_test(a_thrown_canceller_ends_the_taking),
+		cmocka_unit_test(a_server_that_falls_silent_is_given_up),
+		cmocka_unit_test(a_copy_abandoned_within_a_message_leaves_the_connection_usable),
 		cmocka_unit_test(a_copy_in_reports_the_servers_error_at_its_end),
 		cmocka_unit_test(a_put_that_fails_tells_why_the_server_gave_up),
 		cmocka_unit_test(a_pipeline_gives_each_step_its_result),

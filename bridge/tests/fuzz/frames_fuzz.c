@@ -3,7 +3,8 @@
  *
  * The first byte says in which slices they come. The columns expected are those that the first
  * message tells when it is a schema, else one int32. What is handed out must pass psti_arrow_check and
- * be readable to its last byte. The seeds are the golden streams as COPYs.
+ * be readable to its last byte; the message that is passed on for it must read as the same batch. The
+ * seeds are the golden streams as COPYs.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,44 @@ expected_schema(const uint8_t *data, size_t size, struct ArrowSchema *out)
 		abort();
 }
 
+/* As those read it who get the batch's message: in memory of their own. */
+static void
+read_passed_on(const struct ArrowSchema *schema, const struct ArrowArray *batch)
+{
+	size_t n;
+	const uint8_t *message = arrow_ipc_message_of(batch, &n);
+	arrow_ipc_message parsed;
+	arrow_ipc_error problem;
+	struct ArrowArray again;
+	uint32_t metadata;
+	uint8_t *block;
+	uint8_t *at;
+
+	if (message == NULL)
+		return;
+	if (n < ARROW_IPC_PREFIX ||
+		arrow_ipc_read_prefix(message, &metadata, &problem) != ARROW_IPC_OK ||
+		metadata > n - ARROW_IPC_PREFIX)
+		abort();
+	block = malloc(n + ARROW_IPC_ALIGNMENT);
+	if (block == NULL)
+		abort();
+	at = block + (0 - ((uintptr_t) block + ARROW_IPC_PREFIX + metadata)) % ARROW_IPC_ALIGNMENT;
+	memcpy(at, message, n);
+	if (arrow_ipc_read_message(at + ARROW_IPC_PREFIX, metadata, &parsed, &problem) !=
+			ARROW_IPC_OK ||
+		(uint64_t) parsed.body_nbytes != n - ARROW_IPC_PREFIX - metadata ||
+		arrow_ipc_read_batch(&parsed, schema, at + ARROW_IPC_PREFIX + metadata, block,
+							 &psti_arrow_memory, &again, &problem) != ARROW_IPC_OK ||
+		again.length != batch->length || again.n_children != batch->n_children)
+		abort();
+	if (test_arrow_largest(batch) <= MAX_WALKED &&
+		test_arrow_walk(schema, &again, 0, again.length) !=
+			test_arrow_walk(schema, batch, 0, batch->length))
+		abort();
+	psti_array_release(&again);
+}
+
 static void
 take(psti_frames *frames, const struct ArrowSchema *schema)
 {
@@ -54,6 +93,7 @@ take(psti_frames *frames, const struct ArrowSchema *schema)
 		abort();
 	if (test_arrow_largest(&batch) <= MAX_WALKED)
 		test_arrow_walk(schema, &batch, 0, batch.length);
+	read_passed_on(schema, &batch);
 	psti_array_release(&batch);
 }
 

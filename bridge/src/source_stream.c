@@ -351,11 +351,24 @@ name_relation(const pst_source *source, pst_error *err)
 }
 
 /*
+ * Whether rows are named by the key that the extension tells: of a query it knows more than we, but
+ * of a table under the one that is read it may know a key that is not the table's.
+ */
+static bool
+has_key(const pst_source *source)
+{
+	for (size_t i = 0; i < source->ncolumns; i++)
+		if (source->copy[i].key)
+			return true;
+	return source->relation->oid == 0;
+}
+
+/*
  * The row as the extension's detail has it: "The row is KEY; it is row N of …" or "It is row N of …",
  * which becomes what a plain read says.
  */
 static void
-read_row(pst_error *err, int64_t rows_before)
+read_row(const pst_source *source, int64_t rows_before, pst_error *err)
 {
 	static const char begin[] = "The row is ";
 	static const char middle[] = "; it is row ";
@@ -376,7 +389,7 @@ read_row(pst_error *err, int64_t rows_before)
 	if (number == NULL)
 		return;
 	err->row = rows_before + strtoll(number, NULL, 10);
-	if (err->detail[0] == 'T')
+	if (err->detail[0] == 'T' && has_key(source))
 	{
 		char key[sizeof(err->key)];
 		size_t n = (size_t) (number - err->detail) - (sizeof(middle) - 1) - nbegin;
@@ -421,13 +434,15 @@ explain_value(const psti_stream_state *state, const pst_source *source, pst_erro
 		 strstr(message, "\" holds bytes that are not UTF-8") == NULL))
 		return;
 	memmove(err->message, message, strlen(message) + 1);
-	read_row(err, state->rows_before);
+	read_row(source, state->rows_before, err);
 	if (strcmp(err->sqlstate, "22003") == 0)
 	{
 		err->hint[0] = '\0';
 		psti_error_hint(err, "Name the column in read.text-columns to get its text, or give "
 							 "special-values=null or special-values=clamp.");
 	}
+	if (source->relation->oid != 0)
+		err->table[0] = '\0'; /* the one under it that the row is of */
 	name_relation(source, err);
 }
 

@@ -26,6 +26,7 @@ A RULE is [SESSION/]SIDE:WHERE:ACTION.
               cut=N      … after N bytes of this message were passed
               strand     close the client's connection only: the server learns nothing of it
               stall      pass nothing more on this side until release() is called
+              stall=N    … after N bytes of this message were passed
               delay=MS   wait once, then go on; with WHERE all before every piece
               slice=N    from here on pass pieces of N bytes, each a packet of its own
               corrupt=N  invert byte N of this message (default 0: its type; with byte=: that byte)
@@ -79,7 +80,7 @@ class Rule:
                   if self.type else False)
         if not chosen:
             return None
-        return flow.head + (self.value if self.action in ("cut", "corrupt") else 0)
+        return flow.head + (self.value if self.action in ("cut", "corrupt", "stall") else 0)
 
 
 class Cut(Exception):

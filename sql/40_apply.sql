@@ -28,7 +28,7 @@ WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
 
 -- Every unique index of the relation $1, one row for each of its key columns, the primary key first. fault
 -- says why ON CONFLICT would not take it, '' is none; attnum is 0 for an expression. How it compares:
--- operator, collate clause or '', whether its collation is deterministic and its operator class one whose
+-- operator (behind a cast of the left side, where it wants one), collate clause or '', whether its collation is deterministic and its operator class one whose
 -- equality is the type's own. mend, of a deferrable one, is the statement that makes another of it, else '':
 -- ON CONFLICT infers every unique index on the columns, and one of them that is deferrable is an error at
 -- run time.
@@ -45,7 +45,23 @@ SELECT i.indexrelid AS index, c.relname AS name, i.indexprs IS NOT NULL AS expre
 		   ELSE ''
 	   END AS fault,
 	   i.indkey[g.k] AS attnum,
-	   pg_catalog.concat('OPERATOR(', pg_catalog.quote_ident(opn.nspname), '.', op.oprname, ')') AS operator,
+	   pg_catalog.concat(
+		   -- The operators of enums do not take a domain over one.
+		   (WITH RECURSIVE below AS (
+				SELECT t.oid, t.typtype, t.typbasetype, t.typname, t.typnamespace
+				FROM pg_catalog.pg_type t
+				WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid
+					AND opc.opcintype OPERATOR(pg_catalog.=) 3500::pg_catalog.oid
+				UNION ALL
+				SELECT t.oid, t.typtype, t.typbasetype, t.typname, t.typnamespace
+				FROM below b
+				JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.typbasetype
+				WHERE b.typtype OPERATOR(pg_catalog.=) 'd')
+			SELECT pg_catalog.concat('::', pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(b.typname), ' ')
+			FROM below b
+			JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) b.typnamespace
+			WHERE b.typtype OPERATOR(pg_catalog.<>) 'd' AND b.oid OPERATOR(pg_catalog.<>) a.atttypid),
+		   'OPERATOR(', pg_catalog.quote_ident(opn.nspname), '.', op.oprname, ')') AS operator,
 	   CASE WHEN i.indcollation[g.k] OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
 				AND i.indcollation[g.k] OPERATOR(pg_catalog.<>) a.attcollation
 		   THEN pg_catalog.concat(' COLLATE ', pg_catalog.quote_ident(coln.nspname), '.',

@@ -73,6 +73,21 @@ CREATE TABLE texts (a text, b text, c text, d int, e int);
 CREATE UNIQUE INDEX ON texts (b COLLATE "C", a);
 SELECT penstock.upsert_sql('texts', '{a,b,c}', '{a,b}');
 
+-- A key of a domain over a domain over an enum, whose operators take no domains.
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+CREATE DOMAIN feeling AS mood;
+CREATE DOMAIN "Mine" AS feeling CHECK (VALUE::mood <> 'sad');
+CREATE TABLE felt (m "Mine" PRIMARY KEY, n int NOT NULL, v text);
+INSERT INTO felt VALUES ('ok', 1, 'a');
+SELECT penstock.upsert_sql('felt', '{m,v}') AS upsert, penstock.delete_sql('felt') AS delete \gset
+\echo :delete
+PREPARE felt AS :upsert;
+EXECUTE felt('{ok}', '{b}');
+SELECT * FROM felt;
+PREPARE unfelt AS :delete;
+EXECUTE unfelt('{ok}');
+SELECT count(*) FROM felt;
+
 -- No proof, no statement: the index to make is told, and why one that is there will not do.
 SELECT penstock.upsert_sql('texts');
 \echo :LAST_ERROR_SQLSTATE

@@ -41,6 +41,25 @@ delete_and_insert_of_a_key_in_one_batch_is_a_fresh_row(void **state)
 }
 
 static void
+a_key_of_a_domain_over_an_enum_is_matched(void **state)
+{
+	(void) state;
+	live_exec(admin,
+			  "DROP TABLE IF EXISTS t; DROP DOMAIN IF EXISTS feeling; DROP TYPE IF EXISTS mood; "
+			  "CREATE TYPE mood AS ENUM ('sad', 'ok', 'glad'); CREATE DOMAIN feeling AS mood");
+	for (int m = 0; m < NMETHODS; m++)
+	{
+		live_exec(admin,
+				  "DROP TABLE IF EXISTS t; CREATE TABLE t (k feeling PRIMARY KEY, v text NOT "
+				  "NULL, n int); INSERT INTO t VALUES ('sad', 'old', 1), ('ok', 'old', 2)");
+		write_rows(with("table-name=t;sink.mode=changelog", methods[m]), "k:u,v:u,n:i",
+				   "-D sad|~|~", "+U ok|=|3", "+I glad|new|4");
+		table_is("t", "(glad,new,4) (ok,old,3)");
+	}
+	live_exec(admin, "DROP TABLE t; DROP DOMAIN feeling; DROP TYPE mood");
+}
+
+static void
 changes_are_merged_column_by_column(void **state)
 {
 	(void) state;
@@ -418,7 +437,7 @@ indexes_that_on_conflict_cannot_use_are_refused_at_open(void **state)
 	live_exec(admin, "CREATE UNIQUE INDEX beside ON t (id)");
 	refused("table-name=t", "id:i,a:i", PST_ERR_SQL, &err);
 	assert_contains(err.detail, "\"t_pkey\" is deferrable");
-	live_exec(admin, err.hint);
+	live_exec(admin, "%s", err.hint);
 	write_rows("table-name=t", "id:i,a:i", "1|1");
 	live_exec(admin, "DELETE FROM t");
 	refused("table-name=t;sink.key=a", "id:i,a:i", PST_ERR_SQL, &err);
@@ -1134,6 +1153,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_last_of_duplicate_keys_in_a_batch_wins),
 		cmocka_unit_test(delete_and_insert_of_a_key_in_one_batch_is_a_fresh_row),
+		cmocka_unit_test(a_key_of_a_domain_over_an_enum_is_matched),
 		cmocka_unit_test(changes_are_merged_column_by_column),
 		cmocka_unit_test(a_key_change_moves_the_row_and_keeps_what_it_does_not_carry),
 		cmocka_unit_test(an_update_of_two_rows_with_one_key_keeps_other_columns),

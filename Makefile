@@ -16,7 +16,9 @@
 #   make lint format  the rules that a machine checks; formatting by clang-format
 #   make check-assert   the extension's and the live tests on a server with assertions, with caches
 #                     thrown away, and below valgrind; builds that server once
-#   make demo bench check-versions      see README.md
+#   make check-versions            the live tests on 9.6 to 18, and the extension's on 13, 15, 17 and 18
+#                     (VERSIONS='--extension 18' for some of it; as root, on Debian)
+#   make demo bench                see README.md
 BRIDGE := $(MAKE) --no-print-directory -C bridge
 TESTS := $(MAKE) --no-print-directory -C bridge/tests
 CLUSTER := scripts/cluster --tls --standby
@@ -127,8 +129,9 @@ check-assert: all
 	@scripts/check-assert $(if $(T),$(T:%='%'))
 
 check-versions: all
-	@scripts/deps check servers
-	@scripts/check-versions
+	@scripts/deps check servers debian
+	+@$(TESTS) build
+	@scripts/check-versions $(VERSIONS)
 
 # The tree of HEAD, with the version of the header in its name.
 dist:

@@ -47,6 +47,7 @@
 #include "utils/uuid.h"
 
 #include "compat.h"
+#include "library.h"
 #include "strides.h"
 
 #define MAX_PIECES 65536
@@ -222,6 +223,7 @@ check_arguments(FunctionCallInfo fcinfo)
 {
 	partition_request request = {0};
 
+	check_signature(fcinfo, "partitions", 6, 6);
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation must not be null")));

@@ -30,6 +30,7 @@
 
 #include "arrow_ipc.h"
 #include "compat.h"
+#include "library.h"
 #include "values.h"
 
 #define TARGET_BYTES_MAX (64 * 1024 * 1024)
@@ -122,6 +123,7 @@ check_arguments(FunctionCallInfo fcinfo, scan_arguments *out)
 {
 	int32 target;
 
+	check_signature(fcinfo, "scan", 5, 5);
 	check_not_null(fcinfo);
 	target = PG_GETARG_INT32(1);
 	if (target < 1 || target > TARGET_BYTES_MAX)

@@ -25,6 +25,22 @@ AS 'MODULE_PATHNAME', 'penstock_library_version';
 COMMENT ON FUNCTION penstock.library_version() IS
 'the version of the library file that this session has loaded';
 
+-- A session may have loaded an older library file than this script is made for. An update begins with this too.
+DO $penstock$
+DECLARE
+	script text := (SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'penstock');
+	library text := penstock.library_version();
+BEGIN
+	IF (pg_catalog.string_to_array(library, '.')::int[])[1:2]
+		OPERATOR(pg_catalog.<) (pg_catalog.string_to_array(script, '.')::int[])[1:2] THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = pg_catalog.format('the script of penstock %s wants the library file of that version, '
+										'and this session has loaded that of %s', script, library),
+			HINT = pg_catalog.format('Connect anew; if that does not help, install penstock %s or newer '
+									 'on the server.', script);
+	END IF;
+END $penstock$;
+
 CREATE FUNCTION penstock.version(OUT library text, OUT script text)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $penstock$

@@ -39,6 +39,12 @@ WITH me AS (
 							AND has_schema_privilege(p.pronamespace, 'USAGE'))) AS usable
 	FROM (SELECT 1) one
 	LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'penstock'
+), fitting AS (
+	-- newer: the database was updated, and then another server came under it, or older files.
+	SELECT e.*, CASE WHEN e.version ~ '^[0-9]{1,4}([.][0-9]{1,4})*$' AND e.available ~ '^[0-9]{1,4}([.][0-9]{1,4})*$'
+				THEN string_to_array(e.version, '.')::int[] > string_to_array(e.available, '.')::int[]
+				ELSE false END AS newer
+	FROM extension e
 ), schemas AS (
 	-- Without the system's and the extension's, which everybody may use.
 	SELECT n.oid
@@ -206,6 +212,7 @@ WITH me AS (
 	SELECT 7, 'server', 'transport',
 		   CASE WHEN e.version IS NULL AND e.available IS NULL
 					OR e.usable AND e.version = coalesce(e.available, e.version) THEN 'ok'
+			   WHEN e.usable AND e.newer THEN 'blocked'
 			   ELSE 'reduced' END,
 		   CASE
 			   WHEN e.version IS NULL AND e.available IS NULL
@@ -215,6 +222,10 @@ WITH me AS (
 				   THEN 'plain: the extension penstock is not in this database; reads are faster with it'
 			   WHEN NOT e.usable
 				   THEN format('plain: the role may not use the extension penstock %s', e.version)
+			   WHEN e.newer
+				   THEN format('the extension penstock %s of this database is newer than the server''s files, '
+							   'which are those of %s: its library is refused, and reads want transport=plain',
+							   e.version, e.available)
 			   WHEN e.version <> e.available
 				   THEN format('assisted reads by the extension penstock %s; the server has %s', e.version,
 							   e.available)
@@ -226,11 +237,12 @@ WITH me AS (
 			   WHEN NOT e.usable
 				   THEN concat(format(E'GRANT USAGE ON SCHEMA penstock TO %s;\n', me.role_sql),
 							   format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA penstock TO %s;', me.role_sql))
+			   WHEN e.newer THEN format('-- install penstock %s or newer on this server', e.version)
 			   WHEN e.version <> e.available
 				   THEN concat(CASE WHEN me.standby THEN E'-- on the primary:\n' END,
 							   'ALTER EXTENSION penstock UPDATE;')
 			   ELSE '' END
-	FROM me, extension e
+	FROM me, fitting e
 	UNION ALL
 	SELECT 8, 'server', 'connections',
 		   CASE WHEN me.connections BETWEEN 0 AND 4 THEN 'reduced' ELSE 'ok' END,

@@ -19,6 +19,11 @@
 /* utils/pg_locale.h has it too, but until 17 wants ICU's headers, which Debian's do not come with. */
 extern PGDLLIMPORT char *locale_monetary;
 
+/* 14: the names of a catalog's indexes went into its own header. */
+#if PG_VERSION_NUM < 140000
+#include "catalog/indexing.h"
+#endif
+
 /* 14: LSNOID became PG_LSNOID, CASHOID MONEYOID. */
 #if PG_VERSION_NUM < 140000
 #define PG_LSNOID LSNOID

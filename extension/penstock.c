@@ -17,6 +17,7 @@
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 
+#include "compat.h"
 #include "library.h"
 
 PG_MODULE_MAGIC;

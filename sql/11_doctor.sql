@@ -27,6 +27,7 @@ WITH me AS (
 			   ELSE 'remote' END) AS place
 ), extension AS (
 	-- available: what the server's files would make. usable: the role may call each of its functions.
+	-- scans: it has a scan as the bridge calls it, maybe with more arguments that have defaults.
 	SELECT e.extversion AS version,
 		   (SELECT a.default_version FROM pg_catalog.pg_available_extensions a WHERE a.name = 'penstock')
 			   AS available,
@@ -36,7 +37,15 @@ WITH me AS (
 			   WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid
 				   AND d.classid = 'pg_catalog.pg_proc'::regclass AND d.deptype = 'e'
 				   AND NOT (has_function_privilege(p.oid, 'EXECUTE')
-							AND has_schema_privilege(p.pronamespace, 'USAGE'))) AS usable
+							AND has_schema_privilege(p.pronamespace, 'USAGE'))) AS usable,
+		   EXISTS (
+			   SELECT 1 FROM pg_catalog.pg_depend d
+			   JOIN pg_catalog.pg_proc p ON p.oid = d.objid AND p.proname = 'scan'
+			   WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid
+				   AND d.classid = 'pg_catalog.pg_proc'::regclass AND d.deptype = 'e'
+				   AND p.proretset AND p.prorettype = 'bytea'::regtype
+				   AND concat(p.proargtypes, ' ') ~ '^25 23 25 1009 23 '
+				   AND p.pronargs - p.pronargdefaults <= 5) AS scans
 	FROM (SELECT 1) one
 	LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'penstock'
 ), fitting AS (
@@ -211,7 +220,7 @@ WITH me AS (
 	UNION ALL
 	SELECT 7, 'server', 'transport',
 		   CASE WHEN e.version IS NULL AND e.available IS NULL
-					OR e.usable AND e.version = coalesce(e.available, e.version) THEN 'ok'
+					OR e.usable AND e.scans AND e.version = coalesce(e.available, e.version) THEN 'ok'
 			   WHEN e.usable AND e.newer THEN 'blocked'
 			   ELSE 'reduced' END,
 		   CASE
@@ -226,6 +235,9 @@ WITH me AS (
 				   THEN format('the extension penstock %s of this database is newer than the server''s files, '
 							   'which are those of %s: its library is refused, and reads want transport=plain',
 							   e.version, e.available)
+			   WHEN NOT e.scans
+				   THEN format('plain: the extension penstock %s of this database has no scan that this penstock can call',
+							   e.version)
 			   WHEN e.version <> e.available
 				   THEN format('assisted reads by the extension penstock %s; the server has %s', e.version,
 							   e.available)
@@ -238,6 +250,8 @@ WITH me AS (
 				   THEN concat(format(E'GRANT USAGE ON SCHEMA penstock TO %s;\n', me.role_sql),
 							   format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA penstock TO %s;', me.role_sql))
 			   WHEN e.newer THEN format('-- install penstock %s or newer on this server', e.version)
+			   WHEN NOT e.scans AND e.version = e.available
+				   THEN format('-- take a penstock of the extension''s version, %s, where this one runs', e.version)
 			   WHEN e.version <> e.available
 				   THEN concat(CASE WHEN me.standby THEN E'-- on the primary:\n' END,
 							   'ALTER EXTENSION penstock UPDATE;')

@@ -652,7 +652,8 @@ read_probe(psti_conn *conn, const PGresult *result)
 	copy_cell(caps->encoding, sizeof(caps->encoding), result, 5);
 	copy_cell(caps->postmaster_start, sizeof(caps->postmaster_start), result, 6);
 	copy_cell(caps->extension_version, sizeof(caps->extension_version), result, 7);
-	caps->scan = PQgetvalue(result, 0, 8)[0] == 't';
+	caps->scan = strcmp(PQgetvalue(result, 0, 8), "usable") == 0;
+	caps->scan_denied = strcmp(PQgetvalue(result, 0, 8), "denied") == 0;
 	copy_cell(caps->system_identifier, sizeof(caps->system_identifier), result, 9);
 }
 

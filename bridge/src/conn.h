@@ -33,14 +33,18 @@ typedef struct psti_caps
 	char postmaster_start[64];	/* pg_postmaster_start_time as text */
 	char extension_version[32]; /* of penstock in this database; empty: not installed */
 	bool scan;					/* it has the function scan of frames.h, and the role may call it */
+	bool scan_denied;			/* it has it, and the role may not */
 } psti_caps;
 
 /*
- * SQL, a bool: whether frames.h's scan is there and the role may call it. Only the extension's own:
- * anyone may have a schema of its name where it is not installed.
+ * SQL, a text: 'usable' when frames.h's scan is there and the role may call it, 'denied' when it may
+ * not, else NULL. Only the extension's own: anyone may have a schema of its name where it is not
+ * installed. A newer one's may have more arguments, if it can be called without them.
  */
 #define PSTI_MAY_SCAN                                                                              \
-	"EXISTS (SELECT FROM pg_catalog.pg_extension e "                                               \
+	"(SELECT CASE WHEN pg_catalog.has_function_privilege(p.oid, 'EXECUTE') "                       \
+	"AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') THEN 'usable' ELSE 'denied' END "         \
+	"FROM pg_catalog.pg_extension e "                                                              \
 	"JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) "                          \
 	"'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid "                              \
 	"AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e' "        \
@@ -50,10 +54,11 @@ typedef struct psti_caps
 	"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace "               \
 	"WHERE e.extname OPERATOR(pg_catalog.=) 'penstock' AND n.nspname OPERATOR(pg_catalog.=) "      \
 	"'penstock' "                                                                                  \
-	"AND p.proname OPERATOR(pg_catalog.=) 'scan' AND p.proargtypes::pg_catalog.text "              \
-	"OPERATOR(pg_catalog.=) '25 23 25 1009 23' "                                                   \
-	"AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') "                                     \
-	"AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'))"
+	"AND p.proname OPERATOR(pg_catalog.=) 'scan' AND p.proretset "                                 \
+	"AND p.prorettype OPERATOR(pg_catalog.=) 17::pg_catalog.oid "                                  \
+	"AND pg_catalog.concat(p.proargtypes, ' ') OPERATOR(pg_catalog.~) '^25 23 25 1009 23 ' "       \
+	"AND p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 5 "           \
+	"ORDER BY 1 DESC LIMIT 1)"
 
 /*
  * Connects by the options url, username, password …; database (NULL: theirs) overrides. The session

@@ -208,43 +208,94 @@ choose_encoding(pst_source *source, pst_error *err)
 						  "SET client_encoding = 'SQL_ASCII'", NULL, err);
 }
 
-/* Why the source cannot be assisted, with the remedy in *hint; NULL when it can. */
-static const char *
-unassisted(const pst_source *source, const char **hint)
+/* Why a source cannot be assisted. */
+typedef enum obstacle
+{
+	NO_OBSTACLE,
+	NOT_OF_VALUES,
+	NO_EXTENSION,
+	NO_SCAN, /* none that this library can call: the extension is older, or much newer */
+	NO_RIGHT,
+} obstacle;
+
+static obstacle
+find_obstacle(const pst_source *source)
 {
 	const psti_caps *caps = psti_conn_caps(source->conn);
 
-	*hint = "Set option transport=auto, or leave it out.";
 	if (source->values == PSTI_VALUES_JSON || source->values == PSTI_VALUES_LOSSLESS)
-		return "is assisted, which read.values=json and read.values=lossless are not";
-	if (caps->scan)
-		return NULL;
+		return NOT_OF_VALUES;
 	if (caps->extension_version[0] == '\0')
-	{
-		*hint = "Run CREATE EXTENSION penstock in that database, or set option transport=auto.";
-		return "is assisted, and the extension penstock is not in the database";
-	}
-	*hint = "Run ALTER EXTENSION penstock UPDATE, GRANT USAGE ON SCHEMA penstock and EXECUTE on "
-			"penstock.scan to the role, or set option transport=auto.";
-	return "is assisted, and the role may not call penstock.scan, or the extension is older";
+		return NO_EXTENSION;
+	if (caps->scan_denied)
+		return NO_RIGHT;
+	return caps->scan ? NO_OBSTACLE : NO_SCAN;
 }
+
+/* What is said of it; version is the extension's. */
+static void
+tell_obstacle(obstacle found, const char *version, char *why, size_t size)
+{
+	switch (found)
+	{
+		case NO_OBSTACLE:
+			why[0] = '\0';
+			break;
+		case NOT_OF_VALUES:
+			snprintf(why, size, "read.values=json and read.values=lossless are not");
+			break;
+		case NO_EXTENSION:
+			snprintf(why, size, "the extension penstock is not in the database");
+			break;
+		case NO_SCAN:
+			snprintf(why, size,
+					 "the extension penstock %s in the database has no scan that libpenstock %s "
+					 "can call",
+					 version, pst_version());
+			break;
+		case NO_RIGHT:
+			snprintf(why, size, "the role may not call penstock.scan of the extension penstock %s",
+					 version);
+			break;
+	}
+}
+
+/* Sentences with the remedy, each with a blank behind it. */
+static const char *const remedies[] = {
+	[NO_OBSTACLE] = "",
+	[NOT_OF_VALUES] = "",
+	[NO_EXTENSION] = "Run CREATE EXTENSION penstock in that database. ",
+	[NO_SCAN] = "Run ALTER EXTENSION penstock UPDATE, or take a libpenstock of the extension's "
+				"version. ",
+	[NO_RIGHT] = "Run GRANT USAGE ON SCHEMA penstock and GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA "
+				 "penstock to the role. ",
+};
 
 static pst_status
 choose_transport(pst_source *source, pst_error *err)
 {
 	psti_transport wanted = (psti_transport) psti_opt_int(source->options, PSTI_OPT_TRANSPORT);
-	const char *hint;
-	const char *why;
+	const char *version = psti_conn_caps(source->conn)->extension_version;
+	char why[256];
+	obstacle found;
 
 	source->values = (psti_values) psti_opt_int(source->options, PSTI_OPT_VALUES);
 	if (wanted == PSTI_TRANSPORT_PLAIN)
 		return PST_OK;
-	why = unassisted(source, &hint);
-	source->assisted = why == NULL;
-	if (wanted == PSTI_TRANSPORT_AUTO || why == NULL)
+	found = find_obstacle(source);
+	source->assisted = found == NO_OBSTACLE;
+	if (source->assisted)
 		return PST_OK;
-	psti_opt_fail(source->options, PSTI_OPT_TRANSPORT, err, "%s", why);
-	psti_error_hint(err, "%s", hint);
+	tell_obstacle(found, version, why, sizeof(why));
+	if (wanted == PSTI_TRANSPORT_AUTO)
+	{
+		/* Where it was never installed, plain is no news. */
+		if (found == NO_SCAN || found == NO_RIGHT)
+			psti_log(&source->hooks, PST_LOG_INFO, "reads are plain: %s", why);
+		return PST_OK;
+	}
+	psti_opt_fail(source->options, PSTI_OPT_TRANSPORT, err, "is assisted, and %s", why);
+	psti_error_hint(err, "%sSet option transport=auto, or leave it out.", remedies[found]);
 	return err->status = PST_ERR_UNSUPPORTED;
 }
 

@@ -533,7 +533,7 @@ explain_extension(pst_source *source, pst_error *err)
 		return;
 	if (psti_conn_exec(source->conn, "looking for the extension", "SELECT " PSTI_MAY_SCAN, &result,
 					   &ignored) == PST_OK)
-		gone = PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 'f';
+		gone = PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), "usable") != 0;
 	PQclear(result);
 	if (!gone)
 		return;

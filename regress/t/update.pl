@@ -158,6 +158,20 @@ my $version_now = 'SELECT library, script FROM penstock.version()';
 is(sql('old', $version_now), "$version.0|$version", 'library and script are one version');
 like(sql('old', $doctor), qr/^ok\|assisted reads by the extension penstock \Q$version\E\|$/, 'doctor finds nothing');
 
+# ---- from what was released to today's ----
+
+sql('postgres', 'CREATE DATABASE today TEMPLATE template0');
+sql('today', 'CREATE EXTENSION penstock');
+for my $released (map { m{/penstock--([0-9.]+)\.sql$} && $1 ne $version ? $1 : () } glob('sql/releases/*'))
+{
+	sql('postgres', 'CREATE DATABASE released TEMPLATE template0');
+	sql('released', "CREATE EXTENSION penstock VERSION '$released'");
+	is(sql('released', q{SELECT count(*) FROM (SELECT penstock.scan('SELECT 1')) m}), '3', "today's library serves the script of $released");
+	sql('released', 'ALTER EXTENSION penstock UPDATE');
+	is(members('released'), members('today'), "and its update makes today's extension of it");
+	sql('postgres', 'DROP DATABASE released');
+}
+
 # ---- an old script, a new library ----
 
 put_library('new');

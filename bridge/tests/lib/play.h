@@ -27,8 +27,8 @@
 	}
 
 /* A session on a primary ("f") or a standby ("t"), without the extension or with it. */
-#define SESSION_OF(in_recovery) SESSION_WITH(in_recovery, "\\N|f")
-#define SESSION_ASSISTED(in_recovery) SESSION_WITH(in_recovery, "0.1.0|t")
+#define SESSION_OF(in_recovery) SESSION_WITH(in_recovery, "\\N|\\N")
+#define SESSION_ASSISTED(in_recovery) SESSION_WITH(in_recovery, "0.1|usable")
 #define SESSION_WITH(in_recovery, extension)                                                       \
 	FAKE_CONNECT("*client_encoding=UTF8"),                                                         \
 		TOLD("*pg_postmaster_start_time",                                                          \

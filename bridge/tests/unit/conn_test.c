@@ -6,9 +6,10 @@
 #include "fake_libpq.h"
 
 #define PROBE "*pg_postmaster_start_time"
-#define PROBED                                                                                     \
-	FAKE_ROWS("db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|scan:16|id:20\n"  \
-			  "shop|joe|f|f|t|UTF8|2026-01-01|\\N|f|7")
+#define PROBED_WITH(extension, scan)                                                               \
+	FAKE_ROWS("db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|scan:25|id:20\n"  \
+			  "shop|joe|f|f|t|UTF8|2026-01-01|" extension "|" scan "|7")
+#define PROBED PROBED_WITH("\\N", "\\N")
 
 /* A session that opens well; the steps of the test follow. */
 #define OPENED FAKE_CONNECT("*client_encoding=UTF8"), FAKE_QUERY(PROBE), PROBED, FAKE_NO_RESULT
@@ -71,6 +72,31 @@ the_probe_fills_the_capabilities_in_one_round_trip(void **state)
 }
 
 static void
+what_the_extension_can_is_part_of_the_capabilities(void **state)
+{
+	static const fake_pq_step usable[] = {FAKE_CONNECT(NULL), FAKE_QUERY(PROBE),
+										  PROBED_WITH("0.1", "usable"), FAKE_NO_RESULT};
+	static const fake_pq_step denied[] = {FAKE_CONNECT(NULL), FAKE_QUERY(PROBE),
+										  PROBED_WITH("0.1", "denied"), FAKE_NO_RESULT};
+	static const fake_pq_step other[] = {FAKE_CONNECT(NULL), FAKE_QUERY(PROBE),
+										 PROBED_WITH("9.9", "\\N"), FAKE_NO_RESULT};
+	static const fake_pq_step *const scripts[] = {usable, denied, other};
+	pst_error err;
+
+	(void) state;
+	for (int i = 0; i < 3; i++)
+	{
+		psti_conn *conn = opened(scripts[i], FAKE_LENGTH(usable), &err);
+		const psti_caps *caps = psti_conn_caps(conn);
+
+		assert_string_equal(caps->extension_version, i == 2 ? "9.9" : "0.1");
+		assert_int_equal(caps->scan, i == 0);
+		assert_int_equal(caps->scan_denied, i == 1);
+		closed(conn);
+	}
+}
+
+static void
 a_role_that_may_not_see_the_identifier_is_asked_without_it(void **state)
 {
 	static const fake_pq_step script[] = {
@@ -78,7 +104,7 @@ a_role_that_may_not_see_the_identifier_is_asked_without_it(void **state)
 		FAKE_QUERY("*pg_control_system"),
 		FAKE_ERROR("42501", "permission denied for function pg_control_system"),
 		FAKE_NO_RESULT,
-		FAKE_QUERY("*n.oid, 'USAGE')), NULL"),
+		FAKE_QUERY("*LIMIT 1), NULL"),
 		PROBED,
 		FAKE_NO_RESULT,
 	};
@@ -707,6 +733,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_probe_fills_the_capabilities_in_one_round_trip),
+		cmocka_unit_test(what_the_extension_can_is_part_of_the_capabilities),
 		cmocka_unit_test(a_role_that_may_not_see_the_identifier_is_asked_without_it),
 		cmocka_unit_test(a_refused_login_has_the_servers_sqlstate),
 		cmocka_unit_test(a_server_that_cannot_be_reached_may_be_tried_again),

@@ -54,15 +54,28 @@ script_version(void)
 	return version;
 }
 
+/* The first two numbers of "0.2.1"; false when it has none. */
+static bool
+read_version(const char *text, long version[2])
+{
+	char *end;
+
+	version[0] = strtol(text, &end, 10);
+	if (end == text || *end != '.')
+		return false;
+	text = end + 1;
+	version[1] = strtol(text, &end, 10);
+	return end != text;
+}
+
 /* "0.2.1" is older than "0.3" and not than "0.2": a script's version has no third number. */
 static bool
 is_older(const char *library, const char *script)
 {
-	int have[2];
-	int want[2];
+	long have[2];
+	long want[2];
 
-	if (sscanf(library, "%d.%d", &have[0], &have[1]) != 2 ||
-		sscanf(script, "%d.%d", &want[0], &want[1]) != 2)
+	if (!read_version(library, have) || !read_version(script, want))
 		return false;
 	return have[0] < want[0] || (have[0] == want[0] && have[1] < want[1]);
 }

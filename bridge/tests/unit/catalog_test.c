@@ -9,7 +9,7 @@
 	FAKE_CONNECT("*client_encoding=UTF8"), FAKE_QUERY("*pg_postmaster_start_time"),                \
 		FAKE_ROWS(                                                                                 \
 			"db:19|role:19|recovery:16|super:16|temp:16|enc:19|start:25|ext:25|scan:16|id:20\n"    \
-			"shop|joe|f|f|t|UTF8|2026-01-01|\\N|\\N|7"),                                             \
+			"shop|joe|f|f|t|UTF8|2026-01-01|\\N|\\N|7"),                                           \
 		FAKE_NO_RESULT
 
 #define ASKED(part)                                                                                \

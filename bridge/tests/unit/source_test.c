@@ -742,13 +742,13 @@ an_extension_that_went_away_is_named_only_when_it_did(void **state)
 	for (size_t i = 0; i < FAKE_LENGTH(codes); i++)
 	{
 		begin_refused(codes[i], "not to be had");
-		ADD(TOLD("*'penstock' AND p.proname", FAKE_ROWS("exists:16\nf")));
+		ADD(TOLD("*'penstock' AND p.proname", FAKE_ROWS("case:25\n\\N")));
 		assert_fails(play_script(&err, &nrows), PST_ERR_CONFLICT, &err);
 		assert_true(err.retryable);
 		assert_contains(err.message, "the extension penstock");
 		assert_contains(err.hint, "Begin the read again");
 		begin_refused(codes[i], "not to be had");
-		ADD(TOLD("*'penstock' AND p.proname", FAKE_ROWS("exists:16\nt")));
+		ADD(TOLD("*'penstock' AND p.proname", FAKE_ROWS("case:25\nusable")));
 		assert_true(play_script(&err, &nrows) < 0);
 		assert_string_equal(err.message, "reading: not to be had");
 		assert_string_equal(err.sqlstate, codes[i]);

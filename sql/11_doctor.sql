@@ -507,7 +507,7 @@ COMMENT ON FUNCTION penstock.doctor() IS
 -- has found, or NULL for every one of the database. Rows: (line, sqlstate, message, hint).
 -- embed: grants
 WITH who AS (
-	SELECT CASE WHEN $2::text IS NULL THEN 'your_role' ELSE quote_ident($2::text) END AS role
+	SELECT coalesce(quote_ident(nullif($2::text, '')), 'your_role') AS role
 ), relations AS (
 	SELECT c.oid, c.relkind, c.relnamespace, n.nspname::text AS schema, c.relname::text AS name,
 		   quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS qualified,

@@ -339,7 +339,7 @@ a_right_to_the_extension_revoked_after_the_probe_is_named(void **state)
 	take_away_after_open("REVOKE USAGE ON SCHEMA penstock FROM PUBLIC",
 						 "GRANT USAGE ON SCHEMA penstock");
 	take_away_after_open("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA penstock FROM PUBLIC",
-						 "EXECUTE on penstock.scan");
+						 "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA penstock");
 	live_exec(admin, "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA penstock TO PUBLIC");
 }
 

@@ -731,6 +731,17 @@ ORDER BY c.nspname::text COLLATE "C", c.relname::text COLLATE "C"
 	END IF;
 -- end
 
+-- The end of a loop of tries, which the answer leaves.
+-- piece: or_again
+			EXIT;
+		EXCEPTION WHEN internal_error THEN
+			IF try = 5 THEN
+				RAISE;
+			END IF;
+		END;
+	END LOOP;
+-- end
+
 -- A plan of `describe` takes as long as running it, and is the same for every relation: it is made once a session.
 -- A relation that is dropped while its parts are printed is the server's internal error: the next try leaves it
 -- out. Subtransactions are why neither function is for parallel workers.
@@ -760,13 +771,7 @@ BEGIN
 			,
 -- text: describe $1, NULL, types_of_wire
 			INTO answer;
-			EXIT;
-		EXCEPTION WHEN internal_error THEN
-			IF try = 5 THEN
-				RAISE;
-			END IF;
-		END;
-	END LOOP;
+-- text: or_again
 	IF answer IS NULL THEN
 		RAISE undefined_table USING MESSAGE = format('there is no relation with OID %s', $1::oid);
 	END IF;
@@ -799,13 +804,7 @@ BEGIN
 			,
 -- text: describe NULL, NULL, types_of_wire
 			);
-			EXIT;
-		EXCEPTION WHEN internal_error THEN
-			IF try = 5 THEN
-				RAISE;
-			END IF;
-		END;
-	END LOOP;
+-- text: or_again
 	RETURN QUERY SELECT u.answer::jsonb FROM unnest(answers) WITH ORDINALITY AS u(answer, place) ORDER BY u.place;
 END
 $penstock$;

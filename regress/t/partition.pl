@@ -2,20 +2,12 @@
 # session writes to the tables and analyzes them.
 use strict;
 use warnings;
+use lib 'regress/t';
+use Psql;
 use Test::More;
 
-my $database = 'penstock_partition';
+$database = 'penstock_partition';
 $ENV{PGOPTIONS} = '-c client_min_messages=warning';
-
-sub sql
-{
-	my ($statement, $where) = @_;
-	open(my $psql, '-|', 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $where || $database, '-c', $statement) or die "psql: $!";
-	my $answer = do { local $/; <$psql> };
-	close($psql) or die "failed: $statement";
-	chomp($answer //= '');
-	return $answer;
-}
 
 sql("DROP DATABASE IF EXISTS $database", 'postgres');
 sql("CREATE DATABASE $database TEMPLATE template0", 'postgres');

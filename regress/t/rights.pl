@@ -2,20 +2,12 @@
 # docs/extension.md tells of.
 use strict;
 use warnings;
+use lib 'regress/t';
+use Psql;
 use Test::More;
 
-my $database = 'penstock_rights';
+$database = 'penstock_rights';
 $ENV{PGOPTIONS} = '-c client_min_messages=error';
-
-sub sql
-{
-	my ($statement, $where) = @_;
-	open(my $psql, '-|', 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $where || $database, '-c', $statement) or die "psql: $!";
-	my $answer = do { local $/; <$psql> };
-	close($psql) or die "failed: $statement";
-	chomp($answer //= '');
-	return $answer;
-}
 
 # The table of errors: function, SQLSTATEs.
 my %documented;

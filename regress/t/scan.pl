@@ -4,24 +4,16 @@ use warnings;
 use File::Temp;
 use IPC::Open3;
 use Symbol 'gensym';
+use lib 'regress/t';
+use Psql;
 use Test::More;
 
-my $database = 'penstock_scan';
+$database = 'penstock_scan';
 my $name = "penstock_scan_$$";    # of the session at work
 $ENV{PGOPTIONS} = '-c client_min_messages=warning';
 
 # Servers that check themselves are slower by this factor: they are given so many times less to do.
 my $slowdown = $ENV{REGRESS_SLOWDOWN} || 1;
-
-sub sql
-{
-	my ($statement, $where) = @_;
-	open(my $psql, '-|', 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $where || $database, '-c', $statement) or die "psql: $!";
-	my $answer = do { local $/; <$psql> };
-	close($psql) or die "failed: $statement";
-	chomp($answer //= '');
-	return $answer;
-}
 
 # A script's answers, without its errors, which are expected.
 sub script

@@ -9,6 +9,9 @@
 
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "replication/logical.h"
+#include "replication/output_plugin.h"
+#include "replication/reorderbuffer.h"
 #include "tcop/tcopprot.h"
 #include "utils/relcache.h"
 
@@ -57,5 +60,34 @@ primary_key_index(Relation relation)
 	return RelationGetPrimaryKeyIndex(relation);
 #endif
 }
+
+/* 15: a transaction has other times than that of its commit. */
+static inline TimestampTz
+commit_time_of(const ReorderBufferTXN *txn)
+{
+#if PG_VERSION_NUM >= 150000
+	return txn->xact_time.commit_time;
+#else
+	return txn->commit_time;
+#endif
+}
+
+/* 15: OutputPluginUpdateProgress is told of transactions of which nothing was sent. */
+static inline void
+update_progress(LogicalDecodingContext *ctx, bool skipped_transaction)
+{
+#if PG_VERSION_NUM >= 150000
+	OutputPluginUpdateProgress(ctx, skipped_transaction);
+#else
+	OutputPluginUpdateProgress(ctx);
+#endif
+}
+
+/* 17: a change's tuples lost the struct around them. */
+#if PG_VERSION_NUM >= 170000
+#define change_tuple_of(tuple) (tuple)
+#else
+#define change_tuple_of(buffer) ((buffer) == NULL ? NULL : &(buffer)->tuple)
+#endif
 
 #endif /* PENSTOCK_COMPAT_H */

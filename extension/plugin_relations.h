@@ -1,0 +1,56 @@
+/*
+ * plugin_relations.h - what the output plugin knows of the tables whose changes it sends.
+ *
+ * An entry is made from the catalog as it was when the change was made, and made anew when the catalog
+ * changed. Entries are by the table that a row lies in, which for a partition can differ from the one
+ * that it is sent under.
+ */
+#ifndef PENSTOCK_PLUGIN_RELATIONS_H
+#define PENSTOCK_PLUGIN_RELATIONS_H
+
+#include "postgres.h"
+
+#include "access/htup.h"
+#include "utils/relcache.h"
+
+#include "change_values.h"
+#include "plugin_options.h"
+
+typedef struct plugin_column
+{
+	int attribute; /* number in the table that the row lies in, from 1 */
+	bool identity; /* of the replica identity */
+	change_type type;
+	const char *name;
+} plugin_column;
+
+typedef struct plugin_relation
+{
+	Oid leaf;		/* of the table that the row lies in: the key */
+	Oid named;		/* of the one that it is sent under */
+	bool valid;		/* else it is to be made anew */
+	bool captured;	/* else its changes are left out, and what follows is not set */
+	bool described; /* the consumer knows it */
+	uint32 index;	/* by which records refer to it */
+	char identity;	/* replica identity: d, i, f, n */
+	bool depends;	/* some column's text is that of pinned settings */
+	int ncolumns;
+	plugin_column *columns;
+	int nattributes;  /* of leaf */
+	Datum *values[2]; /* of an old and a new row, by attribute */
+	bool *nulls[2];
+	char *schema; /* of named, for errors */
+	char *table;
+	StringInfoData description; /* record CHANGE_RELATION behind its index */
+	MemoryContext memory;		/* of all the above */
+} plugin_relation;
+
+typedef struct plugin_relations plugin_relations;
+
+/* Memory is of the current context, which may be deleted at any time: there is nothing to undo. */
+extern plugin_relations *plugin_relations_new(const plugin_options *options);
+
+/* The entry of a table. It is valid until the next call. */
+extern plugin_relation *plugin_relations_get(plugin_relations *relations, Relation relation);
+
+#endif /* PENSTOCK_PLUGIN_RELATIONS_H */

@@ -7,9 +7,14 @@
 
 #include "postgres.h"
 
+#include "access/xlog.h"
+#if PG_VERSION_NUM >= 150000
+#include "access/xlogrecovery.h" /* 15: was in xlog.h */
+#endif
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "replication/logical.h"
+#include "replication/message.h"
 #include "replication/output_plugin.h"
 #include "replication/reorderbuffer.h"
 #include "tcop/tcopprot.h"
@@ -89,5 +94,16 @@ update_progress(LogicalDecodingContext *ctx, bool skipped_transaction)
 #else
 #define change_tuple_of(buffer) ((buffer) == NULL ? NULL : &(buffer)->tuple)
 #endif
+
+/* 17: LogLogicalMessage can flush. A message that is not of a transaction, not flushed: where it ends. */
+static inline XLogRecPtr
+log_message(const char *prefix, const char *content)
+{
+#if PG_VERSION_NUM >= 170000
+	return LogLogicalMessage(prefix, content, strlen(content), false, false);
+#else
+	return LogLogicalMessage(prefix, content, strlen(content), false);
+#endif
+}
 
 #endif /* PENSTOCK_COMPAT_H */

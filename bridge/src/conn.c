@@ -33,6 +33,7 @@ struct psti_conn
 	bool broken;	   /* only close is left */
 	char *pins;		   /* owned: the settings as SET LOCAL statements */
 	char copy_what[128]; /* what the copy in progress does, for errors */
+	char *message;		 /* the stream's last one; libpq's, or NULL */
 };
 
 /* --- time ------------------------------------------------------------------------ */
@@ -387,6 +388,14 @@ is_error(const PGresult *result)
 	return state == PGRES_FATAL_ERROR || state == PGRES_BAD_RESPONSE;
 }
 
+static bool
+begins_copy(const PGresult *result)
+{
+	ExecStatusType status = PQresultStatus(result);
+
+	return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
+}
+
 /*
  * Takes all results of what was sent; the last one is moved to *out. The first error wins, and the
  * rest is still taken, so that the connection is idle afterwards. A COPY result ends the taking.
@@ -414,7 +423,7 @@ take_results(psti_conn *conn, const char *what, PGresult **out, pst_error *err)
 			status = psti_fail_result(err, result, what);
 		PQclear(last);
 		last = result;
-		if (PQresultStatus(result) == PGRES_COPY_IN || PQresultStatus(result) == PGRES_COPY_OUT)
+		if (begins_copy(result))
 			break;
 		if (conn->broken)
 			break;
@@ -719,9 +728,9 @@ probe(psti_conn *conn, pst_error *err)
 	return status;
 }
 
-pst_status
-psti_conn_open(const psti_options *options, const char *database, const pst_hooks *hooks,
-			   psti_conn **out, pst_error *err)
+static pst_status
+open_session(const psti_options *options, const char *database, bool replication,
+			 const pst_hooks *hooks, psti_conn **out, pst_error *err)
 {
 	psti_conninfo info = {0};
 	psti_conn *conn = calloc(1, sizeof(*conn));
@@ -734,6 +743,8 @@ psti_conn_open(const psti_options *options, const char *database, const pst_hook
 		conn->hooks = *hooks;
 	conn->stop_by = conn->cancel_at = -1;
 	status = psti_conninfo_new(options, database, hooks, &info, err);
+	if (status == PST_OK && replication)
+		status = psti_conninfo_set(&info, "replication", "database", err);
 	if (status == PST_OK && pst_canceller_thrown(conn->hooks.canceller))
 		status = fail_canceled(err, "connecting");
 	if (status == PST_OK)
@@ -756,6 +767,30 @@ psti_conn_open(const psti_options *options, const char *database, const pst_hook
 	return status;
 }
 
+pst_status
+psti_conn_open(const psti_options *options, const char *database, const pst_hooks *hooks,
+			   psti_conn **out, pst_error *err)
+{
+	return open_session(options, database, false, hooks, out, err);
+}
+
+pst_status
+psti_conn_open_replication(const psti_options *options, const pst_hooks *hooks, psti_conn **out,
+						   pst_error *err)
+{
+	pst_status status = open_session(options, NULL, true, hooks, out, err);
+
+	if (status == PST_OK && (*out)->caps.server_version >= 120000)
+		status =
+			psti_conn_exec(*out, "starting the session", "SET wal_sender_timeout = 0", NULL, err);
+	if (status != PST_OK)
+	{
+		psti_conn_close(*out);
+		*out = NULL;
+	}
+	return status;
+}
+
 void
 psti_conn_close(psti_conn *conn)
 {
@@ -763,6 +798,7 @@ psti_conn_close(psti_conn *conn)
 		return;
 	if (conn->pg != NULL)
 		PQfinish(conn->pg);
+	PQfreemem(conn->message);
 	free(conn->pins);
 	free(conn);
 }
@@ -1073,6 +1109,95 @@ psti_conn_copy_drop(psti_conn *conn, pst_error *err)
 	if (end_data(conn, "the rows were discarded", err) == PST_OK)
 		(void) take_results(conn, conn->copy_what, NULL, err);
 	conn->stop_by = conn->cancel_at = -1;
+}
+
+/* --- streams ----------------------------------------------------------------------------- */
+
+pst_status
+psti_conn_stream(psti_conn *conn, const char *what, const char *sql, pst_error *err)
+{
+	return begin_copy(conn, what, sql, PGRES_COPY_BOTH, err);
+}
+
+/* As wait_for, but that time may pass: PST_AGAIN. */
+static pst_status
+wait_message(psti_conn *conn, int64_t until, pst_error *err)
+{
+	pst_status status = PST_OK;
+
+	if (until < 0)
+		return wait_for(conn, POLLIN, conn->copy_what, err);
+	status =
+		poll_socket(&conn->hooks, PQsocket(conn->pg), POLLIN, left_ms(until), conn->copy_what, err);
+	if (status == PST_ERR_CANCELED)
+		stop_server(conn);
+	return status;
+}
+
+pst_status
+psti_conn_stream_next(psti_conn *conn, int timeout_ms, const char **data, size_t *nbytes,
+					  pst_error *err)
+{
+	int64_t until = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+	pst_status status = check_usable(conn, conn->copy_what, err);
+
+	*data = NULL;
+	*nbytes = 0;
+	PQfreemem(conn->message);
+	conn->message = NULL;
+	while (status == PST_OK)
+	{
+		int n = PQgetCopyData(conn->pg, &conn->message, 1);
+
+		if (n > 0)
+		{
+			*data = conn->message;
+			*nbytes = (size_t) n;
+			return PST_OK;
+		}
+		if (n == -2)
+			return fail_lost(conn, conn->copy_what, err);
+		if (n < 0)
+			return end_copy_out(conn, err);
+		status = wait_message(conn, until, err);
+		if (status == PST_OK && !PQconsumeInput(conn->pg))
+			status = fail_lost(conn, conn->copy_what, err);
+	}
+	return status;
+}
+
+pst_status
+psti_conn_stream_send(psti_conn *conn, const void *data, size_t nbytes, pst_error *err)
+{
+	pst_status status = check_usable(conn, conn->copy_what, err);
+
+	if (status != PST_OK)
+		return status;
+	if (PQputCopyData(conn->pg, data, (int) nbytes) < 0 || PQflush(conn->pg) < 0)
+		return fail_lost(conn, conn->copy_what, err);
+	return PST_OK;
+}
+
+pst_status
+psti_conn_stream_end(psti_conn *conn, pst_error *err)
+{
+	pst_status status;
+
+	if (conn->broken)
+		return PST_OK;
+	conn->stop_by = now_ms() + CANCEL_DEADLINE_S * 1000;
+	status = end_data(conn, NULL, err);
+	while (status == PST_OK)
+	{
+		const char *data;
+		size_t nbytes;
+
+		status = psti_conn_stream_next(conn, -1, &data, &nbytes, err);
+		if (status == PST_OK && left_ms(conn->stop_by) == 0)
+			status = fail_unstopped(conn, conn->copy_what, err);
+	}
+	conn->stop_by = -1;
+	return status == PST_END ? PST_OK : status;
 }
 
 /* --- pipelines --------------------------------------------------------------------------- */

@@ -70,6 +70,13 @@ pst_status psti_conn_open(const psti_options *options, const char *database, con
 						  psti_conn **out, pst_error *err);
 void psti_conn_close(psti_conn *conn);
 
+/*
+ * The same as a session for replication in the options' database: it takes replication commands and, by
+ * psti_conn_exec only, statements. The server does not end it because its caller is slow (from 12 on).
+ */
+pst_status psti_conn_open_replication(const psti_options *options, const pst_hooks *hooks,
+									  psti_conn **out, pst_error *err);
+
 const psti_caps *psti_conn_caps(const psti_conn *conn);
 bool psti_conn_usable(const psti_conn *conn);
 
@@ -122,6 +129,19 @@ pst_status psti_conn_copy_end(psti_conn *conn, PGresult **out, pst_error *err);
 
 /* Ends it so that the server keeps nothing, whatever it is waiting for; usable then, or broken. */
 void psti_conn_copy_drop(psti_conn *conn, pst_error *err);
+
+/*
+ * A stream in both directions (START_REPLICATION). next gives a message of the server's, borrowed until
+ * the next call on the stream; it waits for one for at most timeout_ms (-1: for ever), then it is
+ * PST_AGAIN; PST_END when the server has ended the stream well. send queues a message and sends as much
+ * as goes without waiting. end tells the server that nothing more is wanted, and takes what it still
+ * sends, for at most five seconds.
+ */
+pst_status psti_conn_stream(psti_conn *conn, const char *what, const char *sql, pst_error *err);
+pst_status psti_conn_stream_next(psti_conn *conn, int timeout_ms, const char **data, size_t *nbytes,
+								 pst_error *err);
+pst_status psti_conn_stream_send(psti_conn *conn, const void *data, size_t nbytes, pst_error *err);
+pst_status psti_conn_stream_end(psti_conn *conn, pst_error *err);
 
 /*
  * A pipeline: statements are queued by add and travel together; run sends them with one Sync and

@@ -824,6 +824,12 @@ set_application_name(const psti_options *options, const pst_hooks *hooks, psti_c
 }
 
 pst_status
+psti_conninfo_set(psti_conninfo *info, const char *keyword, const char *value, pst_error *err)
+{
+	return set(info, keyword, value, err);
+}
+
+pst_status
 psti_conninfo_new(const psti_options *options, const char *database, const pst_hooks *hooks,
 				  psti_conninfo *out, pst_error *err)
 {

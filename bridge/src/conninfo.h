@@ -24,6 +24,10 @@ pst_status psti_conninfo_new(const psti_options *options, const char *database,
 							 const pst_hooks *hooks, psti_conninfo *out, pst_error *err);
 void psti_conninfo_free(psti_conninfo *info);
 
+/* Sets a keyword, whatever it was before; the value is copied. */
+pst_status psti_conninfo_set(psti_conninfo *info, const char *keyword, const char *value,
+							 pst_error *err);
+
 /*
  * Whether a parameter of a JDBC URL may be shown to others: at is its place in the query, which begins
  * behind the "?". Not who logs in, nor what may be the rest of a password with an unencoded "&".

@@ -141,7 +141,7 @@ psti_copy_reset(psti_copy_decoder *decoder)
 /* ---- Errors ---- */
 
 static bool
-put_key(const psti_vector *v, const psti_copy_column *column, const uint8_t *p, uint32_t len,
+put_key(const psti_vector *v, const psti_copy_column *column, const void *p, size_t len,
 		psti_buf *out)
 {
 	psti_printer print = (v->child != NULL ? v->child : v)->print;
@@ -153,34 +153,50 @@ put_key(const psti_vector *v, const psti_copy_column *column, const uint8_t *p, 
 	return psti_print(&print, p, len, out) == PSTI_GOOD;
 }
 
+/* The next field at *p, which is whole. */
+static psti_copy_value
+next_field(const uint8_t **p)
+{
+	uint32_t len = psti_get32(*p);
+	bool null = len == UINT32_MAX;
+	psti_copy_value value = {*p + 4, null ? 0 : len, null};
+
+	*p += 4 + value.len;
+	return value;
+}
+
+/* A row for errors: as it lies in a COPY, or its values. */
+typedef struct row_at
+{
+	const uint8_t *copy; /* whole; NULL: */
+	const psti_copy_value *values;
+} row_at;
+
 /*
- * The key columns of the row at p as `(a, b)=(1, x)`. The row is known to be whole. NULLs name
- * nothing: then there is no key, and the row's number has to do.
+ * The key columns of a row as `(a, b)=(1, x)`. NULLs name nothing: then there is no key, and the row's number
+ * has to do.
  */
 static void
-describe_key(const psti_copy_decoder *decoder, const uint8_t *p, pst_error *err)
+describe_key(const psti_copy_decoder *decoder, const row_at *row, pst_error *err)
 {
+	const uint8_t *p = row->copy != NULL ? row->copy + 2 : NULL;
 	psti_buf names = PSTI_BUF_INIT;
 	psti_buf values = PSTI_BUF_INIT;
 	bool complete = true;
 
-	p += 2;
 	for (size_t c = 0; c < decoder->ncolumns; c++)
 	{
 		const psti_copy_column *column = &decoder->columns[c];
-		uint32_t len = psti_get32(p);
-		bool null = len == UINT32_MAX;
+		psti_copy_value value = p != NULL ? next_field(&p) : row->values[c];
 
-		p += 4;
-		if (column->key)
-		{
-			psti_buf_puts(&names, names.len > 0 ? ", " : "");
-			psti_buf_puts(&names, column->name);
-			psti_buf_puts(&values, values.len > 0 ? ", " : "");
-			if (null || len > KEY_BYTES || !put_key(&decoder->vectors[c], column, p, len, &values))
-				complete = false;
-		}
-		p += null ? 0 : len;
+		if (!column->key)
+			continue;
+		psti_buf_puts(&names, names.len > 0 ? ", " : "");
+		psti_buf_puts(&names, column->name);
+		psti_buf_puts(&values, values.len > 0 ? ", " : "");
+		if (value.null || value.len > KEY_BYTES ||
+			!put_key(&decoder->vectors[c], column, value.data, value.len, &values))
+			complete = false;
 	}
 	psti_buf_putc(&names, '\0');
 	psti_buf_putc(&values, '\0');
@@ -204,7 +220,7 @@ protocol_error(pst_error *err, const char *what)
 }
 
 static pst_status
-name_row(const psti_copy_decoder *decoder, size_t c, const uint8_t *row, pst_error *err)
+name_row(const psti_copy_decoder *decoder, size_t c, const row_at *row, pst_error *err)
 {
 	PSTI_ERROR_SET(err, column, decoder->columns[c].name);
 	err->row = decoder->rows_before + decoder->nrows;
@@ -219,7 +235,7 @@ name_row(const psti_copy_decoder *decoder, size_t c, const uint8_t *row, pst_err
 }
 
 static pst_status
-value_error(const psti_copy_decoder *decoder, size_t c, psti_outcome outcome, const uint8_t *row,
+value_error(const psti_copy_decoder *decoder, size_t c, psti_outcome outcome, const row_at *row,
 			pst_error *err)
 {
 	const char *name = decoder->columns[c].name;
@@ -322,6 +338,7 @@ refused(psti_copy_decoder *decoder, size_t c, psti_outcome outcome, const uint8_
 		pst_error *err)
 {
 	bool names_row = outcome == PSTI_SPECIAL || outcome == PSTI_NOT_UTF8 || outcome == PSTI_FULL;
+	row_at at = {row, NULL};
 
 	if (outcome == PSTI_NULLED)
 		return store_null(decoder, c, err);
@@ -334,9 +351,9 @@ refused(psti_copy_decoder *decoder, size_t c, psti_outcome outcome, const uint8_
 		if (decoder->need > n)
 			return PST_END;
 		if (decoder->need == 0)
-			row = NULL;
+			at.copy = NULL;
 	}
-	return value_error(decoder, c, outcome, row, err);
+	return value_error(decoder, c, outcome, at.copy != NULL ? &at : NULL, err);
 }
 
 /*
@@ -372,7 +389,7 @@ decode_row(psti_copy_decoder *decoder, const uint8_t *row, size_t n, size_t *use
 			continue;
 		}
 		if (len > INT32_MAX)
-			return value_error(decoder, c, PSTI_BAD, row, err);
+			return value_error(decoder, c, PSTI_BAD, NULL, err);
 		if (len > (size_t) (end - p))
 		{
 			decoder->need = (size_t) (p - row) + len;
@@ -424,6 +441,51 @@ static bool
 batch_full(const psti_copy_decoder *decoder)
 {
 	return decoder->nrows >= decoder->limits.rows || decoder->batch_bytes >= decoder->limits.bytes;
+}
+
+/* A value of psti_copy_put's row. */
+static pst_status
+put_value(psti_copy_decoder *decoder, size_t c, const psti_copy_value *values, pst_error *err)
+{
+	psti_vector *v = &decoder->vectors[c];
+	const row_at row = {NULL, values};
+	psti_outcome outcome;
+
+	if (values[c].null)
+		return store_null(decoder, c, err);
+	outcome = v->store(v, decoder->nrows, values[c].data, values[c].len);
+	if (outcome == PSTI_GOOD)
+		psti_vector_valid(v, decoder->nrows);
+	else if (outcome == PSTI_NULLED)
+		return store_null(decoder, c, err);
+	else if (outcome == PSTI_FULL && decoder->nrows > 0)
+		return PST_AGAIN;
+	else
+		return value_error(decoder, c, outcome, &row, err);
+	return PST_OK;
+}
+
+pst_status
+psti_copy_put(psti_copy_decoder *decoder, const psti_copy_value *values, pst_error *err)
+{
+	size_t nbytes = 0;
+	pst_status status = PST_OK;
+
+	if (batch_full(decoder))
+		return PST_AGAIN;
+	if (decoder->nrows == decoder->cap && !grow_rows(decoder))
+		return psti_fail_nomem(err);
+	for (size_t c = 0; status == PST_OK && c < decoder->ncolumns; c++)
+	{
+		status = put_value(decoder, c, values, err);
+		nbytes += values[c].len;
+	}
+	if (status == PST_OK)
+	{
+		decoder->nrows++;
+		decoder->batch_bytes += nbytes;
+	}
+	return status;
 }
 
 static pst_status

@@ -110,6 +110,20 @@ void psti_copy_decoder_free(psti_copy_decoder *decoder);
 pst_status psti_copy_feed(psti_copy_decoder *decoder, const void *data, size_t nbytes, size_t *used,
 						  pst_error *err);
 
+/* A field: the bytes of its type's send function, or NULL. */
+typedef struct psti_copy_value
+{
+	const void *data;
+	size_t len;
+	bool null;
+} psti_copy_value;
+
+/*
+ * Puts one row that did not come by COPY, a value a column (borrowed), into the open batch. PST_AGAIN: the
+ * batch is full, take it and put the row again.
+ */
+pst_status psti_copy_put(psti_copy_decoder *decoder, const psti_copy_value *values, pst_error *err);
+
 /* Rows in the open batch. */
 int64_t psti_copy_pending(const psti_copy_decoder *decoder);
 

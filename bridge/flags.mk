@@ -37,7 +37,7 @@ LIB_CFLAGS := $(BASE_CFLAGS) -fPIC -fvisibility=hidden -I$(TOP)/bridge/include -
 	-I$(TOP)/wire -I$(BUILD)/gen $(PQ_CFLAGS)
 CLI_CFLAGS := $(BASE_CFLAGS) -I$(TOP)/bridge/include
 
-LIB_SRC := $(wildcard $(TOP)/bridge/src/*.c) $(wildcard $(TOP)/wire/*.c)
+LIB_SRC := $(wildcard $(TOP)/bridge/src/*.c) $(wildcard $(TOP)/bridge/src/cdc/*.c) $(wildcard $(TOP)/wire/*.c)
 CLI_SRC := $(wildcard $(TOP)/bridge/cli/*.c)
 SQL_SRC := $(wildcard $(TOP)/sql/*.sql)
 GEN := $(BUILD)/gen/sql_texts.h

@@ -233,7 +233,7 @@ change_type_choose(change_type *type, Oid oid)
 		return;
 	}
 	type->kind = VALUE_OUTPUT;
-	type->depends = output_depends(oid);
+	type->pinned = output_depends(oid);
 	getTypeOutputInfo(oid, &output, &varlena);
 	fmgr_info(output, &type->output);
 }

@@ -13,7 +13,7 @@
 typedef struct change_type
 {
 	value_kind kind;
-	bool depends;	 /* its text is that of pinned settings (pin_output) */
+	int pinned;		 /* settings that its text depends on (types.h) */
 	FmgrInfo output; /* VALUE_OUTPUT */
 	Oid elem;		 /* VALUE_LIST: of the elements, and how they lie in an array … */
 	Oid elem_base;	 /* … and what it is a domain over, which is what is announced */

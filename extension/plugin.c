@@ -290,7 +290,7 @@ row_changed(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation table,
 	{
 		begin_written(state, txn);
 		describe(state, relation);
-		level = relation->depends ? pin_output() : -1;
+		level = pin_output(relation->pinned);
 		put_change(state, relation, table, change, kind);
 		unpin_output(level);
 	}

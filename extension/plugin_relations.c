@@ -207,7 +207,7 @@ make_columns(const plugin_relations *relations, plugin_relation *entry, Relation
 		if (!wants_column(relations, entry, attribute, column->identity))
 			continue;
 		change_type_choose(&column->type, attribute->atttypid);
-		entry->depends = entry->depends || column->type.depends;
+		entry->pinned |= column->type.pinned;
 		describe_column(attribute, column, bms_is_member(place, primary), &entry->description);
 		entry->ncolumns++;
 	}

@@ -33,7 +33,7 @@ typedef struct plugin_relation
 	bool described; /* the consumer knows it */
 	uint32 index;	/* by which records refer to it */
 	char identity;	/* replica identity: d, i, f, n */
-	bool depends;	/* some column's text is that of pinned settings */
+	int pinned;		/* settings that the columns' texts depend on (types.h) */
 	int ncolumns;
 	plugin_column *columns;
 	int nattributes;  /* of leaf */

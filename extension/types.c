@@ -69,14 +69,32 @@ array_element(Oid base)
 	return elem;
 }
 
-bool
+/* ---- Settings ---- */
+
+static const struct pinned_setting
+{
+	int bit;
+	const char *name;
+	const char *value;
+} pinned_settings[] = {
+	{PIN_DATESTYLE, "datestyle", "ISO"},
+	{PIN_TIMEZONE, "timezone", "UTC"},
+	{PIN_INTERVALSTYLE, "intervalstyle", "postgres"},
+	{PIN_BYTEA, "bytea_output", "hex"},
+	{PIN_FLOATS, "extra_float_digits", "1"},
+	{PIN_MONETARY, "lc_monetary", "C"},
+};
+
+int
 output_depends(Oid type)
 {
 	Oid base = getBaseType(type);
-	Oid elem = get_element_type(base);
+	Oid part = get_element_type(base);
 
-	if (OidIsValid(elem))
-		return output_depends(elem);
+	if (!OidIsValid(part))
+		part = get_range_subtype(base);
+	if (OidIsValid(part))
+		return output_depends(part);
 	switch (base)
 	{
 		case BOOLOID:
@@ -106,13 +124,34 @@ output_depends(Oid type)
 		case VARBITOID:
 		case XIDOID:
 		case XMLOID:
-			return false;
+			return 0;
+		case DATEOID:
+		case TIMEOID:
+		case TIMETZOID:
+		case TIMESTAMPOID:
+			return PIN_DATESTYLE;
+		case TIMESTAMPTZOID:
+			return PIN_DATESTYLE | PIN_TIMEZONE;
+		case INTERVALOID:
+			return PIN_INTERVALSTYLE;
+		case BYTEAOID:
+			return PIN_BYTEA;
+		case FLOAT4OID:
+		case FLOAT8OID:
+		case POINTOID:
+		case LSEGOID:
+		case PATHOID:
+		case BOXOID:
+		case POLYGONOID:
+		case LINEOID:
+		case CIRCLEOID:
+			return PIN_FLOATS;
+		case MONEYOID:
+			return PIN_MONETARY;
 		default:
-			return !type_is_enum(base);
+			return type_is_enum(base) ? 0 : PIN_ALL;
 	}
 }
-
-/* ---- Settings ---- */
 
 static bool
 timezone_is_utc(void)
@@ -122,29 +161,40 @@ timezone_is_utc(void)
 	return strcmp(name, "UTC") == 0 || strcmp(name, "Etc/UTC") == 0 || strcmp(name, "GMT") == 0;
 }
 
-static void
-pin(const char *name, const char *value)
+/* Those of the wanted settings that are not as they shall be. */
+static int
+unpinned(int wanted)
 {
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-							 false);
+	int bits = 0;
+
+	if (DateStyle != USE_ISO_DATES)
+		bits |= PIN_DATESTYLE;
+	if ((wanted & PIN_TIMEZONE) && !timezone_is_utc())
+		bits |= PIN_TIMEZONE;
+	if (IntervalStyle != INTSTYLE_POSTGRES)
+		bits |= PIN_INTERVALSTYLE;
+	if (bytea_output != BYTEA_OUTPUT_HEX)
+		bits |= PIN_BYTEA;
+	if (extra_float_digits < 1)
+		bits |= PIN_FLOATS;
+	if ((wanted & PIN_MONETARY) && strcmp(locale_monetary, "C") != 0)
+		bits |= PIN_MONETARY;
+	return bits & wanted;
 }
 
 int
-pin_output(void)
+pin_output(int wanted)
 {
+	int bits = unpinned(wanted);
 	int level;
 
-	if (DateStyle == USE_ISO_DATES && IntervalStyle == INTSTYLE_POSTGRES &&
-		bytea_output == BYTEA_OUTPUT_HEX && extra_float_digits >= 1 && timezone_is_utc() &&
-		strcmp(locale_monetary, "C") == 0)
+	if (bits == 0)
 		return -1;
 	level = NewGUCNestLevel();
-	pin("datestyle", "ISO");
-	pin("intervalstyle", "postgres");
-	pin("bytea_output", "hex");
-	pin("extra_float_digits", "1");
-	pin("timezone", "UTC");
-	pin("lc_monetary", "C");
+	for (size_t i = 0; i < lengthof(pinned_settings); i++)
+		if (bits & pinned_settings[i].bit)
+			(void) set_config_option(pinned_settings[i].name, pinned_settings[i].value, PGC_USERSET,
+									 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return level;
 }
 

@@ -42,8 +42,17 @@ extern const known_type *known_type_of(Oid oid);
 /* Of an array whose text array_out makes (not of int2vector and the like): its elements' type. */
 extern Oid array_element(Oid base);
 
-/* Whether the text of a type's values may depend on the settings that pin_output pins. */
-extern bool output_depends(Oid type);
+/* What the text of an output function may depend on. */
+#define PIN_DATESTYLE 0x01
+#define PIN_TIMEZONE 0x02
+#define PIN_INTERVALSTYLE 0x04
+#define PIN_BYTEA 0x08
+#define PIN_FLOATS 0x10
+#define PIN_MONETARY 0x20
+#define PIN_ALL 0x3F
+
+/* The settings that the text of a type's values may depend on: of a type that is not known, all. */
+extern int output_depends(Oid type);
 
 /* A stored numeric: a header of two or four bytes, then base-10000 digits. */
 typedef struct stored_numeric
@@ -61,10 +70,11 @@ typedef struct stored_numeric
 extern void read_numeric(const struct varlena *value, stored_numeric *out);
 
 /*
- * Sets what output functions look at: ISO dates, UTC and so on. Gives what unpin_output wants; -1 when
- * all is as it shall be. An error undoes it with the transaction or subtransaction.
+ * Text is what an output function gives under ISO dates, UTC and so on, whatever the caller has set:
+ * the wanted ones of the settings are made so. Gives what unpin_output wants; -1 when they were so
+ * already. An error undoes it with the transaction or subtransaction.
  */
-extern int pin_output(void);
+extern int pin_output(int wanted);
 extern void unpin_output(int level);
 
 #endif /* PENSTOCK_TYPES_H */

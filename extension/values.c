@@ -75,202 +75,6 @@ struct value_column
 	struct ArrowArray *child; /* of array: the item's */
 };
 
-/* ---- Types ---- */
-
-/* The kinds of wire/types.def. */
-#define KIND_bool VALUE_BOOL
-#define KIND_bytea VALUE_BYTES
-#define KIND_name VALUE_NAME
-#define KIND_int8 VALUE_INT8
-#define KIND_int2 VALUE_INT2
-#define KIND_int4 VALUE_INT4
-#define KIND_text VALUE_TEXT
-#define KIND_json VALUE_TEXT
-#define KIND_float4 VALUE_FLOAT4
-#define KIND_float8 VALUE_FLOAT8
-#define KIND_bpchar VALUE_TEXT
-#define KIND_varchar VALUE_TEXT
-#define KIND_date VALUE_DATE
-#define KIND_time VALUE_TIME
-#define KIND_timestamp VALUE_TIMESTAMP
-#define KIND_timestamptz VALUE_TIMESTAMP
-#define KIND_interval VALUE_INTERVAL
-#define KIND_numeric VALUE_NUMERIC
-#define KIND_uuid VALUE_UUID
-#define KIND_jsonb VALUE_JSONB
-
-static const struct known_type
-{
-	Oid oid;
-	value_kind kind;
-	const char *format;
-	const char *extension;
-} known_types[] = {
-#define PST_TYPE(name, oid, array_oid, format, flink, extension)                                   \
-	{oid, KIND_##name, format, extension},
-#include "types.def"
-};
-
-static const struct known_type *
-known_type(Oid oid)
-{
-	for (size_t i = 0; i < lengthof(known_types); i++)
-		if (known_types[i].oid == oid)
-			return &known_types[i];
-	return NULL;
-}
-
-/* ---- Settings ---- */
-
-/* What the text of an output function may depend on. */
-#define PIN_DATESTYLE 0x01
-#define PIN_TIMEZONE 0x02
-#define PIN_INTERVALSTYLE 0x04
-#define PIN_BYTEA 0x08
-#define PIN_FLOATS 0x10
-#define PIN_MONETARY 0x20
-#define PIN_ALL 0x3F
-
-static const struct pinned_setting
-{
-	int bit;
-	const char *name;
-	const char *value;
-} pinned_settings[] = {
-	{PIN_DATESTYLE, "datestyle", "ISO"},
-	{PIN_TIMEZONE, "timezone", "UTC"},
-	{PIN_INTERVALSTYLE, "intervalstyle", "postgres"},
-	{PIN_BYTEA, "bytea_output", "hex"},
-	{PIN_FLOATS, "extra_float_digits", "1"},
-	{PIN_MONETARY, "lc_monetary", "C"},
-};
-
-/* The settings that the text of a type's values may depend on: of a type that is not known, all. */
-static int
-output_depends(Oid type)
-{
-	Oid base = getBaseType(type);
-	Oid part = get_element_type(base);
-
-	if (!OidIsValid(part))
-		part = get_range_subtype(base);
-	if (OidIsValid(part))
-		return output_depends(part);
-	switch (base)
-	{
-		case BOOLOID:
-		case BITOID:
-		case CHAROID:
-		case CIDROID:
-		case CIDOID:
-		case INETOID:
-		case INT2OID:
-		case INT4OID:
-		case INT8OID:
-		case JSONOID:
-		case JSONBOID:
-		case MACADDROID:
-		case MACADDR8OID:
-		case NAMEOID:
-		case NUMERICOID:
-		case OIDOID:
-		case PG_LSNOID:
-		case TEXTOID:
-		case BPCHAROID:
-		case VARCHAROID:
-		case TIDOID:
-		case TSQUERYOID:
-		case TSVECTOROID:
-		case UUIDOID:
-		case VARBITOID:
-		case XIDOID:
-		case XMLOID:
-			return 0;
-		case DATEOID:
-		case TIMEOID:
-		case TIMETZOID:
-		case TIMESTAMPOID:
-			return PIN_DATESTYLE;
-		case TIMESTAMPTZOID:
-			return PIN_DATESTYLE | PIN_TIMEZONE;
-		case INTERVALOID:
-			return PIN_INTERVALSTYLE;
-		case BYTEAOID:
-			return PIN_BYTEA;
-		case FLOAT4OID:
-		case FLOAT8OID:
-		case POINTOID:
-		case LSEGOID:
-		case PATHOID:
-		case BOXOID:
-		case POLYGONOID:
-		case LINEOID:
-		case CIRCLEOID:
-			return PIN_FLOATS;
-		case MONEYOID:
-			return PIN_MONETARY;
-		default:
-			return type_is_enum(base) ? 0 : PIN_ALL;
-	}
-}
-
-static bool
-timezone_is_utc(void)
-{
-	const char *name = pg_get_timezone_name(session_timezone);
-
-	return strcmp(name, "UTC") == 0 || strcmp(name, "Etc/UTC") == 0 || strcmp(name, "GMT") == 0;
-}
-
-/* Those of the wanted settings that are not as they shall be. */
-static int
-unpinned(int wanted)
-{
-	int bits = 0;
-
-	if (DateStyle != USE_ISO_DATES)
-		bits |= PIN_DATESTYLE;
-	if ((wanted & PIN_TIMEZONE) && !timezone_is_utc())
-		bits |= PIN_TIMEZONE;
-	if (IntervalStyle != INTSTYLE_POSTGRES)
-		bits |= PIN_INTERVALSTYLE;
-	if (bytea_output != BYTEA_OUTPUT_HEX)
-		bits |= PIN_BYTEA;
-	if (extra_float_digits < 1)
-		bits |= PIN_FLOATS;
-	if ((wanted & PIN_MONETARY) && strcmp(locale_monetary, "C") != 0)
-		bits |= PIN_MONETARY;
-	return bits & wanted;
-}
-
-/*
- * Text is what an output function gives under ISO dates, UTC and so on, whatever the caller has set:
- * the wanted ones of the settings are made so. Gives what unpin_output wants; -1 when they were so
- * already. An error undoes it with the transaction or subtransaction.
- */
-static int
-pin_output(int wanted)
-{
-	int bits = unpinned(wanted);
-	int level;
-
-	if (bits == 0)
-		return -1;
-	level = NewGUCNestLevel();
-	for (size_t i = 0; i < lengthof(pinned_settings); i++)
-		if (bits & pinned_settings[i].bit)
-			(void) set_config_option(pinned_settings[i].name, pinned_settings[i].value, PGC_USERSET,
-									 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	return level;
-}
-
-static void
-unpin_output(int level)
-{
-	if (level >= 0)
-		AtEOXact_GUC(true, level);
-}
-
 /* ---- Errors ---- */
 
 const char *
@@ -686,76 +490,19 @@ put_interval(value_columns *columns, value_column *c, int64 n, const Interval *s
 	memcpy(at + 8, &near, 8);
 }
 
-/*
- * A stored numeric: a header of two or four bytes, then base-10000 digits. numeric.c keeps this to
- * itself, but it is on the disks of every database since 9.1.
- */
-typedef struct stored_numeric
-{
-	bool nan;
-	bool infinite;
-	bool negative;
-	int weight;
-	int ngroups;
-	uint16 groups[DECIMAL_GROUPS]; /* the first of them */
-} stored_numeric;
-
-#define HEADER_KIND 0xC000 /* mask: 0x0000, 0x4000 long form, 0x8000 short form, 0xC000 special */
-#define HEADER_SHORT 0x8000
-#define HEADER_SPECIAL 0xC000
-#define HEADER_SPECIAL_KIND 0xF000 /* mask: NaN, infinity, negative infinity */
-#define HEADER_NAN 0xC000
-#define HEADER_MINUS_INFINITY 0xF000
-#define HEADER_NEGATIVE 0x4000
-#define SHORT_NEGATIVE 0x2000
-#define SHORT_WEIGHT 0x003F
-#define SHORT_WEIGHT_NEGATIVE 0x0040
-
-static inline void
-read_numeric(const char *p, Size n, stored_numeric *out)
-{
-	uint16 header;
-	Size head = 2;
-
-	memcpy(&header, p, 2);
-	out->nan = out->infinite = false;
-	if ((header & HEADER_KIND) == HEADER_SPECIAL)
-	{
-		out->nan = (header & HEADER_SPECIAL_KIND) == HEADER_NAN;
-		out->infinite = !out->nan;
-		out->negative = (header & HEADER_SPECIAL_KIND) == HEADER_MINUS_INFINITY;
-		return;
-	}
-	if ((header & HEADER_KIND) == HEADER_SHORT)
-	{
-		out->negative = (header & SHORT_NEGATIVE) != 0;
-		out->weight =
-			(header & SHORT_WEIGHT) | ((header & SHORT_WEIGHT_NEGATIVE) ? ~SHORT_WEIGHT : 0);
-	}
-	else
-	{
-		int16 weight;
-
-		memcpy(&weight, p + 2, 2);
-		head = 4;
-		out->negative = (header & HEADER_KIND) == HEADER_NEGATIVE;
-		out->weight = weight;
-	}
-	out->ngroups = (int) ((n - head) / 2);
-	for (int i = 0; i < Min(out->ngroups, DECIMAL_GROUPS); i++)
-		memcpy(&out->groups[i], p + head + 2 * i, 2);
-}
-
 static void
 put_numeric(value_columns *columns, value_column *c, int64 n, const struct varlena *value)
 {
+	uint16 groups[DECIMAL_GROUPS];
 	stored_numeric num;
 	unsigned __int128 scaled;
 	uint8 *at = (uint8 *) c->fixed + n * 16;
 
-	read_numeric(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), &num);
+	read_numeric(value, &num);
+	if (num.ngroups > 0)
+		memcpy(groups, num.groups, sizeof(uint16) * (Size) Min(num.ngroups, DECIMAL_GROUPS));
 	if (likely(!num.nan && !num.infinite) &&
-		likely(decimal_scale(num.groups, num.ngroups, num.weight, c->precision, c->scale, &scaled)))
+		likely(decimal_scale(groups, num.ngroups, num.weight, c->precision, c->scale, &scaled)))
 		decimal_store(scaled, num.negative, at);
 	else if (columns->special == VALUE_SPECIAL_CLAMP && !num.nan)
 		decimal_store(decimal_power(c->precision) - 1, num.negative, at); /* all nines */
@@ -1224,7 +971,7 @@ allocate(value_column *c)
 static const struct known_type *
 choose_known(value_column *c, Oid base, int32 typmod, const char **format)
 {
-	const struct known_type *known = known_type(base);
+	const known_type *known = known_type_of(base);
 	arrow_type type;
 
 	if (known == NULL ||
@@ -1244,7 +991,7 @@ static void
 choose_text(value_columns *columns, value_column *c, struct ArrowSchema *field, Oid type,
 			const char *type_name)
 {
-	const struct known_type *known = known_type(getBaseType(type));
+	const known_type *known = known_type_of(getBaseType(type));
 
 	c->offsets = true;
 	c->width = 4;
@@ -1264,24 +1011,6 @@ choose_text(value_columns *columns, value_column *c, struct ArrowSchema *field, 
 	make_field(field, "u", field->name, type_name, "");
 }
 
-/* Whether values of the type are arrays whose text array_out makes; not int2vector and the like. */
-static Oid
-array_element(Oid base)
-{
-	HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base));
-	Oid elem = InvalidOid;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		Form_pg_type type = (Form_pg_type) GETSTRUCT(tuple);
-
-		if (type->typlen == -1 && type->typoutput == F_ARRAY_OUT)
-			elem = type->typelem;
-		ReleaseSysCache(tuple);
-	}
-	return elem;
-}
-
 static bool
 choose_list(value_column *c, struct ArrowSchema *field, Oid elem, int32 typmod,
 			const char *type_name)
@@ -1290,7 +1019,7 @@ choose_list(value_column *c, struct ArrowSchema *field, Oid elem, int32 typmod,
 	Oid elem_base = getBaseTypeAndTypmod(elem, &elem_typmod);
 	value_column *item = palloc0(sizeof(value_column));
 	const char *format;
-	const struct known_type *known = choose_known(item, elem_base, elem_typmod, &format);
+	const known_type *known = choose_known(item, elem_base, elem_typmod, &format);
 	struct ArrowSchema *child;
 	const char *elem_name;
 
@@ -1337,7 +1066,7 @@ choose(value_columns *columns, int i, Form_pg_attribute attribute, bool text)
 	const char *type_name =
 		format_type_extended(attribute->atttypid, attribute->atttypmod, FORMAT_TYPE_TYPEMOD_GIVEN);
 	const char *format;
-	const struct known_type *known;
+	const known_type *known;
 
 	/* Copies: the tuple descriptor goes with the query, before the last frame is made. */
 	c->name = pstrdup(NameStr(attribute->attname));

@@ -15,6 +15,7 @@
 #include "fmgr.h"
 
 #include "arrow_c.h"
+#include "types.h"
 
 /* Values that the PostgreSQL type holds and the Arrow type does not. */
 typedef enum value_special
@@ -23,29 +24,6 @@ typedef enum value_special
 	VALUE_SPECIAL_NULL,
 	VALUE_SPECIAL_CLAMP
 } value_special;
-
-/* How a datum is appended. */
-typedef enum value_kind
-{
-	VALUE_BOOL,
-	VALUE_INT2,
-	VALUE_INT4,
-	VALUE_INT8,
-	VALUE_FLOAT4,
-	VALUE_FLOAT8,
-	VALUE_DATE,
-	VALUE_TIME,
-	VALUE_TIMESTAMP,
-	VALUE_INTERVAL,
-	VALUE_UUID,
-	VALUE_NUMERIC,
-	VALUE_BYTES, /* bytea */
-	VALUE_TEXT,	 /* a varlena that is its own text */
-	VALUE_NAME,	 /* the same of fixed size */
-	VALUE_JSONB,
-	VALUE_OUTPUT, /* the text of the output function */
-	VALUE_LIST	  /* an array of one dimension */
-} value_kind;
 
 typedef struct value_column value_column;
 
@@ -56,7 +34,7 @@ typedef struct value_columns
 	value_column *columns;
 	value_special special;
 	MemoryContext scratch; /* of one row's texts and detoasted values; reset behind it */
-	int pinned;			   /* the settings that texts depend on, as bits of values.c */
+	int pinned;			   /* the settings that texts depend on, as bits of types.c */
 	bool utf8;			   /* the database's encoding is UTF8 */
 	int64 rows_before;	   /* rows that were given away */
 	int64 nrows;

@@ -40,6 +40,7 @@ typedef struct plugin_state
 	/* Of the transaction at work: */
 	uint64 number; /* changes so far */
 	bool begun;	   /* its begin was written */
+	Oid rewriting; /* the heap that the last row of a rewrite went into */
 	int silent;	   /* changes left out since the consumer heard of us */
 	/* Of the change at work, for errors: */
 	const plugin_relation *relation;
@@ -136,6 +137,7 @@ begin_transaction(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 
 	state->number = 0;
 	state->begun = false;
+	state->rewriting = InvalidOid;
 }
 
 static void
@@ -214,6 +216,40 @@ put_row(plugin_state *state, const plugin_relation *relation, TupleDesc tupdesc,
 	state->column = NULL;
 }
 
+/*
+ * The table that a row is of. An ALTER TABLE that rewrites a table puts the rows into a new heap, which
+ * takes the old one's place at the end: its rows are the table's new content. VACUUM FULL and CLUSTER write
+ * theirs so that nothing is decoded, for nothing has changed.
+ */
+static Relation
+table_of(Relation heap)
+{
+	Relation table;
+
+	if (!OidIsValid(heap->rd_rel->relrewrite))
+		return heap;
+	table = RelationIdGetRelation(heap->rd_rel->relrewrite);
+	if (!RelationIsValid(table))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+						errmsg("relation with OID %u, which is being rewritten, is not there",
+							   heap->rd_rel->relrewrite)));
+	return table;
+}
+
+/* Flags of a row by the heap that it lies in. */
+static int
+rewrite_flags(plugin_state *state, Relation heap)
+{
+	int flags = CHANGE_ROW_REWRITE;
+
+	if (!OidIsValid(heap->rd_rel->relrewrite))
+		return 0;
+	if (state->rewriting != RelationGetRelid(heap))
+		flags |= CHANGE_ROW_REWRITE_BEGINS;
+	state->rewriting = RelationGetRelid(heap);
+	return flags;
+}
+
 static void
 put_change(plugin_state *state, const plugin_relation *relation, Relation table,
 		   ReorderBufferChange *change, change_kind kind)
@@ -231,7 +267,8 @@ put_change(plugin_state *state, const plugin_relation *relation, Relation table,
 	change_open_record(writer, kind);
 	change_put_int(writer, relation->index, 2);
 	change_put_byte(writer, (uint8) ((old != NULL ? CHANGE_ROW_OLD : 0) |
-									 (old != NULL && whole ? CHANGE_ROW_OLD_WHOLE : 0)));
+									 (old != NULL && whole ? CHANGE_ROW_OLD_WHOLE : 0) |
+									 rewrite_flags(state, table)));
 	change_put_place(writer, state->number, change->lsn);
 	if (old != NULL)
 	{
@@ -245,10 +282,17 @@ put_change(plugin_state *state, const plugin_relation *relation, Relation table,
 	change_close_record(writer);
 }
 
-/* The kind of a change; false: it is none of those asked for, or has no row. */
+/*
+ * The kind of a change; false: it is none of those asked for, or has no row. A rewrite is a truncate with
+ * its inserts: who wants one of them alone cannot use it.
+ */
 static bool
-wanted_kind(const plugin_state *state, const ReorderBufferChange *change, change_kind *kind)
+wanted_kind(const plugin_state *state, Relation heap, const ReorderBufferChange *change,
+			change_kind *kind)
 {
+	if (OidIsValid(heap->rd_rel->relrewrite) &&
+		!(state->options->truncates && state->options->inserts))
+		return false;
 	switch (change->action)
 	{
 		case REORDER_BUFFER_CHANGE_INSERT:
@@ -273,19 +317,23 @@ row_changed(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation table,
 	ErrorContextCallback trace = {error_context_stack, change_error, state};
 	MemoryContext caller;
 	plugin_relation *relation;
+	Relation named;
 	change_kind kind;
 	int level;
 
 	state->number++;
-	if (!wanted_kind(state, change, &kind))
+	if (!wanted_kind(state, table, change, &kind))
 	{
 		leave_out(ctx, state);
 		return;
 	}
 	error_context_stack = &trace;
 	caller = MemoryContextSwitchTo(state->change);
-	relation = plugin_relations_get(state->relations, table);
+	named = table_of(table);
+	relation = plugin_relations_get(state->relations, named);
 	state->relation = relation;
+	if (named != table)
+		RelationClose(named);
 	if (relation->captured)
 	{
 		begin_written(state, txn);
@@ -398,7 +446,7 @@ start_up(LogicalDecodingContext *ctx, OutputPluginOptions *options, bool is_init
 	plugin_state *state = palloc0(sizeof(*state));
 
 	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
-	options->receive_rewrites = false;
+	options->receive_rewrites = true;
 	state->options = plugin_options_new(ctx->output_plugin_options);
 	state->relations = plugin_relations_new(state->options);
 	state->change =

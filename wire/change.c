@@ -163,6 +163,8 @@ read_row(cursor *c, change_reader *reader, change_kind kind, change_row *out)
 	flags = (uint8_t) take_int(c, 1);
 	read_place(c, reader, &out->number, &out->lsn);
 	out->old_is_whole = (flags & CHANGE_ROW_OLD_WHOLE) != 0;
+	out->rewrite = (flags & CHANGE_ROW_REWRITE) != 0;
+	out->rewrite_begins = (flags & CHANGE_ROW_REWRITE_BEGINS) != 0;
 	out->old = (change_tuple){{NULL, 0}, (flags & CHANGE_ROW_OLD) != 0};
 	out->fresh = (change_tuple){{NULL, 0}, kind != CHANGE_DELETE};
 	if (out->old.there)
@@ -173,7 +175,8 @@ read_row(cursor *c, change_reader *reader, change_kind kind, change_row *out)
 	}
 	if (out->fresh.there)
 		out->fresh.values = take_rest(c);
-	c->bad = c->bad || c->left > 0 || (kind == CHANGE_INSERT && out->old.there);
+	c->bad = c->bad || c->left > 0 || (kind == CHANGE_INSERT && out->old.there) ||
+			 (kind != CHANGE_INSERT && out->rewrite) || (out->rewrite_begins && !out->rewrite);
 }
 
 static void

@@ -117,15 +117,23 @@ typedef struct change_tuple
 /* Flags of a row's record. */
 #define CHANGE_ROW_OLD 1	   /* an old tuple comes first */
 #define CHANGE_ROW_OLD_WHOLE 2 /* of all columns */
+/*
+ * An insert of a table's new content, which an ALTER TABLE that rewrites it has made; with BEGINS the first
+ * one: all that the table held before is gone. A table that was empty has none.
+ */
+#define CHANGE_ROW_REWRITE 4
+#define CHANGE_ROW_REWRITE_BEGINS 8
 
 typedef struct change_row
 {
 	uint32_t relation; /* index */
 	uint64_t number;   /* in the transaction, from 1, counted before filtering */
 	uint64_t lsn;
-	bool old_is_whole;	/* old has all columns, else those of the identity */
-	change_tuple old;	/* what the identity gives; not there: nothing was known, or needed */
-	change_tuple fresh; /* insert, update: all columns */
+	bool old_is_whole;	 /* old has all columns, else those of the identity */
+	bool rewrite;		 /* CHANGE_ROW_REWRITE */
+	bool rewrite_begins; /* CHANGE_ROW_REWRITE_BEGINS */
+	change_tuple old;	 /* what the identity gives; not there: nothing was known, or needed */
+	change_tuple fresh;	 /* insert, update: all columns */
 } change_row;
 
 #define CHANGE_TRUNCATE_CASCADE 1

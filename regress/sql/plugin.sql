@@ -126,6 +126,7 @@ ALTER TABLE parted ATTACH PARTITION parted_rest DEFAULT;
 INSERT INTO parted VALUES (1, 'north'), (2, 'south');
 UPDATE parted SET place = 'east' WHERE id = 1;
 TRUNCATE parted;
+INSERT INTO parted VALUES (3, 'north'), (4, 'south');
 SELECT * FROM pg_temp.peek('penstock_plugin');
 SELECT * FROM pg_temp.changes('penstock_plugin', 'partitions', 'root', 'include', 'public.parted');
 
@@ -146,11 +147,29 @@ INSERT INTO other VALUES (80);
 SELECT * FROM pg_temp.peek('penstock_plugin');
 SELECT * FROM pg_temp.changes('penstock_plugin', 'messages', 'alone, b*');
 
--- Rewrites and unlogged tables have no changes
+-- A table that ALTER TABLE rewrites comes whole; what changes no value has no changes, nor have unlogged tables
 CREATE UNLOGGED TABLE fleeting (id int);
 INSERT INTO fleeting VALUES (1);
-ALTER TABLE orders ALTER total TYPE numeric;
+DELETE FROM orders WHERE id > 10;
+SELECT count(*) FROM pg_temp.changes('penstock_plugin');
+BEGIN;
+INSERT INTO orders (id) VALUES (11);
+ALTER TABLE orders ALTER total TYPE numeric USING total * 10, DROP tags, DROP place, DROP amount;
+INSERT INTO orders (id, total) VALUES (12, 0.5);
+ALTER TABLE parted ALTER id TYPE bigint USING id + 100;
+ALTER TABLE orders SET UNLOGGED;
+ALTER TABLE orders SET LOGGED;
+COMMIT;
 VACUUM FULL orders;
+CLUSTER orders USING orders_pkey;
+SELECT * FROM pg_temp.peek('penstock_plugin');
+SELECT * FROM pg_temp.peek('penstock_plugin', 'operations', 'insert');
+SELECT * FROM pg_temp.changes('penstock_plugin', 'exclude', 'public.orders', 'partitions', 'root');
+
+-- Large values are in a rewrite too
+INSERT INTO big VALUES (5, repeat('a', 4000), repeat('b', 5000));
+SELECT count(*) FROM pg_temp.changes('penstock_plugin');
+ALTER TABLE big ALTER id TYPE bigint;
 SELECT * FROM pg_temp.changes('penstock_plugin');
 
 -- Texts are under pinned settings, which are the session's own again
@@ -165,6 +184,7 @@ RESET datestyle;
 RESET timezone;
 
 -- What cannot be asked for
+\set SHOW_CONTEXT never
 SELECT pg_temp.changes('penstock_plugin', 'colums', 'x');
 SELECT pg_temp.changes('penstock_plugin', 'include', 'a.b', 'include', 'c.d');
 SELECT pg_temp.changes('penstock_plugin', 'include', 'orders');

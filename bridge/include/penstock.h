@@ -427,7 +427,8 @@ PST_EXPORT pst_status pst_source_estimate(pst_source *source, int64_t *rows, int
 
 /*
  * Rows of one table at one schema version, with what is known of each change. Arrays have one
- * entry a row and may be NULL when unknown. An update is two adjacent rows, -U and +U.
+ * entry a row and may be NULL when unknown. An update whose old row is told is two adjacent rows, -U
+ * and +U; one that is not is +U alone.
  */
 typedef struct pst_change_batch
 {
@@ -435,15 +436,16 @@ typedef struct pst_change_batch
 	const char *database;			  /* borrowed with the batch, NULL when unknown */
 	const char *schema_name;		  /* the same */
 	const char *table;				  /* the same */
-	const struct ArrowSchema *schema; /* borrowed until the next schema event */
+	const struct ArrowSchema *schema; /* borrowed until the table's next schema event */
 	struct ArrowArray array;		  /* a struct array; moved to whoever receives the batch */
 	const int8_t *row_kind;			  /* PST_ROW_*; NULL: all inserts */
-	const uint64_t *commit_lsn;
-	const uint64_t *xid;	  /* 64 bit, of the top-level transaction */
-	const uint64_t *sequence; /* number in its transaction, from 0 */
-	const int64_t *op_ts;	  /* commit time, microseconds since 1970 UTC */
-	const uint16_t *origin;	  /* replication origin, 0: local */
-	bool snapshot;			  /* rows of a snapshot, not of the stream */
+	const uint64_t *commit_lsn;		  /* where the transaction's commit record begins */
+	const uint64_t *xid;			  /* 64 bit, of the top-level transaction */
+	const uint64_t *sequence;		  /* number in its transaction, from 1 */
+	const uint64_t *lsn;			  /* of the change itself */
+	const int64_t *op_ts;			  /* commit time, microseconds since 1970 UTC */
+	const char *origin;				  /* name of the replication origin, NULL: local; borrowed */
+	bool snapshot;					  /* rows of a snapshot, not of the stream */
 	/*
 	 * Per column NULL, or a bitmap (least significant bit first, indexed as the array's rows
 	 * without its offset): 1 = the change did not carry this value, keep what the target has.
@@ -457,12 +459,160 @@ typedef enum pst_event_kind
 	PST_EVENT_ROWS = 0,
 	PST_EVENT_SCHEMA = 1,			 /* the table's schema from here on */
 	PST_EVENT_TRUNCATE = 2,			 /* the table was emptied */
-	PST_EVENT_RESET = 3,			 /* forget the table: it is read anew */
-	PST_EVENT_CLEAR_RANGE = 4,		 /* forget the rows of a key range: it is read anew */
+	PST_EVENT_RESET = 3,			 /* forget the table's rows: they come anew */
+	PST_EVENT_CLEAR_RANGE = 4,		 /* forget the rows of a key range: they come anew */
 	PST_EVENT_SNAPSHOT_COMPLETE = 5, /* from here on the copy equals a moment of the server */
 	PST_EVENT_MESSAGE = 6,			 /* a logical message; never trusted */
 	PST_EVENT_PROGRESS = 7			 /* nothing but a newer position */
 } pst_event_kind;
+
+/* ---------------------------------------------------------------------------------------------
+ * Change capture: the rows of tables, then every change of them, each exactly once (docs/cdc.md).
+ *
+ * pst_cdc_next gives one event after the other. pst_cdc_position is the place behind all that were given:
+ * store it with what was made of them, in one step, then tell pst_cdc_ack, so that the server can forget
+ * what lies before. A restart opens with the position stored last and goes on exactly behind it, also
+ * from the middle of a snapshot or a transaction.
+ *
+ * Option cdc.consumer says what the caller can do. exact (the default): positions are stored with the
+ * data. replay: data is kept when the position is lost, events since the last stored one come again,
+ * and a table can be forgotten and filled anew. upsert: the same, but nothing can be forgotten.
+ *
+ * The handle is used by one thread; it starts none. A caller that is slow costs the server WAL, not
+ * memory here, and does not lose its connection.
+ */
+typedef struct pst_cdc pst_cdc;
+
+/*
+ * One thing that happened. Texts, the schema and the arrays of rows are borrowed until the next call on
+ * the handle, where nothing else is said; rows.array is moved: pst_event_release releases it, or whoever
+ * has taken it and has set its release to NULL.
+ */
+typedef struct pst_event
+{
+	size_t struct_size;
+	pst_event_kind kind;
+
+	/*
+	 * The position must be stored and acknowledged before the next call of pst_cdc_next, which is
+	 * PST_ERR_STATE until then: what comes next could not be told apart after a crash.
+	 */
+	bool store;
+
+	/* Of the table: all kinds but SNAPSHOT_COMPLETE, MESSAGE and PROGRESS. */
+	const char *database;
+	const char *schema_name;
+	const char *table;
+	uint32_t table_oid;
+	const struct ArrowSchema *schema; /* ROWS, SCHEMA; until the table's next SCHEMA event */
+	const char *const *key; /* SCHEMA: columns of the replica identity's key, NULL-terminated */
+
+	pst_change_batch rows; /* ROWS */
+
+	/* Of the change: TRUNCATE, RESET in the stream, MESSAGE. 0 where there is none. */
+	uint64_t commit_lsn;
+	uint64_t xid;
+	uint64_t sequence;
+	uint64_t lsn;
+	int64_t op_ts; /* microseconds since 1970 UTC */
+
+	const char *reason; /* RESET: why, a sentence */
+
+	/* CLEAR_RANGE: rows with lower <= column < upper, as texts; NULL: no bound on that side. */
+	const char *column;
+	const char *lower;
+	const char *upper;
+
+	/* MESSAGE */
+	bool transactional;
+	const char *prefix;
+	const void *content;
+	size_t content_bytes;
+} pst_event;
+
+#define PST_EVENT_INIT                                                                             \
+	{                                                                                              \
+		.struct_size = sizeof(pst_event)                                                           \
+	}
+
+/*
+ * Opens the capture of the tables that table-name names: patterns, separated by commas. position: as it
+ * was stored last, or NULL to begin by scan.startup.mode. Nothing is made on the server yet. Refused at
+ * once, with the remedy: tables without a stream (unlogged, foreign, materialized), tables that the role
+ * may not read, a missing before-image where changelog-mode = all wants it, a slot that does not fit the
+ * position: lost, dropped, made anew, advanced by others, of another server.
+ */
+PST_EXPORT pst_status pst_cdc_open(const char *const *keys, const char *const *values,
+								   const char *position, const pst_hooks *hooks, pst_cdc **out,
+								   pst_error *err);
+
+/*
+ * The next event. Waits for one for at most timeout_ms (-1: for ever), then it is PST_AGAIN. PST_END:
+ * the snapshot of scan.startup.mode = snapshot was read, or scan.stop.at was reached. After a failure
+ * only pst_cdc_close is left; err->retryable says whether opening again at the stored position may help.
+ */
+PST_EXPORT pst_status pst_cdc_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err);
+
+/* Releases what the event still owns. */
+PST_EXPORT void pst_event_release(pst_event *event);
+
+/* The position behind the last event: a printable text that begins with "pst1:", moved. */
+PST_EXPORT pst_status pst_cdc_position(pst_cdc *cdc, char **position, pst_error *err);
+
+/*
+ * A position of this handle has been stored: the server may forget what lies before it. Positions are
+ * acknowledged in the order in which they were taken, some may be left out.
+ */
+PST_EXPORT pst_status pst_cdc_ack(pst_cdc *cdc, const char *position, pst_error *err);
+
+/* How far the capture has come. */
+typedef struct pst_cdc_stats
+{
+	size_t struct_size;
+	const char *slot;		/* its name; borrowed until close */
+	const char *transport;	/* "assisted" or "plain"; static */
+	bool snapshotting;		/* tables are still to be read */
+	int64_t snapshot_rows;	/* read so far, by this handle */
+	int64_t snapshot_total; /* estimate of all, -1 unknown */
+	int64_t changes;		/* rows of the stream so far, by this handle */
+	int64_t bytes;			/* received */
+	uint64_t received_lsn;	/* end of the WAL that the server has gone through for this stream */
+	uint64_t server_lsn;	/* end of its WAL, as it said last; 0 unknown */
+	uint64_t acknowledged_lsn;
+	int64_t commit_time; /* of the last transaction, microseconds since 1970 UTC; 0: none yet */
+} pst_cdc_stats;
+
+/* Fills *stats, whose struct_size the caller has set. */
+PST_EXPORT void pst_cdc_get_stats(const pst_cdc *cdc, pst_cdc_stats *stats);
+
+/*
+ * Ends the stream, tells the server what was acknowledged last, and frees the handle. drop_slot drops the
+ * slot, with everything that a later start would need (a temporary one always goes). NULL is PST_OK.
+ */
+PST_EXPORT pst_status pst_cdc_close(pst_cdc *cdc, bool drop_slot, pst_error *err);
+
+/*
+ * Which of two positions of one capture is further: *order is -1, 0 or 1. PST_ERR_INVALID when they are of
+ * different slots, output plugins or servers.
+ */
+PST_EXPORT pst_status pst_position_compare(const char *a, const char *b, int *order,
+										   pst_error *err);
+
+/*
+ * Replication slots of the server as a JSON array, in order of name (docs/cdc.md): what they hold back and
+ * how safe they are.
+ */
+PST_EXPORT pst_status pst_catalog_slots(pst_catalog *catalog, char **json, pst_error *err);
+
+/* Drops a slot that nobody uses. What it held back is lost for whoever has a position of it. */
+PST_EXPORT pst_status pst_catalog_drop_slot(pst_catalog *catalog, const char *slot, pst_error *err);
+
+/*
+ * Moves a slot forward to this LSN: changes before it are skipped, and positions before it are of no use
+ * any more.
+ */
+PST_EXPORT pst_status pst_catalog_advance_slot(pst_catalog *catalog, const char *slot, uint64_t lsn,
+											   pst_error *err);
 
 /* ---------------------------------------------------------------------------------------------
  * Sink: rows into a table.
@@ -633,6 +783,13 @@ PST_EXPORT pst_status pst_encoder_begin(pst_encoder *encoder, pst_write_fn write
  * that it came in, without a copy.
  */
 PST_EXPORT pst_status pst_encoder_write(pst_encoder *encoder, const struct ArrowArray *batch,
+										pst_write_fn write, void *ctx, pst_error *err);
+
+/*
+ * Writes an event of a change capture as lines of format = debezium (docs/cdc.md): rows, truncates, resets
+ * and messages; other kinds give none. The encoder was made for the schema of the event's table.
+ */
+PST_EXPORT pst_status pst_encoder_event(pst_encoder *encoder, const pst_event *event,
 										pst_write_fn write, void *ctx, pst_error *err);
 
 /* Writes the end marker (arrow). With several encoders call it on one only, last. */

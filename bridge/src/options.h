@@ -13,7 +13,8 @@
 #define PSTI_SOURCE 2u
 #define PSTI_SINK 4u
 #define PSTI_CODEC 8u
-#define PSTI_CONN (PSTI_CATALOG | PSTI_SOURCE | PSTI_SINK)
+#define PSTI_CDC 16u
+#define PSTI_CONN (PSTI_CATALOG | PSTI_SOURCE | PSTI_SINK | PSTI_CDC)
 
 typedef enum psti_opt_kind
 {

@@ -189,7 +189,7 @@ make_fingerprint(pst_source *source)
 		value = hash(value, source->columns[i].column->name);
 		value = hash(value, format);
 		value = hash(value, source->copy[i].list ? "list" : "");
-		value = hash(value, source->values == PSTI_VALUES_JSON ? "json" : "");
+		value = hash(value, source->rules.values == PSTI_VALUES_JSON ? "json" : "");
 	}
 	snprintf(source->fingerprint, sizeof(source->fingerprint), "%016llx",
 			 (unsigned long long) value);
@@ -223,7 +223,7 @@ find_obstacle(const pst_source *source)
 {
 	const psti_caps *caps = psti_conn_caps(source->conn);
 
-	if (source->values == PSTI_VALUES_JSON || source->values == PSTI_VALUES_LOSSLESS)
+	if (source->rules.values == PSTI_VALUES_JSON || source->rules.values == PSTI_VALUES_LOSSLESS)
 		return NOT_OF_VALUES;
 	if (caps->extension_version[0] == '\0')
 		return NO_EXTENSION;
@@ -279,12 +279,12 @@ choose_transport(pst_source *source, pst_error *err)
 	char why[256];
 	obstacle found;
 
-	source->values = (psti_values) psti_opt_int(source->options, PSTI_OPT_VALUES);
+	source->rules.values = (psti_values) psti_opt_int(source->options, PSTI_OPT_VALUES);
 	if (wanted == PSTI_TRANSPORT_PLAIN)
 		return PST_OK;
 	found = find_obstacle(source);
-	source->assisted = found == NO_OBSTACLE;
-	if (source->assisted)
+	source->rules.assisted = found == NO_OBSTACLE;
+	if (source->rules.assisted)
 		return PST_OK;
 	tell_obstacle(found, version, why, sizeof(why));
 	if (wanted == PSTI_TRANSPORT_AUTO)
@@ -323,7 +323,9 @@ open_source(pst_source *source, const char *const *keys, const char *const *valu
 	if (status != PST_OK)
 		return status;
 	datetimes = PQparameterStatus(psti_conn_pg(source->conn), "integer_datetimes");
-	source->integer_datetimes = datetimes == NULL || strcmp(datetimes, "on") == 0;
+	source->rules.integer_datetimes = datetimes == NULL || strcmp(datetimes, "on") == 0;
+	source->rules.server_version = psti_conn_caps(source->conn)->server_version;
+	source->rules.options = source->options;
 	status = psti_source_columns(source, err);
 	if (status == PST_OK)
 		status = psti_source_check_partition(source, err);
@@ -397,7 +399,7 @@ pst_source_schema(pst_source *source, struct ArrowSchema *out, pst_error *err)
 const char *
 pst_source_transport(const pst_source *source)
 {
-	return source->assisted ? "assisted" : "plain";
+	return source->rules.assisted ? "assisted" : "plain";
 }
 
 pst_status

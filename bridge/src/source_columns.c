@@ -1,9 +1,8 @@
 /*
- * source_columns.c - how each column is asked for and decoded.
+ * source_columns.c - which columns are read, and the SQL that asks for them.
  *
  * Text is always the type's output function, never a cast: `'1.2.3.4'::inet::text` is another text
- * than inet's output, and char(n) loses its padding in a cast. Types whose binary form is known are
- * printed by the client; of the others the server calls the output function.
+ * than inet's output, and char(n) loses its padding in a cast.
  */
 #include "source_internal.h"
 #include "tuples.h"
@@ -11,188 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "decimal.h"
-#include "pgbinary.h"
 #include "sql_texts.h"
 
-#define OID_RECORD 2249
-#define OID_ANYARRAY 2277
 #define OID_JSON 114
 #define OID_JSONB 3802
-
-/*
- * Whether the decoder knows the binary form of the type, or of an array's elements, as this server
- * has it: before 10 one may count times in floating point.
- */
-static bool
-known_here(const pst_source *source, const psti_type *type, psti_copy_type *known)
-{
-	if (!psti_copy_known(type->elem != 0 ? type->elem_base : type->base, known))
-		return false;
-	switch (*known)
-	{
-		case PSTI_COPY_TIME:
-		case PSTI_COPY_TIMETZ:
-		case PSTI_COPY_TIMESTAMP:
-		case PSTI_COPY_TIMESTAMPTZ:
-		case PSTI_COPY_INTERVAL:
-			return source->integer_datetimes;
-		default:
-			return true;
-	}
-}
-
-static bool
-is_text_column(const pst_source *source, const char *name)
-{
-	size_t n = 0;
-	const char *const *names = psti_opt_list(source->options, PSTI_OPT_TEXT_COLUMNS, &n);
-
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(names[i], "*") == 0 || strcmp(names[i], name) == 0)
-			return true;
-	return false;
-}
-
-/* ---- What a column becomes ---- */
-
-/* Whether the type, or the element of a list, has an Arrow form; sets what the decoder needs. */
-static bool
-choose_arrow(const pst_source *source, const psti_type *type, psti_copy_column *copy)
-{
-	bool list = type->elem != 0;
-	int32_t typmod = list ? type->elem_typmod : type->base_typmod;
-	psti_copy_type known;
-
-	if (!known_here(source, type, &known) || !psti_copy_has_arrow(known))
-		return false;
-	if (known == PSTI_COPY_NUMERIC && !decimal_typmod(typmod, &copy->precision, &copy->scale))
-		return false;
-	copy->type = known;
-	copy->form = PSTI_FORM_ARROW;
-	copy->list = list;
-	copy->elem = type->elem;
-	return true;
-}
-
-static bool
-is_float(psti_copy_type type)
-{
-	return type == PSTI_COPY_FLOAT4 || type == PSTI_COPY_FLOAT8;
-}
-
-/*
- * Text: printed here when the binary form, or that of an array's elements, is known, else by the
- * server.
- */
-static void
-choose_text(const pst_source *source, const psti_type *type, psti_copy_form form,
-			psti_read_column *read, psti_copy_column *copy)
-{
-	int version = psti_conn_caps(source->conn)->server_version;
-	bool list = type->elem != 0;
-	psti_copy_type known = PSTI_COPY_TEXT;
-
-	copy->form = form;
-	/* Before 12 the shortest exact digits of floats are not what the server prints. */
-	if (known_here(source, type, &known) && !(is_float(known) && version < 120000))
-	{
-		copy->type = known;
-		/* 17 made infinities of interval's extremes. */
-		if (known == PSTI_COPY_INTERVAL && version < 170000)
-			copy->type = PSTI_COPY_INTERVAL_FINITE;
-		copy->list = list;
-		copy->elem = type->elem;
-		return;
-	}
-	read->ask = PSTI_ASK_OUTPUT;
-	copy->type = is_float(known) && !list ? PSTI_COPY_NUMBER_TEXT : PSTI_COPY_TEXT;
-}
-
-/*
- * The binary form as it is, where Arrow's type does not hold every value. Not of intervals, of which
- * the same bytes are a finite one before 17 and an infinite one since.
- */
-static bool
-choose_binary(const pst_source *source, const psti_type *type, psti_copy_column *copy)
-{
-	psti_copy_type known;
-
-	if (!known_here(source, type, &known) || !psti_copy_has_arrow(known) ||
-		known == PSTI_COPY_INTERVAL || (type->elem == 0 && !psti_copy_is_lossy(known)))
-		return false;
-	copy->type = known;
-	copy->form = PSTI_FORM_BINARY;
-	copy->list = type->elem != 0;
-	copy->elem = type->elem;
-	return true;
-}
-
-static bool
-choose_lossless(const pst_source *source, const psti_type *type, psti_copy_column *copy)
-{
-	psti_copy_type known;
-
-	if (choose_binary(source, type, copy))
-		return true;
-	return known_here(source, type, &known) && !psti_copy_is_lossy(known) &&
-		   choose_arrow(source, type, copy);
-}
-
-/* Arrays and composites, as row_to_json descends into them. */
-static bool
-is_nested(const psti_type *type)
-{
-	return type->elem != 0 || type->typtype == 'c' || type->base == OID_RECORD ||
-		   type->base == OID_ANYARRAY;
-}
-
-/* What the extension makes of it: wire/types.def on its side too, and text of all else. */
-static void
-choose_assisted(const pst_source *source, const psti_type *type, bool text, psti_copy_column *copy)
-{
-	if (!text && source->values == PSTI_VALUES_ARROW && choose_arrow(source, type, copy))
-		return;
-	copy->form = PSTI_FORM_TEXT;
-	copy->type = PSTI_COPY_TEXT;
-}
-
-static void
-choose(const pst_source *source, psti_read_column *read, psti_copy_column *copy)
-{
-	const psti_type *type = &read->column->type;
-	bool text = is_text_column(source, read->column->name);
-
-	read->ask = PSTI_ASK_VALUE;
-	copy->name = read->column->name;
-	if (source->assisted)
-	{
-		choose_assisted(source, type, text, copy);
-		return;
-	}
-	switch (source->values)
-	{
-		case PSTI_VALUES_JSON:
-			choose_text(source, type, PSTI_FORM_JSON, read, copy);
-			if (read->ask == PSTI_ASK_OUTPUT && is_nested(type))
-			{
-				read->ask = PSTI_ASK_JSON;
-				copy->type = PSTI_COPY_MADE_JSON;
-			}
-			break;
-		case PSTI_VALUES_CSV:
-			choose_text(source, type, PSTI_FORM_TEXT, read, copy);
-			break;
-		case PSTI_VALUES_LOSSLESS:
-			if (text || !choose_lossless(source, type, copy))
-				choose_text(source, type, PSTI_FORM_TEXT, read, copy);
-			break;
-		default:
-			if (text || !choose_arrow(source, type, copy))
-				choose_text(source, type, PSTI_FORM_TEXT, read, copy);
-			break;
-	}
-}
 
 /* ---- What json can hold ---- */
 
@@ -245,23 +66,6 @@ ask_json_forms(pst_source *source, pst_error *err)
 	return status;
 }
 
-/* Whether special-values can make NULL of a value of the column: clamp finds nothing near to NaN. */
-static bool
-may_be_nulled(const pst_source *source, const psti_copy_column *copy)
-{
-	if (copy->form != PSTI_FORM_ARROW)
-		return false;
-	switch ((psti_special) psti_opt_int(source->options, PSTI_OPT_SPECIAL_VALUES))
-	{
-		case PSTI_SPECIAL_NULL:
-			return copy->list || psti_copy_is_lossy(copy->type);
-		case PSTI_SPECIAL_CLAMP:
-			return copy->type == PSTI_COPY_NUMERIC && !copy->list;
-		default:
-			return false;
-	}
-}
-
 /* ---- The projection ---- */
 
 static pst_status
@@ -272,8 +76,8 @@ add_column(pst_source *source, size_t position)
 
 	read->position = position;
 	read->column = &source->relation->columns[position];
-	choose(source, read, copy);
-	copy->not_null = read->column->never_null && !may_be_nulled(source, copy);
+	psti_column_choose(&source->rules, read->column->name, &read->column->type, &read->ask, copy);
+	copy->not_null = read->column->never_null && !psti_column_may_be_nulled(&source->rules, copy);
 	source->ncolumns++;
 	return PST_OK;
 }
@@ -404,88 +208,6 @@ check_privileges(const pst_source *source, pst_error *err)
 
 /* ---- The schema ---- */
 
-static const char *
-extension_name(const psti_copy_column *copy)
-{
-	if (copy->form != PSTI_FORM_ARROW)
-		return NULL;
-	switch (copy->type)
-	{
-		case PSTI_COPY_UUID:
-			return "arrow.uuid";
-		case PSTI_COPY_JSON:
-		case PSTI_COPY_JSONB:
-			return "arrow.json";
-		default:
-			return NULL;
-	}
-}
-
-/* Metadata of a field: pairs of key and value. */
-typedef struct field_facts
-{
-	const char *keys[5];
-	const char *values[5];
-	size_t n;
-} field_facts;
-
-static void
-add_fact(field_facts *facts, const char *key, const char *value)
-{
-	if (value == NULL)
-		return;
-	facts->keys[facts->n] = key;
-	facts->values[facts->n++] = value;
-}
-
-/* type: its name for `penstock.type`; base: that of the values, or of an array's elements. */
-static pst_status
-field(struct ArrowSchema *out, const psti_copy_column *copy, const char *name, const char *type,
-	  Oid base, const char *values, pst_error *err)
-{
-	psti_buf binary = PSTI_BUF_INIT;
-	field_facts facts = {.n = 0};
-	char format[32];
-	pst_status status;
-
-	psti_copy_format(copy, format, sizeof(format));
-	status = psti_schema_init(out, format, name, !copy->not_null, 0, err);
-	if (status == PST_OK && copy->form == PSTI_FORM_BINARY)
-	{
-		psti_pgbinary_name(base, copy->list, &binary);
-		status = psti_buf_check(&binary, err);
-	}
-	if (status == PST_OK)
-	{
-		add_fact(&facts, "penstock.type", type);
-		add_fact(&facts, "penstock.values", values);
-		add_fact(&facts, "penstock.binary", binary.data);
-		add_fact(&facts, "ARROW:extension:name", extension_name(copy));
-		add_fact(&facts, "ARROW:extension:metadata", extension_name(copy) != NULL ? "" : NULL);
-		status = psti_schema_metadata(out, facts.n, facts.keys, facts.values, err);
-	}
-	psti_buf_free(&binary);
-	return status;
-}
-
-static pst_status
-list_field(struct ArrowSchema *out, const psti_copy_column *copy, const psti_type *type,
-		   const char *name, pst_error *err)
-{
-	const char *keys[] = {"penstock.type"};
-	const char *texts[] = {type->name};
-	psti_copy_column item = *copy;
-	pst_status status = psti_schema_init(out, "+l", name, !copy->not_null, 1, err);
-
-	item.not_null = false;
-	if (status == PST_OK)
-		status = psti_schema_metadata(out, 1, keys, texts, err);
-	if (status == PST_OK)
-		status =
-			field(out->children[0], &item, "item", type->elem_name, type->elem_base, NULL, err);
-	return status;
-}
-
 static pst_status
 make_schema(pst_source *source, pst_error *err)
 {
@@ -495,16 +217,9 @@ make_schema(pst_source *source, pst_error *err)
 
 	for (size_t i = 0; status == PST_OK && i < source->ncolumns; i++)
 	{
-		const psti_copy_column *copy = &source->copy[i];
-		const psti_column *column = source->columns[i].column;
-		struct ArrowSchema *child = source->schema.children[i];
-
-		if (copy->list && copy->form == PSTI_FORM_ARROW)
-			status = list_field(child, copy, &column->type, column->name, err);
-		else
-			status = field(child, copy, column->name, column->type.name,
-						   copy->list ? column->type.elem_base : column->type.base,
-						   values[source->values], err);
+		status =
+			psti_column_field(source->schema.children[i], &source->copy[i],
+							  &source->columns[i].column->type, values[source->rules.values], err);
 	}
 	return status;
 }
@@ -583,7 +298,8 @@ psti_source_text_columns(const pst_source *source, psti_buf *out)
 		const psti_read_column *read = &source->columns[i];
 		char number[24];
 
-		if (source->values == PSTI_VALUES_ARROW && !is_text_column(source, read->column->name))
+		if (source->rules.values == PSTI_VALUES_ARROW &&
+			!psti_column_is_text(&source->rules, read->column->name))
 			continue;
 		/* As psti_source_column_ref names it. */
 		snprintf(number, sizeof(number), "%zu", read->position + 1);
@@ -728,7 +444,7 @@ psti_source_field(const pst_source *source, size_t i, psti_tuple_field *out)
 	const psti_type *type = &source->columns[i].column->type;
 
 	*out = (psti_tuple_field){source->columns[i].column->name, type->base, type->elem};
-	if (source->assisted)
+	if (source->rules.assisted)
 		return false;
 	/* Bytes of any encoding: the decoder has to see that they are UTF-8. */
 	if (strcmp(psti_conn_caps(source->conn)->encoding, "SQL_ASCII") == 0)

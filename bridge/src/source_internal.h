@@ -10,27 +10,11 @@
 #ifndef PSTI_SOURCE_INTERNAL_H
 #define PSTI_SOURCE_INTERNAL_H
 
+#include "columns.h"
 #include "conn.h"
 #include "copy_decode.h"
 #include "plan.h"
 #include "relation.h"
-
-/* The option read.values. */
-typedef enum psti_values
-{
-	PSTI_VALUES_ARROW,
-	PSTI_VALUES_CSV,
-	PSTI_VALUES_JSON,
-	PSTI_VALUES_LOSSLESS
-} psti_values;
-
-/* How the server is asked for a column. */
-typedef enum psti_ask
-{
-	PSTI_ASK_VALUE,	 /* its binary form */
-	PSTI_ASK_OUTPUT, /* the text of its output function */
-	PSTI_ASK_JSON	 /* to_json of it */
-} psti_ask;
 
 typedef struct psti_read_column
 {
@@ -81,13 +65,11 @@ struct pst_source
 	char *alias;
 	char *query; /* without its semicolon; NULL: a table */
 	bool unique_names;
-	psti_values values;
-	bool assisted; /* rows come as frames of penstock.scan, unless they are wanted as tuples */
+	psti_column_rules rules; /* assisted: unless rows are wanted as tuples */
 	psti_partition partition;
 	psti_read_column *columns;
 	psti_copy_column *copy; /* the decoder's view of them */
 	size_t ncolumns;
-	bool integer_datetimes;
 	struct ArrowSchema schema;
 	char fingerprint[20]; /* of the options that shape the rows */
 	bool filter_checked;  /* read.filter is known to be one condition */

@@ -838,7 +838,7 @@ make_decoder(psti_stream_state *state, const pst_source *source, bool tuples, ps
 		.tuples = tuples,
 	};
 
-	if (source->assisted && !tuples)
+	if (source->rules.assisted && !tuples)
 		return psti_frames_new(&state->schema, &state->frames, err);
 	if (tuples && limits.bytes > TUPLES_BYTES)
 		limits.bytes = TUPLES_BYTES;

@@ -8,8 +8,9 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+/* 15: GetXLogReplayRecPtr went there from xlog.h. */
 #if PG_VERSION_NUM >= 150000
-#include "access/xlogrecovery.h" /* 15: was in xlog.h */
+#include "access/xlogrecovery.h"
 #endif
 #include "catalog/pg_type.h"
 #include "executor/executor.h"

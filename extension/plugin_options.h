@@ -26,7 +26,7 @@ typedef struct plugin_options
  * Checks and keeps the options of START_REPLICATION or of a function (DefElems). An unknown option, a
  * repeated one and a wrong value are error 22023. Memory is of the current context.
  */
-extern plugin_options *plugin_options_new(List *options);
+extern plugin_options *plugin_options_new(List *list);
 
 extern bool plugin_options_capture(const plugin_options *options, const char *schema,
 								   const char *table);

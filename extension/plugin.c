@@ -14,6 +14,7 @@
 #include "access/transam.h"
 #include "catalog/pg_class.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "replication/logical.h"
 #include "replication/origin.h"
 #include "replication/output_plugin.h"
@@ -24,6 +25,9 @@
 #include "compat.h"
 #include "plugin_options.h"
 #include "plugin_relations.h"
+
+/* Tables of one TRUNCATE that stand in one record, so that their indexes differ. */
+#define TRUNCATED_MAX (CHANGE_RELATIONS_MAX / 2)
 
 /* So many changes may be left out before the consumer is told that the session lives. */
 #define SILENT_CHANGES 100
@@ -123,10 +127,13 @@ origin_name(ReorderBufferTXN *txn)
 static void
 begin_written(plugin_state *state, ReorderBufferTXN *txn)
 {
+	const char *origin;
+
 	if (state->begun)
 		return;
+	origin = origin_name(txn);
 	change_put_begin(&state->writer, full_xid(txn->xid), txn->final_lsn, commit_time_of(txn),
-					 origin_name(txn));
+					 pg_server_to_any(origin, (int) strlen(origin), PG_UTF8));
 	state->begun = true;
 }
 
@@ -138,6 +145,28 @@ begin_transaction(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 	state->number = 0;
 	state->begun = false;
 	state->rewriting = InvalidOid;
+	plugin_relations_begin(state->relations);
+}
+
+static void describe(plugin_state *state, plugin_relation *relation);
+
+/*
+ * Tables that became unlogged, or logged again, are told of: a row of them may never come, and what was
+ * changed in between has not been in the stream.
+ */
+static void
+tell_altered(plugin_state *state, ReorderBufferTXN *txn)
+{
+	MemoryContext caller = MemoryContextSwitchTo(state->change);
+	plugin_relation *relation;
+
+	while ((relation = plugin_relations_altered(state->relations)) != NULL)
+	{
+		begin_written(state, txn);
+		describe(state, relation);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(state->change);
 }
 
 static void
@@ -145,6 +174,7 @@ commit_transaction(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPt
 {
 	plugin_state *state = ctx->output_plugin_private;
 
+	tell_altered(state, txn);
 	if (!state->begun)
 	{
 		update_progress(ctx, true);
@@ -353,12 +383,27 @@ row_changed(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation table,
 }
 
 static void
-tables_truncated(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int n, Relation tables[],
-				 ReorderBufferChange *change)
+put_truncate(plugin_state *state, const uint32 *indexes, int nindexes, ReorderBufferChange *change)
+{
+	change_writer *writer = &state->writer;
+
+	change_open_record(writer, CHANGE_TRUNCATE);
+	change_put_place(writer, state->number, change->lsn);
+	change_put_byte(writer,
+					(uint8) ((change->data.truncate.cascade ? CHANGE_TRUNCATE_CASCADE : 0) |
+							 (change->data.truncate.restart_seqs ? CHANGE_TRUNCATE_RESTART : 0)));
+	for (int i = 0; i < nindexes; i++)
+		change_put_int(writer, indexes[i], 2);
+	change_close_record(writer);
+}
+
+/* A TRUNCATE of at most TRUNCATED_MAX tables, one change. */
+static void
+some_truncated(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int n, Relation tables[],
+			   ReorderBufferChange *change)
 {
 	plugin_state *state = ctx->output_plugin_private;
 	MemoryContext caller = MemoryContextSwitchTo(state->change);
-	change_writer *writer = &state->writer;
 	uint32 *indexes = palloc(sizeof(uint32) * (Size) Max(n, 1));
 	int nindexes = 0;
 
@@ -374,22 +419,22 @@ tables_truncated(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int n, Rela
 		indexes[nindexes++] = relation->index;
 	}
 	if (nindexes > 0)
-	{
-		change_open_record(writer, CHANGE_TRUNCATE);
-		change_put_place(writer, state->number, change->lsn);
-		change_put_byte(
-			writer, (uint8) ((change->data.truncate.cascade ? CHANGE_TRUNCATE_CASCADE : 0) |
-							 (change->data.truncate.restart_seqs ? CHANGE_TRUNCATE_RESTART : 0)));
-		for (int i = 0; i < nindexes; i++)
-			change_put_int(writer, indexes[i], 2);
-		change_close_record(writer);
-	}
+		put_truncate(state, indexes, nindexes, change);
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(state->change);
 	if (nindexes > 0)
 		flush_full(ctx, state);
 	else
 		leave_out(ctx, state);
+}
+
+/* One of very many tables counts as several changes, whichever of them are asked for. */
+static void
+tables_truncated(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int n, Relation tables[],
+				 ReorderBufferChange *change)
+{
+	for (int at = 0; at == 0 || at < n; at += TRUNCATED_MAX)
+		some_truncated(ctx, txn, Min(n - at, TRUNCATED_MAX), tables + at, change);
 }
 
 /* ---- Logical messages ---- */
@@ -400,10 +445,15 @@ message_logged(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr ls
 {
 	plugin_state *state = ctx->output_plugin_private;
 	change_writer *writer = &state->writer;
+	MemoryContext caller = MemoryContextSwitchTo(state->change);
 	bool wanted = state->options->messages != NIL && plugin_options_message(state->options, prefix);
 
 	if (transactional)
 		state->number++;
+	if (wanted && transactional)
+		begin_written(state, txn);
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(state->change);
 	if (!wanted)
 	{
 		if (transactional)
@@ -412,8 +462,6 @@ message_logged(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr ls
 			update_progress(ctx, false);
 		return;
 	}
-	if (transactional)
-		begin_written(state, txn);
 	change_open_record(writer, CHANGE_MESSAGE);
 	change_put_byte(writer, transactional ? 1 : 0);
 	if (transactional)

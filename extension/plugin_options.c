@@ -36,37 +36,49 @@ typedef struct pattern
 
 /* ---- Matching ---- */
 
+/*
+ * A star takes as little as it can; when the rest does not fit, the last star takes a letter more. Those
+ * before it need not be tried again, so that no pattern is slow.
+ */
 static bool
 matches_part(const char *part, const char *name)
 {
-	for (; *part != '\0'; part++)
+	const char *star = NULL;  /* behind the last one … */
+	const char *taken = NULL; /* … and where what it has taken ends */
+
+	for (;;)
 	{
 		if (*part == '*')
 		{
-			while (*part == '*')
-				part++;
-			for (;; name += pg_mblen(name))
-			{
-				if (matches_part(part, name))
-					return true;
-				if (*name == '\0')
-					return false;
-			}
+			star = ++part;
+			taken = name;
+			continue;
 		}
-		if (*name == '\0')
-			return false;
-		if (*part == '?')
+		if (*part == '\0' && *name == '\0')
+			return true;
+		if (*part == '?' && *name != '\0')
 		{
+			part++;
 			name += pg_mblen(name);
 			continue;
 		}
-		if (*part == ESCAPE)
-			part++;
-		if (*part != *name)
+		if (*part != '\0' && *part != '?')
+		{
+			const char *letter = *part == ESCAPE ? part + 1 : part;
+
+			if (*letter == *name)
+			{
+				part = letter + 1;
+				name++;
+				continue;
+			}
+		}
+		if (star == NULL || *taken == '\0')
 			return false;
-		name++;
+		taken += pg_mblen(taken);
+		part = star;
+		name = taken;
 	}
-	return *name == '\0';
 }
 
 static bool

@@ -1,7 +1,7 @@
 /* plugin_relations.c - what the output plugin knows of tables. See plugin_relations.h. */
 #include "plugin_relations.h"
 
-#include "access/sysattr.h"
+#include "access/htup_details.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "mb/pg_wchar.h"
@@ -13,6 +13,8 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+
+#include "compat.h"
 
 /*
  * When so many are known all are forgotten: a database can have more tables than memory. Indexes are
@@ -28,6 +30,12 @@ struct plugin_relations
 	MemoryContext entry_memory; /* of entries and all in them; emptied to forget them */
 	uint32 next_index;
 	uint64 invalidations; /* that have come so far */
+	bool any_valid;		  /* an entry may be */
+	/* OIDs of relations that this transaction has altered, maybe, and others; NULL: none yet. */
+	HTAB *altered;
+	MemoryContext altered_memory;
+	Oid *turning; /* the same at its end: those that were not looked at yet */
+	long nturning;
 	MemoryContextCallback forget;
 };
 
@@ -37,25 +45,56 @@ static plugin_relations *at_work;
 /* ---- Invalidation ---- */
 
 static void
-invalidate_relation(Datum arg, Oid relid)
+invalidate(plugin_relations *relations, Oid relid)
 {
 	HASH_SEQ_STATUS scan;
 	plugin_relation *entry;
 
-	if (at_work == NULL)
+	relations->invalidations++;
+	if (relations->entries == NULL || !relations->any_valid)
 		return;
-	at_work->invalidations++;
-	hash_seq_init(&scan, at_work->entries);
+	if (OidIsValid(relid) && !relations->options->as_root)
+	{
+		entry = hash_search(relations->entries, &relid, HASH_FIND, NULL);
+		if (entry != NULL)
+			entry->valid = false;
+		return;
+	}
+	relations->any_valid = OidIsValid(relid);
+	hash_seq_init(&scan, relations->entries);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 		if (!OidIsValid(relid) || entry->leaf == relid || entry->named == relid)
 			entry->valid = false;
+}
+
+static void
+invalidate_relation(Datum arg, Oid relid)
+{
+	plugin_relations *relations = at_work;
+	HASHCTL control = {0};
+
+	if (relations == NULL)
+		return;
+	invalidate(relations, relid);
+	if (!OidIsValid(relid))
+		return;
+	if (relations->altered == NULL)
+	{
+		control.keysize = sizeof(Oid);
+		control.entrysize = sizeof(Oid);
+		control.hcxt = relations->altered_memory;
+		relations->altered =
+			hash_create("penstock altered", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	(void) hash_search(relations->altered, &relid, HASH_ENTER, NULL);
 }
 
 /* A schema or a type was renamed, or the like. */
 static void
 invalidate_all(Datum arg, int cacheid, uint32 hash)
 {
-	invalidate_relation((Datum) 0, InvalidOid);
+	if (at_work != NULL)
+		invalidate(at_work, InvalidOid);
 }
 
 static void
@@ -88,6 +127,8 @@ plugin_relations_new(const plugin_options *options)
 	relations->memory = CurrentMemoryContext;
 	relations->entry_memory =
 		AllocSetContextCreate(relations->memory, "penstock relations", ALLOCSET_DEFAULT_SIZES);
+	relations->altered_memory =
+		AllocSetContextCreate(relations->memory, "penstock altered", ALLOCSET_DEFAULT_SIZES);
 	make_entries(relations);
 	if (!registered)
 	{
@@ -157,6 +198,25 @@ put32(StringInfo out, uint32 value)
 	appendBinaryStringInfo(out, (const char *) &value, 4);
 }
 
+/* Attribute numbers of an index's key. */
+static Bitmapset *
+key_of(Oid index)
+{
+	Bitmapset *key = NULL;
+	Relation relation = OidIsValid(index) ? RelationIdGetRelation(index) : NULL;
+
+	/*
+	 * Not by RelationGetIndexAttrBitmap: it evaluates the expressions of all indexes, for which there is
+	 * no snapshot here.
+	 */
+	if (!RelationIsValid(relation))
+		return NULL;
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(relation); i++)
+		key = bms_add_member(key, relation->rd_index->indkey.values[i]);
+	RelationClose(relation);
+	return key;
+}
+
 static void
 describe_column(Form_pg_attribute attribute, const plugin_column *column, bool primary,
 				StringInfo out)
@@ -168,6 +228,9 @@ describe_column(Form_pg_attribute attribute, const plugin_column *column, bool p
 				(attribute->attnotnull ? CHANGE_COLUMN_NOT_NULL : 0) |
 				(attribute->attgenerated != '\0' ? CHANGE_COLUMN_GENERATED : 0);
 
+	/* A typmod of an array is its elements'; they can be of a domain that has one. */
+	if (OidIsValid(column->type.elem_base) && typmod == -1)
+		(void) getBaseTypeAndTypmod(column->type.elem, &typmod);
 	appendStringInfoChar(out, change_type_is_binary(&column->type) ? CHANGE_BINARY : CHANGE_TEXT);
 	appendStringInfoChar(out, (char) flags);
 	put32(out, attribute->atttypid);
@@ -184,15 +247,14 @@ make_columns(const plugin_relations *relations, plugin_relation *entry, Relation
 			 Relation named)
 {
 	TupleDesc tupdesc = RelationGetDescr(named);
-	Bitmapset *identity = RelationGetIdentityKeyBitmap(leaf);
-	Bitmapset *primary = RelationGetIndexAttrBitmap(leaf, INDEX_ATTR_BITMAP_PRIMARY_KEY);
+	Bitmapset *identity = key_of(RelationGetReplicaIndex(leaf));
+	Bitmapset *primary = key_of(primary_key_index(leaf));
 
 	entry->columns = palloc0(sizeof(plugin_column) * (Size) Max(tupdesc->natts, 1));
 	for (int i = 0; i < tupdesc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
 		plugin_column *column = &entry->columns[entry->ncolumns];
-		int place;
 
 		if (attribute->attisdropped)
 			continue;
@@ -201,14 +263,14 @@ make_columns(const plugin_relations *relations, plugin_relation *entry, Relation
 			leaf == named ? i + 1 : attribute_of(RelationGetDescr(leaf), column->name);
 		if (column->attribute == 0)
 			continue; /* of a table that is being attached or detached */
-		place = column->attribute - FirstLowInvalidHeapAttributeNumber;
 		column->identity =
-			entry->identity == REPLICA_IDENTITY_FULL || bms_is_member(place, identity);
+			entry->identity == REPLICA_IDENTITY_FULL || bms_is_member(column->attribute, identity);
 		if (!wants_column(relations, entry, attribute, column->identity))
 			continue;
 		change_type_choose(&column->type, attribute->atttypid);
 		entry->pinned |= column->type.pinned;
-		describe_column(attribute, column, bms_is_member(place, primary), &entry->description);
+		describe_column(attribute, column, bms_is_member(column->attribute, primary),
+						&entry->description);
 		entry->ncolumns++;
 	}
 }
@@ -239,12 +301,14 @@ fill(const plugin_relations *relations, plugin_relation *entry, Relation leaf, R
 	if (!entry->captured)
 		return;
 	entry->identity = leaf->rd_rel->relreplident;
+	entry->persistence = leaf->rd_rel->relpersistence;
 	initStringInfo(&entry->description);
 	put32(&entry->description, entry->named);
 	put32(&entry->description, entry->leaf);
 	put32(&entry->description, leaf->rd_rel->relfilenode);
 	appendStringInfoChar(&entry->description, class->relkind);
 	appendStringInfoChar(&entry->description, entry->identity);
+	appendStringInfoChar(&entry->description, entry->persistence);
 	put_text(&entry->description, entry->schema);
 	put_text(&entry->description, entry->table);
 	make_columns(relations, entry, leaf, named);
@@ -286,6 +350,7 @@ make_entry(plugin_relations *relations, plugin_relation *entry, Relation leaf)
 		entry->description.len == made.description.len &&
 		memcmp(entry->description.data, made.description.data, (Size) made.description.len) == 0;
 	made.valid = invalidations == relations->invalidations;
+	relations->any_valid = relations->any_valid || made.valid;
 	if (entry->memory != NULL)
 		MemoryContextDelete(entry->memory);
 	*entry = made;
@@ -303,6 +368,7 @@ plugin_relations_get(plugin_relations *relations, Relation relation)
 	{
 		if (hash_get_num_entries(relations->entries) >= RELATIONS_MAX)
 		{
+			relations->entries = NULL; /* should making new ones fail */
 			MemoryContextReset(relations->entry_memory);
 			make_entries(relations);
 		}
@@ -313,4 +379,88 @@ plugin_relations_get(plugin_relations *relations, Relation relation)
 	}
 	make_entry(relations, entry, relation);
 	return entry;
+}
+
+/* ---- Tables that a transaction has altered ---- */
+
+void
+plugin_relations_begin(plugin_relations *relations)
+{
+	relations->turning = NULL;
+	if (relations->altered == NULL)
+		return;
+	relations->altered = NULL;
+	MemoryContextReset(relations->altered_memory);
+}
+
+static int
+compare_oids(const void *a, const void *b)
+{
+	Oid x = *(const Oid *) a;
+	Oid y = *(const Oid *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* In the order of their OIDs, since looking at one may note more, which have not changed. */
+static void
+list_altered(plugin_relations *relations)
+{
+	HASH_SEQ_STATUS scan;
+	const Oid *relid;
+
+	relations->turning = MemoryContextAllocHuge(
+		relations->altered_memory, sizeof(Oid) * (Size) hash_get_num_entries(relations->altered));
+	relations->nturning = 0;
+	hash_seq_init(&scan, relations->altered);
+	while ((relid = hash_seq_search(&scan)) != NULL)
+		relations->turning[relations->nturning++] = *relid;
+	qsort(relations->turning, (size_t) relations->nturning, sizeof(Oid), compare_oids);
+}
+
+/* Whether its rows' way into the stream has begun or ended. */
+static bool
+has_turned(const plugin_relations *relations, Oid relid)
+{
+	const plugin_relation *entry = hash_search(relations->entries, &relid, HASH_FIND, NULL);
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	char known = RELPERSISTENCE_PERMANENT;
+	bool turned;
+	Form_pg_class class;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	if (entry != NULL && entry->captured && entry->described)
+		known = entry->persistence;
+	class = (Form_pg_class) GETSTRUCT(tuple);
+	turned = class->relkind == RELKIND_RELATION && !OidIsValid(class->relrewrite) &&
+			 class->relpersistence != RELPERSISTENCE_TEMP && class->relpersistence != known;
+	ReleaseSysCache(tuple);
+	return turned;
+}
+
+plugin_relation *
+plugin_relations_altered(plugin_relations *relations)
+{
+	if (relations->altered == NULL)
+		return NULL;
+	if (relations->turning == NULL)
+		list_altered(relations);
+	while (relations->nturning > 0)
+	{
+		Oid relid = relations->turning[--relations->nturning];
+		plugin_relation *entry;
+		Relation relation;
+
+		if (!has_turned(relations, relid))
+			continue;
+		relation = RelationIdGetRelation(relid);
+		if (!RelationIsValid(relation))
+			continue;
+		entry = plugin_relations_get(relations, relation);
+		RelationClose(relation);
+		if (entry->captured && !entry->described)
+			return entry;
+	}
+	return NULL;
 }

@@ -26,14 +26,15 @@ typedef struct plugin_column
 
 typedef struct plugin_relation
 {
-	Oid leaf;		/* of the table that the row lies in: the key */
-	Oid named;		/* of the one that it is sent under */
-	bool valid;		/* else it is to be made anew */
-	bool captured;	/* else its changes are left out, and what follows is not set */
-	bool described; /* the consumer knows it */
-	uint32 index;	/* by which records refer to it */
-	char identity;	/* replica identity: d, i, f, n */
-	int pinned;		/* settings that the columns' texts depend on (types.h) */
+	Oid leaf;		  /* of the table that the row lies in: the key */
+	Oid named;		  /* of the one that it is sent under */
+	bool valid;		  /* else it is to be made anew */
+	bool captured;	  /* else its changes are left out, and what follows is not set */
+	bool described;	  /* the consumer knows it */
+	uint32 index;	  /* by which records refer to it */
+	char identity;	  /* replica identity: d, i, f, n */
+	char persistence; /* of leaf: p, or u when it has become unlogged */
+	int pinned;		  /* settings that the columns' texts depend on (types.h) */
 	int ncolumns;
 	plugin_column *columns;
 	int nattributes;  /* of leaf */
@@ -52,5 +53,15 @@ extern plugin_relations *plugin_relations_new(const plugin_options *options);
 
 /* The entry of a table. It is valid until the next call. */
 extern plugin_relation *plugin_relations_get(plugin_relations *relations, Relation relation);
+
+/* A transaction begins: what changes in the catalog from here on is noted. */
+extern void plugin_relations_begin(plugin_relations *relations);
+
+/*
+ * At the end of a transaction, in its last catalog: the next table of those that it altered of which the
+ * consumer is to know although no row of it may come: it became unlogged, or logged again. NULL: no more.
+ * Valid until the next call.
+ */
+extern plugin_relation *plugin_relations_altered(plugin_relations *relations);
 
 #endif /* PENSTOCK_PLUGIN_RELATIONS_H */

@@ -100,6 +100,7 @@ read_relation(cursor *c, change_relation *out)
 	out->filenode = (uint32_t) take_int(c, 4);
 	out->relkind = (char) take_int(c, 1);
 	out->identity = (char) take_int(c, 1);
+	out->persistence = (char) take_int(c, 1);
 	out->schema = take_text(c);
 	out->name = take_text(c);
 	out->ncolumns = 0;

@@ -74,7 +74,7 @@ typedef struct change_column
 	uint32_t type;	  /* OID */
 	uint32_t base;	  /* the same but for domains: of what they are over */
 	uint32_t element; /* CHANGE_BINARY and an array: OID of the elements, else 0 */
-	int32_t typmod;	  /* of base, -1: none */
+	int32_t typmod;	  /* of base, of the elements where element is set; -1: none */
 	change_bytes name;
 	change_bytes type_name; /* format_type() */
 } change_column;
@@ -87,6 +87,7 @@ typedef struct change_relation
 	uint32_t filenode; /* of leaf */
 	char relkind;	   /* of oid */
 	char identity;	   /* replica identity of leaf: d, i, f, n */
+	char persistence;  /* of leaf: p; u: unlogged, its changes are not in the stream */
 	uint16_t ncolumns;
 	change_bytes schema;
 	change_bytes name;

@@ -42,6 +42,7 @@ SELECT * FROM pg_temp.peek('penstock_plugin', 'include', '/public\.o.*/', 'exclu
 SELECT * FROM pg_temp.peek('penstock_plugin', 'columns', 'public.orders.id, public.orders.d?ne, public.other.*');
 SELECT * FROM pg_temp.peek('penstock_plugin', 'exclude_columns', '*.*.done, *.*.place, *.*.t*');
 SELECT * FROM pg_temp.peek('penstock_plugin', 'include', 'nowhere.*');
+SELECT * FROM pg_temp.peek('penstock_plugin', 'include', '*b?*c.*d*d**r*s', 'operations', 'delete');
 -- In messages of any size
 SELECT count(*) FROM pg_logical_slot_peek_binary_changes('penstock_plugin', NULL, NULL, 'message_bytes', '1');
 SELECT * FROM pg_temp.changes('penstock_plugin', 'message_bytes', '1', 'include', 'public.orders');
@@ -129,6 +130,18 @@ TRUNCATE parted;
 INSERT INTO parted VALUES (3, 'north'), (4, 'south');
 SELECT * FROM pg_temp.peek('penstock_plugin');
 SELECT * FROM pg_temp.changes('penstock_plugin', 'partitions', 'root', 'include', 'public.parted');
+-- One leaf that is emptied is not the whole
+TRUNCATE parted_north;
+SELECT * FROM pg_temp.peek('penstock_plugin');
+SELECT * FROM pg_temp.changes('penstock_plugin', 'partitions', 'root');
+-- Detached it is a table of its own again, and attached a part
+BEGIN;
+ALTER TABLE parted DETACH PARTITION parted_north;
+INSERT INTO parted_north VALUES (5, 'north');
+ALTER TABLE parted ATTACH PARTITION parted_north FOR VALUES IN ('north');
+INSERT INTO parted VALUES (6, 'north');
+COMMIT;
+SELECT * FROM pg_temp.changes('penstock_plugin', 'partitions', 'root');
 
 -- Origins
 SELECT 'made' FROM pg_replication_origin_create('penstock north');
@@ -166,10 +179,40 @@ SELECT * FROM pg_temp.peek('penstock_plugin');
 SELECT * FROM pg_temp.peek('penstock_plugin', 'operations', 'insert');
 SELECT * FROM pg_temp.changes('penstock_plugin', 'exclude', 'public.orders', 'partitions', 'root');
 
+-- A table that becomes unlogged is told of, and so is its return, whether there are rows or not
+CREATE TABLE turning (id int PRIMARY KEY);
+INSERT INTO turning VALUES (1);
+SELECT count(*) FROM pg_temp.changes('penstock_plugin');
+ALTER TABLE turning SET UNLOGGED;
+INSERT INTO turning VALUES (2);
+SELECT * FROM pg_temp.peek('penstock_plugin');
+ALTER TABLE turning SET LOGGED;
+INSERT INTO turning VALUES (3);
+BEGIN;
+ALTER TABLE turning SET UNLOGGED;
+DELETE FROM turning;
+COMMIT;
+ALTER TABLE turning SET LOGGED;
+SELECT * FROM pg_temp.peek('penstock_plugin', 'exclude', 'public.turning');
+SELECT * FROM pg_temp.changes('penstock_plugin');
+
 -- Large values are in a rewrite too
 INSERT INTO big VALUES (5, repeat('a', 4000), repeat('b', 5000));
 SELECT count(*) FROM pg_temp.changes('penstock_plugin');
 ALTER TABLE big ALTER id TYPE bigint;
+SELECT * FROM pg_temp.changes('penstock_plugin');
+
+-- The modifier of an array's elements; an index on an expression that calls a function
+CREATE DOMAIN penstock_price AS numeric(8, 2);
+CREATE DOMAIN penstock_prices AS numeric(6, 1)[];
+CREATE TABLE arrays (id int PRIMARY KEY, a numeric(10, 3)[], b penstock_price, c penstock_price[], d penstock_prices, e numeric[], f varchar(7)[]);
+INSERT INTO arrays VALUES (1, '{1}', 1, '{1}', '{1}', '{1}', '{x}');
+SELECT substr(data, 1, 0) IS NOT NULL AS is_there, pg_temp.typmods(data) FROM pg_logical_slot_peek_binary_changes('penstock_plugin', NULL, NULL);
+CREATE FUNCTION penstock_slow(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN (SELECT count(*) + $1 FROM pg_class WHERE oid = 0); END';
+CREATE TABLE expressed (id int PRIMARY KEY, a int);
+CREATE INDEX ON expressed ((a + penstock_slow(1))) WHERE penstock_slow(2) = 2;
+CREATE UNIQUE INDEX ON expressed (a, (a + penstock_slow(1)));
+INSERT INTO expressed VALUES (1, 2);
 SELECT * FROM pg_temp.changes('penstock_plugin');
 
 -- Texts are under pinned settings, which are the session's own again
@@ -206,5 +249,7 @@ SELECT pg_temp.changes('penstock_plugin', 'version', '2');
 INSERT INTO orders (id) VALUES (99);
 SELECT pg_temp.changes('penstock_plugin', 'exclude_columns', 'public.orders.id');
 SELECT 'dropped' FROM pg_drop_replication_slot('penstock_plugin');
-DROP TABLE orders, other, child, idents, keyless, big, parted, fleeting, times;
+DROP TABLE orders, other, child, idents, keyless, big, parted, fleeting, times, turning, arrays, expressed;
 DROP SCHEMA "Odd,Schema" CASCADE;
+DROP DOMAIN penstock_price, penstock_prices;
+DROP FUNCTION penstock_slow;

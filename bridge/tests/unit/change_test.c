@@ -88,6 +88,7 @@ put_relation(message *m)
 	put_int(m, 16400, 4);
 	put_int(m, 'r', 1);
 	put_int(m, 'd', 1);
+	put_int(m, 'p', 1);
 	put_text(m, "public");
 	put_text(m, "orders");
 	for (int i = 0; i < 2; i++)
@@ -168,6 +169,7 @@ a_transaction_comes_out_as_it_was_written(void **state)
 	assert_int_equal(r.relation.leaf, 16390);
 	assert_int_equal(r.relation.filenode, 16400);
 	assert_int_equal(r.relation.identity, 'd');
+	assert_int_equal(r.relation.persistence, 'p');
 	assert_true(is_text(r.relation.schema, "public") && is_text(r.relation.name, "orders"));
 	assert_int_equal(r.relation.ncolumns, 2);
 	assert_int_equal(change_read_column(&r.relation.columns, &column), CHANGE_OK);

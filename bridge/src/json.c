@@ -296,20 +296,27 @@ text_to_int64(const char *text, int64_t *out)
 }
 
 int64_t
-psti_json_int(const psti_json *object, const char *key, int64_t dflt)
+psti_json_int_value(const psti_json *value, int64_t dflt)
 {
-	const cJSON *item = node(psti_json_get(object, key));
-	int64_t value;
+	const cJSON *item = node(value);
+	int64_t number;
 
 	if (cJSON_IsString(item))
-		return text_to_int64(item->valuestring, &value) ? value : dflt;
+		return text_to_int64(item->valuestring, &number) ? number : dflt;
 	if (!cJSON_IsNumber(item))
 		return dflt;
 	/* Beyond 2^53 the parser has rounded already: better no number than a wrong one. */
 	if (!(item->valuedouble >= -MAX_EXACT && item->valuedouble <= MAX_EXACT))
 		return dflt;
-	value = (int64_t) item->valuedouble;
-	return (double) value < item->valuedouble || (double) value > item->valuedouble ? dflt : value;
+	number = (int64_t) item->valuedouble;
+	return (double) number < item->valuedouble || (double) number > item->valuedouble ? dflt
+																					  : number;
+}
+
+int64_t
+psti_json_int(const psti_json *object, const char *key, int64_t dflt)
+{
+	return psti_json_int_value(psti_json_get(object, key), dflt);
 }
 
 bool

@@ -1,0 +1,719 @@
+/* position.c - positions, their places and views. See position.h. */
+#include "cdc/position.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "json.h"
+
+#define MAX_VIEWS 100000
+
+static const char *const part_states[] = {"unread", "begun", "read"};
+static const char *const kinds[] = {"none", "int2", "int4", "int8", "date", "timestamp", "uuid"};
+
+/* ---- LSNs ---- */
+
+const char *
+psti_lsn_print(uint64_t lsn, char out[PSTI_LSN_SIZE])
+{
+	snprintf(out, PSTI_LSN_SIZE, "%" PRIX32 "/%" PRIX32, (uint32_t) (lsn >> 32), (uint32_t) lsn);
+	return out;
+}
+
+/* Up to eight hexadecimal digits; NULL: there are none, or more. */
+static const char *
+take_hex(const char *at, uint32_t *out)
+{
+	static const char digits[] = "0123456789abcdef";
+	int n = 0;
+
+	*out = 0;
+	for (; *at != '\0'; at++, n++)
+	{
+		char c = *at >= 'A' && *at <= 'F' ? (char) (*at + ('a' - 'A')) : *at;
+		const char *digit = strchr(digits, c);
+
+		if (digit == NULL)
+			break;
+		*out = *out << 4 | (uint32_t) (digit - digits);
+	}
+	return n >= 1 && n <= 8 ? at : NULL;
+}
+
+bool
+psti_lsn_parse(const char *text, uint64_t *out)
+{
+	uint32_t high;
+	uint32_t low;
+	const char *at = take_hex(text, &high);
+
+	*out = 0;
+	if (at == NULL || *at != '/')
+		return false;
+	at = take_hex(at + 1, &low);
+	if (at == NULL || *at != '\0')
+		return false;
+	*out = (uint64_t) high << 32 | low;
+	return true;
+}
+
+/* ---- Places ---- */
+
+/* Where the OID is, or would be. */
+static size_t
+search(const psti_position *position, uint32_t oid)
+{
+	size_t low = 0;
+	size_t high = position->nplaces;
+
+	while (low < high)
+	{
+		size_t middle = low + (high - low) / 2;
+
+		if (position->places[middle].oid < oid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+psti_place *
+psti_position_find(const psti_position *position, uint32_t oid)
+{
+	size_t i = search(position, oid);
+
+	return i < position->nplaces && position->places[i].oid == oid ? &position->places[i] : NULL;
+}
+
+static void
+free_parts(psti_place *place)
+{
+	for (size_t i = 0; i < place->nparts; i++)
+		free(place->parts[i].lower);
+	free(place->parts);
+	place->parts = NULL;
+	place->nparts = 0;
+}
+
+static void
+free_place(psti_place *place)
+{
+	free_parts(place);
+	free(place->column);
+	place->column = NULL;
+}
+
+pst_status
+psti_place_reset(psti_place *place, pst_error *err)
+{
+	psti_part *part = calloc(1, sizeof(*part));
+
+	if (part == NULL)
+		return psti_fail_nomem(err);
+	part->view = PSTI_NO_VIEW;
+	free_place(place);
+	place->kind = PSTI_KEY_NONE;
+	place->parts = part;
+	place->nparts = 1;
+	return PST_OK;
+}
+
+pst_status
+psti_position_add(psti_position *position, uint32_t oid, psti_place **out, pst_error *err)
+{
+	size_t i = search(position, oid);
+	psti_place place = {.oid = oid};
+	psti_place *places;
+	pst_status status = psti_place_reset(&place, err);
+
+	*out = NULL;
+	if (status != PST_OK)
+		return status;
+	if (position->nplaces == position->room)
+	{
+		size_t room = position->room == 0 ? 8 : position->room * 2;
+
+		places = realloc(position->places, room * sizeof(*places));
+		if (places == NULL)
+		{
+			free_place(&place);
+			return psti_fail_nomem(err);
+		}
+		position->places = places;
+		position->room = room;
+	}
+	memmove(&position->places[i + 1], &position->places[i],
+			(position->nplaces - i) * sizeof(*position->places));
+	position->places[i] = place;
+	position->nplaces++;
+	*out = &position->places[i];
+	return PST_OK;
+}
+
+void
+psti_position_remove(psti_position *position, uint32_t oid)
+{
+	size_t i = search(position, oid);
+
+	if (i >= position->nplaces || position->places[i].oid != oid)
+		return;
+	free_place(&position->places[i]);
+	position->nplaces--;
+	memmove(&position->places[i], &position->places[i + 1],
+			(position->nplaces - i) * sizeof(*position->places));
+}
+
+bool
+psti_place_is_read(const psti_place *place)
+{
+	for (size_t i = 0; i < place->nparts; i++)
+		if (place->parts[i].state != PSTI_PART_READ)
+			return false;
+	return true;
+}
+
+void
+psti_place_merge(psti_place *place)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < place->nparts; i++)
+	{
+		psti_part *last = n > 0 ? &place->parts[n - 1] : NULL;
+
+		if (last != NULL && last->state == PSTI_PART_READ &&
+			place->parts[i].state == PSTI_PART_READ && last->view == place->parts[i].view)
+			free(place->parts[i].lower);
+		else
+			place->parts[n++] = place->parts[i];
+	}
+	place->nparts = n;
+	if (n > 1)
+		return;
+	free(place->column);
+	place->column = NULL;
+	place->kind = PSTI_KEY_NONE;
+}
+
+/* ---- Views ---- */
+
+pst_status
+psti_position_see(psti_position *position, psti_snapshot *snapshot, uint64_t horizon, size_t *out,
+				  pst_error *err)
+{
+	psti_view *views = realloc(position->views, (position->nviews + 1) * sizeof(*views));
+
+	if (views == NULL)
+		return psti_fail_nomem(err);
+	position->views = views;
+	views[position->nviews] = (psti_view){*snapshot, horizon};
+	memset(snapshot, 0, sizeof(*snapshot));
+	*out = position->nviews++;
+	return PST_OK;
+}
+
+static void
+forget_view(psti_position *position, size_t view)
+{
+	psti_snapshot_free(&position->views[view].snapshot);
+	position->nviews--;
+	memmove(&position->views[view], &position->views[view + 1],
+			(position->nviews - view) * sizeof(*position->views));
+	for (size_t i = 0; i < position->nplaces; i++)
+	{
+		psti_place *place = &position->places[i];
+
+		for (size_t p = 0; p < place->nparts; p++)
+		{
+			if (place->parts[p].view == PSTI_NO_VIEW || place->parts[p].view < view)
+				continue;
+			place->parts[p].view =
+				place->parts[p].view == view ? PSTI_NO_VIEW : place->parts[p].view - 1;
+		}
+		psti_place_merge(place);
+	}
+}
+
+/* Whether a table that was read in part has parts under the view: then it is still needed. */
+static bool
+is_being_read(const psti_position *position, size_t view)
+{
+	for (size_t i = 0; i < position->nplaces; i++)
+	{
+		const psti_place *place = &position->places[i];
+		bool here = false;
+
+		for (size_t p = 0; p < place->nparts; p++)
+			here |= place->parts[p].view == view;
+		if (here && !psti_place_is_read(place))
+			return true;
+	}
+	return false;
+}
+
+bool
+psti_position_forget(psti_position *position)
+{
+	bool any = false;
+
+	for (size_t view = position->nviews; view-- > 0;)
+	{
+		if (position->safe_lsn < position->views[view].horizon || is_being_read(position, view))
+			continue;
+		forget_view(position, view);
+		any = true;
+	}
+	return any;
+}
+
+/* ---- Printing ---- */
+
+static void
+put_text(psti_buf *out, const char *key, const char *value)
+{
+	psti_buf_printf(out, "\"%s\":", key);
+	psti_json_put_bytes(out, value);
+	psti_buf_putc(out, ',');
+}
+
+static void
+put_lsn(psti_buf *out, const char *key, uint64_t lsn)
+{
+	char text[PSTI_LSN_SIZE];
+
+	psti_buf_printf(out, ",\"%s\":\"%s\"", key, psti_lsn_print(lsn, text));
+}
+
+static void
+put_part(psti_buf *out, const psti_part *part)
+{
+	psti_buf_printf(out, "{\"state\":\"%s\"", part_states[part->state]);
+	if (part->view != PSTI_NO_VIEW)
+		psti_buf_printf(out, ",\"view\":%zu", part->view);
+	if (part->lower != NULL)
+	{
+		psti_buf_printf(out, ",\"key\":\"%016" PRIx64 "%016" PRIx64 "\",\"lower\":", part->key.high,
+						part->key.low);
+		psti_json_put_bytes(out, part->lower);
+	}
+	psti_buf_putc(out, '}');
+}
+
+/* Of most tables there is nothing to say but that they were read. */
+static bool
+is_plain(const psti_place *place)
+{
+	return place->filenode == 0 && !place->gone && place->nparts == 1 &&
+		   place->parts[0].state == PSTI_PART_READ && place->parts[0].view == PSTI_NO_VIEW;
+}
+
+static void
+put_place(psti_buf *out, const psti_place *place)
+{
+	psti_buf_printf(out, "{\"oid\":%" PRIu32, place->oid);
+	if (place->filenode != 0)
+		psti_buf_printf(out, ",\"filenode\":%" PRIu32, place->filenode);
+	if (place->gone)
+		psti_buf_puts(out, ",\"gone\":true");
+	if (place->column != NULL)
+	{
+		psti_buf_printf(out, ",\"kind\":\"%s\",\"column\":", kinds[place->kind]);
+		psti_json_put_bytes(out, place->column);
+	}
+	psti_buf_puts(out, ",\"parts\":[");
+	for (size_t i = 0; i < place->nparts; i++)
+	{
+		if (i > 0)
+			psti_buf_putc(out, ',');
+		put_part(out, &place->parts[i]);
+	}
+	psti_buf_puts(out, "]}");
+}
+
+static void
+put_places(psti_buf *out, const psti_position *position)
+{
+	const char *separator = "";
+
+	psti_buf_puts(out, ",\"read\":[");
+	for (size_t i = 0; i < position->nplaces; i++)
+	{
+		if (!is_plain(&position->places[i]))
+			continue;
+		psti_buf_printf(out, "%s%" PRIu32, separator, position->places[i].oid);
+		separator = ",";
+	}
+	psti_buf_puts(out, "],\"tables\":[");
+	separator = "";
+	for (size_t i = 0; i < position->nplaces; i++)
+	{
+		if (is_plain(&position->places[i]))
+			continue;
+		psti_buf_puts(out, separator);
+		put_place(out, &position->places[i]);
+		separator = ",";
+	}
+	psti_buf_putc(out, ']');
+}
+
+static void
+put_views(psti_buf *out, const psti_position *position)
+{
+	psti_buf_puts(out, ",\"views\":[");
+	for (size_t i = 0; i < position->nviews; i++)
+	{
+		psti_buf_printf(out, "%s{\"snapshot\":\"", i > 0 ? "," : "");
+		psti_snapshot_print(&position->views[i].snapshot, out);
+		psti_buf_putc(out, '"');
+		put_lsn(out, "horizon", position->views[i].horizon);
+		psti_buf_putc(out, '}');
+	}
+	psti_buf_putc(out, ']');
+}
+
+static const char *const stages[] = {"creating", "snapshot", "stream"};
+
+pst_status
+psti_position_print(const psti_position *position, char **out, pst_error *err)
+{
+	psti_buf text = PSTI_BUF_INIT;
+
+	psti_buf_puts(&text, PSTI_POSITION_PREFIX "{");
+	put_text(&text, "slot", position->slot);
+	put_text(&text, "plugin", position->plugin);
+	put_text(&text, "system", position->system);
+	put_text(&text, "database", position->database);
+	put_text(&text, "options", position->options);
+	psti_buf_printf(&text, "\"timeline\":%" PRIu32 ",\"stage\":\"%s\",\"serial\":\"%" PRIu64 "\"",
+					position->timeline, stages[position->stage], position->serial);
+	put_lsn(&text, "safe", position->safe_lsn);
+	if (position->commit_lsn != 0)
+	{
+		put_lsn(&text, "commit", position->commit_lsn);
+		psti_buf_printf(&text, ",\"number\":\"%" PRIu64 "\"", position->number);
+	}
+	if (position->stage == PSTI_STAGE_SNAPSHOT)
+		put_lsn(&text, "complete", position->complete_lsn);
+	if (position->nviews > 0)
+		put_views(&text, position);
+	if (position->nplaces > 0)
+		put_places(&text, position);
+	psti_buf_putc(&text, '}');
+	*out = psti_buf_steal(&text);
+	return *out == NULL ? psti_fail_nomem(err) : PST_OK;
+}
+
+/* ---- Parsing ---- */
+
+static pst_status
+not_a_position(pst_error *err, const char *why)
+{
+	psti_fail(err, PST_ERR_INVALID, "not a position: %s", why);
+	psti_error_hint(err, "Pass a text of pst_cdc_position unchanged.");
+	return PST_ERR_INVALID;
+}
+
+static pst_status
+get_text(const psti_json *object, const char *key, char **out, pst_error *err)
+{
+	const char *value = psti_json_text(object, key);
+
+	if (value == NULL)
+		return not_a_position(err, "a member is missing");
+	*out = strdup(value);
+	return *out == NULL ? psti_fail_nomem(err) : PST_OK;
+}
+
+/* An LSN; absent it is 0 where it may be. */
+static pst_status
+get_lsn(const psti_json *object, const char *key, bool needed, uint64_t *out, pst_error *err)
+{
+	const char *value = psti_json_text(object, key);
+
+	*out = 0;
+	if (value == NULL ? needed : !psti_lsn_parse(value, out))
+		return not_a_position(err, "a place in WAL is none");
+	return PST_OK;
+}
+
+/* The number of the word, or n. */
+static size_t
+find_word(const char *const *words, size_t n, const char *word)
+{
+	for (size_t i = 0; word != NULL && i < n; i++)
+		if (strcmp(words[i], word) == 0)
+			return i;
+	return n;
+}
+
+static bool
+get_oid(const psti_json *value, const char *key, uint32_t *out)
+{
+	int64_t number = psti_json_int(value, key, -1);
+
+	if (number < 0 || number > UINT32_MAX)
+		return false;
+	*out = (uint32_t) number;
+	return true;
+}
+
+static bool
+parse_key(const char *text, psti_region_key *out)
+{
+	char half[17];
+	char *end;
+
+	if (text == NULL || strlen(text) != 32 || strspn(text, "0123456789abcdef") != 32)
+		return false;
+	memcpy(half, text, 16);
+	half[16] = '\0';
+	out->high = strtoull(half, &end, 16);
+	out->low = strtoull(text + 16, &end, 16);
+	return true;
+}
+
+static pst_status
+get_part(const psti_json *item, const psti_position *position, bool first, psti_part *part,
+		 pst_error *err)
+{
+	size_t state = find_word(part_states, 3, psti_json_text(item, "state"));
+	int64_t view = psti_json_int(item, "view", -1);
+	const char *lower = psti_json_text(item, "lower");
+
+	if (state == 3 || view < -1 || view >= (int64_t) position->nviews)
+		return not_a_position(err, "a region has a state that cannot be");
+	if ((lower == NULL) != first ||
+		(lower != NULL && !parse_key(psti_json_text(item, "key"), &part->key)))
+		return not_a_position(err, "a region has a bound that cannot be");
+	part->state = (psti_part_state) state;
+	part->view = view < 0 ? PSTI_NO_VIEW : (size_t) view;
+	if (lower != NULL)
+		part->lower = strdup(lower);
+	return lower != NULL && part->lower == NULL ? psti_fail_nomem(err) : PST_OK;
+}
+
+static pst_status
+get_parts(const psti_json *object, const psti_position *position, psti_place *place, pst_error *err)
+{
+	const psti_json *parts = psti_json_get(object, "parts");
+	const psti_json *item = psti_json_first(parts);
+	size_t n = psti_json_size(parts);
+	pst_status status = PST_OK;
+
+	if (n == 0 || (n > 1 && place->column == NULL))
+		return not_a_position(err, "a table has no regions");
+	free_parts(place);
+	place->parts = calloc(n, sizeof(*place->parts));
+	if (place->parts == NULL)
+		return psti_fail_nomem(err);
+	place->nparts = n;
+	for (size_t i = 0; status == PST_OK && i < n; i++, item = psti_json_next(item))
+	{
+		status = get_part(item, position, i == 0, &place->parts[i], err);
+		if (status == PST_OK && i > 1 &&
+			psti_region_key_compare(&place->parts[i - 1].key, &place->parts[i].key) >= 0)
+			status = not_a_position(err, "regions are out of order");
+	}
+	return status;
+}
+
+static pst_status
+get_place(const psti_json *item, psti_position *position, pst_error *err)
+{
+	psti_place *place = NULL;
+	uint32_t oid = 0;
+	size_t kind;
+	pst_status status;
+
+	if (!get_oid(item, "oid", &oid) || psti_position_find(position, oid) != NULL)
+		return not_a_position(err, "a table is there twice, or is none");
+	status = psti_position_add(position, oid, &place, err);
+	if (status != PST_OK)
+		return status;
+	(void) get_oid(item, "filenode", &place->filenode);
+	place->gone = psti_json_bool(item, "gone", false);
+	if (psti_json_get(item, "column") != NULL)
+	{
+		kind = find_word(kinds, sizeof(kinds) / sizeof(kinds[0]), psti_json_text(item, "kind"));
+		if (kind == PSTI_KEY_NONE || kind == sizeof(kinds) / sizeof(kinds[0]))
+			return not_a_position(err, "a table is cut by a type that cannot be");
+		place->kind = (psti_key_kind) kind;
+		status = get_text(item, "column", &place->column, err);
+	}
+	return status == PST_OK ? get_parts(item, position, place, err) : status;
+}
+
+static pst_status
+get_places(const psti_json *root, psti_position *position, pst_error *err)
+{
+	const psti_json *item = psti_json_first(psti_json_get(root, "read"));
+	pst_status status = PST_OK;
+
+	for (; status == PST_OK && item != NULL; item = psti_json_next(item))
+	{
+		int64_t oid = psti_json_int_value(item, -1);
+		psti_place *place = NULL;
+
+		if (oid < 0 || oid > UINT32_MAX || psti_position_find(position, (uint32_t) oid) != NULL)
+			return not_a_position(err, "a table is there twice, or is none");
+		status = psti_position_add(position, (uint32_t) oid, &place, err);
+		if (status == PST_OK)
+			place->parts[0].state = PSTI_PART_READ;
+	}
+	item = psti_json_first(psti_json_get(root, "tables"));
+	for (; status == PST_OK && item != NULL; item = psti_json_next(item))
+		status = get_place(item, position, err);
+	return status;
+}
+
+static pst_status
+get_views(const psti_json *root, psti_position *position, pst_error *err)
+{
+	const psti_json *views = psti_json_get(root, "views");
+	const psti_json *item = psti_json_first(views);
+	pst_status status = PST_OK;
+
+	if (psti_json_size(views) > MAX_VIEWS)
+		return not_a_position(err, "it has too many snapshots");
+	for (; status == PST_OK && item != NULL; item = psti_json_next(item))
+	{
+		const char *text = psti_json_text(item, "snapshot");
+		psti_snapshot snapshot = {0};
+		uint64_t horizon;
+		size_t view;
+
+		if (text == NULL || psti_snapshot_parse(text, &snapshot, err) != PST_OK)
+			return not_a_position(err, "a snapshot is none");
+		status = get_lsn(item, "horizon", true, &horizon, err);
+		if (status == PST_OK)
+			status = psti_position_see(position, &snapshot, horizon, &view, err);
+		psti_snapshot_free(&snapshot);
+	}
+	return status;
+}
+
+static pst_status
+get_members(const psti_json *root, psti_position *out, pst_error *err)
+{
+	size_t stage = find_word(stages, 3, psti_json_text(root, "stage"));
+	int64_t serial = psti_json_int(root, "serial", -1);
+	int64_t number = psti_json_int(root, "number", 0);
+	pst_status status;
+
+	if (stage == 3 || serial < 0 || number < 0 || !get_oid(root, "timeline", &out->timeline))
+		return not_a_position(err, "a member is missing, or none that can be");
+	out->stage = (psti_stage) stage;
+	out->serial = (uint64_t) serial;
+	out->number = (uint64_t) number;
+	status = get_text(root, "slot", &out->slot, err);
+	if (status == PST_OK)
+		status = get_text(root, "plugin", &out->plugin, err);
+	if (status == PST_OK)
+		status = get_text(root, "system", &out->system, err);
+	if (status == PST_OK)
+		status = get_text(root, "database", &out->database, err);
+	if (status == PST_OK)
+		status = get_text(root, "options", &out->options, err);
+	if (status == PST_OK)
+		status = get_lsn(root, "safe", true, &out->safe_lsn, err);
+	if (status == PST_OK)
+		status = get_lsn(root, "commit", false, &out->commit_lsn, err);
+	if (status == PST_OK)
+		status = get_lsn(root, "complete", false, &out->complete_lsn, err);
+	if (status == PST_OK)
+		status = get_views(root, out, err);
+	return status == PST_OK ? get_places(root, out, err) : status;
+}
+
+pst_status
+psti_position_parse(const char *text, psti_position *out, pst_error *err)
+{
+	psti_json *root = NULL;
+	pst_error ignored;
+	pst_status status;
+
+	memset(out, 0, sizeof(*out));
+	if (strncmp(text, PSTI_POSITION_PREFIX, strlen(PSTI_POSITION_PREFIX)) != 0)
+		return not_a_position(err, "it does not begin with " PSTI_POSITION_PREFIX);
+	status = psti_json_parse(text + strlen(PSTI_POSITION_PREFIX), &root, &ignored);
+	if (status == PST_ERR_NOMEM)
+		return psti_fail_nomem(err);
+	if (status != PST_OK)
+		return not_a_position(err, "it is cut or damaged");
+	status = get_members(root, out, err);
+	psti_json_free(root);
+	if (status != PST_OK)
+		psti_position_free(out);
+	return status;
+}
+
+void
+psti_position_free(psti_position *position)
+{
+	for (size_t i = 0; i < position->nviews; i++)
+		psti_snapshot_free(&position->views[i].snapshot);
+	for (size_t i = 0; i < position->nplaces; i++)
+		free_place(&position->places[i]);
+	free(position->views);
+	free(position->places);
+	free(position->system);
+	free(position->database);
+	free(position->slot);
+	free(position->plugin);
+	free(position->options);
+	memset(position, 0, sizeof(*position));
+}
+
+/* ---- Order ---- */
+
+static int
+compare(uint64_t a, uint64_t b)
+{
+	return a < b ? -1 : a > b;
+}
+
+int
+psti_position_order(const psti_position *a, const psti_position *b)
+{
+	uint64_t lsn_a = a->safe_lsn > a->commit_lsn ? a->safe_lsn : a->commit_lsn;
+	uint64_t lsn_b = b->safe_lsn > b->commit_lsn ? b->safe_lsn : b->commit_lsn;
+	int order = compare(lsn_a, lsn_b);
+
+	if (order == 0)
+		order = compare(a->commit_lsn != 0 ? a->number : 0, b->commit_lsn != 0 ? b->number : 0);
+	return order != 0 ? order : compare(a->serial, b->serial);
+}
+
+pst_status
+pst_position_compare(const char *a, const char *b, int *order, pst_error *err)
+{
+	psti_position first = {0};
+	psti_position second = {0};
+	pst_error full;
+	pst_status status;
+
+	psti_enter(&full);
+	*order = 0;
+	status = psti_position_parse(a, &first, &full);
+	if (status == PST_OK)
+		status = psti_position_parse(b, &second, &full);
+	if (status == PST_OK &&
+		(strcmp(first.slot, second.slot) != 0 || strcmp(first.plugin, second.plugin) != 0 ||
+		 strcmp(first.system, second.system) != 0 || strcmp(first.database, second.database) != 0))
+	{
+		status = psti_fail(&full, PST_ERR_INVALID, "the positions are of different captures");
+		psti_error_detail(&full,
+						  "One is of slot \"%s\" (%s) of database \"%s\", one of \"%s\" (%s) of "
+						  "\"%s\".",
+						  first.slot, first.plugin, first.database, second.slot, second.plugin,
+						  second.database);
+		psti_error_hint(&full, "Only positions of one slot have an order.");
+	}
+	if (status == PST_OK)
+		*order = psti_position_order(&first, &second);
+	psti_position_free(&first);
+	psti_position_free(&second);
+	return psti_leave(err, &full, status);
+}

@@ -1,0 +1,125 @@
+/*
+ * position.h - how far a capture has come, as a printable text.
+ *
+ * "pst1:" and a json object. Behind a position lie all transactions that end at or before safe_lsn, of the
+ * one that commits at commit_lsn the changes up to number, and of every table the regions that were read.
+ * What is read from a text is checked here for its form, and by the capture against the server.
+ */
+#ifndef PSTI_CDC_POSITION_H
+#define PSTI_CDC_POSITION_H
+
+#include "cdc/judge.h"
+
+typedef enum psti_stage
+{
+	PSTI_STAGE_CREATING, /* the slot is about to be made, or is half made */
+	PSTI_STAGE_SNAPSHOT, /* regions are still to be read, or the copy is not yet a moment of the server */
+	PSTI_STAGE_STREAM /* from here on every position is a moment of the server, or inside a transaction */
+} psti_stage;
+
+/* A snapshot that regions were read under. */
+typedef struct psti_view
+{
+	psti_snapshot snapshot;
+	uint64_t horizon; /* WAL before it holds all that the snapshot sees */
+} psti_view;
+
+typedef enum psti_part_state
+{
+	PSTI_PART_UNREAD,
+	PSTI_PART_BEGUN, /* rows of it were given, not all */
+	PSTI_PART_READ
+} psti_part_state;
+
+#define PSTI_NO_VIEW SIZE_MAX
+
+/* A region of a table: rows from lower on and below the next part's lower. */
+typedef struct psti_part
+{
+	char *lower; /* the key's text; NULL: below all keys; owned */
+	psti_region_key key;
+	psti_part_state state;
+	size_t view; /* index; PSTI_NO_VIEW: it can leave out no more changes */
+} psti_part;
+
+/* A table as positions know it. */
+typedef struct psti_place
+{
+	uint32_t oid;
+	uint32_t filenode; /* when it was read; 0: not watched */
+	bool gone;		   /* it was dropped before it could be read: its changes are left out */
+	psti_key_kind kind;
+	char *column; /* that the parts are cut by; NULL: there is one part */
+	psti_part *parts;
+	size_t nparts; /* at least 1 */
+} psti_place;
+
+typedef struct psti_position
+{
+	char *system; /* identifier of the cluster; all texts are owned */
+	char *database;
+	char *slot;
+	char *plugin;
+	char *options; /* fingerprint of the options that shape what is told */
+	uint32_t timeline;
+	psti_stage stage;
+	uint64_t serial; /* grows with every event */
+	uint64_t safe_lsn;
+	uint64_t commit_lsn; /* 0: not inside a transaction */
+	uint64_t number;
+	uint64_t
+		complete_lsn; /* PSTI_STAGE_SNAPSHOT: where the copy becomes a moment, as far as is known */
+	psti_view *views;
+	size_t nviews;
+	psti_place *places; /* ascending by OID */
+	size_t nplaces;
+	size_t room; /* places that there is room for */
+} psti_position;
+
+#define PSTI_POSITION_PREFIX "pst1:"
+
+/* *out is moved to the caller. */
+pst_status psti_position_print(const psti_position *position, char **out, pst_error *err);
+
+/* Fills *out, which psti_position_free empties. PST_ERR_INVALID for what is no position. */
+pst_status psti_position_parse(const char *text, psti_position *out, pst_error *err);
+void psti_position_free(psti_position *position);
+
+/* Of one capture: -1, 0 or 1. */
+int psti_position_order(const psti_position *a, const psti_position *b);
+
+/* ---- Places ---- */
+
+/* NULL: there is none of this OID. */
+psti_place *psti_position_find(const psti_position *position, uint32_t oid);
+
+/* Adds one of one unread part; pointers to others are void then. *out is borrowed. */
+pst_status psti_position_add(psti_position *position, uint32_t oid, psti_place **out,
+							 pst_error *err);
+void psti_position_remove(psti_position *position, uint32_t oid);
+
+/* Back to one unread part. */
+pst_status psti_place_reset(psti_place *place, pst_error *err);
+
+/* Parts that are read under one view, and neighbours, become one. */
+void psti_place_merge(psti_place *place);
+bool psti_place_is_read(const psti_place *place);
+
+/* ---- Views ---- */
+
+/* Adds a view; the snapshot is moved in. *out is its index. */
+pst_status psti_position_see(psti_position *position, psti_snapshot *snapshot, uint64_t horizon,
+							 size_t *out, pst_error *err);
+
+/*
+ * Forgets views that can leave out no more changes: all transactions that they see lie before safe_lsn.
+ * Whether there were any.
+ */
+bool psti_position_forget(psti_position *position);
+
+/* The text "16/B374D848". */
+#define PSTI_LSN_SIZE 24
+const char *psti_lsn_print(uint64_t lsn, char out[PSTI_LSN_SIZE]);
+bool psti_lsn_parse(const char *text, uint64_t *out);
+
+#endif /* PSTI_CDC_POSITION_H */

@@ -1,0 +1,608 @@
+/* scope.c - what is captured, as the catalogs have it. See scope.h. */
+#include "cdc/scope.h"
+
+#include <stdlib.h>
+
+#include "json.h"
+#include "relation.h"
+
+/* The columns of put_query's answer. */
+enum
+{
+	S_OID,
+	S_SCHEMA,
+	S_NAME,
+	S_QUALIFIED,
+	S_KIND,
+	S_PERSISTENCE,
+	S_IDENTITY,
+	S_ROOT, /* qualified name of the topmost partitioned table, NULL: it is no partition */
+	S_SUBCLASS,
+	S_FILENODE,
+	S_ROWS,
+	S_ROW_SECURITY,
+	S_KEY,
+	S_COLUMNS,
+	S_READABLE,
+	S_MATCHES /* a digit for each pattern: 1, it names the table */
+};
+
+/* option changelog-mode */
+#define CHANGELOG_ALL 1
+/* option cdc.partitions */
+#define PARTITIONS_LEAF 1
+
+static const char *const table_names[] = {"n.nspname::pg_catalog.text",
+										  "c.relname::pg_catalog.text"};
+static const char *const column_names[] = {
+	"n.nspname::pg_catalog.text", "c.relname::pg_catalog.text", "a.attname::pg_catalog.text"};
+
+pst_status
+psti_scope_init(psti_scope *scope, const psti_options *options, bool plain, pst_error *err)
+{
+	pst_status status;
+
+	memset(scope, 0, sizeof(*scope));
+	scope->options = options;
+	scope->plain = plain;
+	scope->leaves = psti_opt_int(options, PSTI_OPT_PARTITIONS) == PARTITIONS_LEAF;
+	if (!psti_opt_given(options, PSTI_OPT_TABLE))
+	{
+		psti_fail(err, PST_ERR_INVALID, "option \"table-name\" is missing");
+		psti_error_hint(err, "Name the tables: public.orders, sales.*, /public\\..*_log/ …");
+		return PST_ERR_INVALID;
+	}
+	status = psti_opt_given(options, PSTI_OPT_SCHEMA)
+				 ? PST_OK
+				 : psti_patterns_read(options, PSTI_OPT_TABLE, 1, 2, &scope->tables, err);
+	if (status == PST_OK)
+		status = psti_patterns_read(options, PSTI_OPT_EXCLUDE_TABLES, 2, 2, &scope->exclude, err);
+	if (status == PST_OK)
+		status = psti_patterns_read(options, PSTI_OPT_CDC_COLUMNS, 3, 3, &scope->columns, err);
+	if (status == PST_OK)
+		status = psti_patterns_read(options, PSTI_OPT_EXCLUDE_COLUMNS, 3, 3,
+									&scope->exclude_columns, err);
+	for (size_t i = 0; status == PST_OK && i < scope->tables.n; i++)
+	{
+		const psti_pattern *pattern = &scope->tables.patterns[i];
+
+		if (pattern->regex != NULL || pattern->nparts == 2 || pattern->exact)
+			continue;
+		status = psti_opt_fail(options, PSTI_OPT_TABLE, err, "has a pattern without schema: %s",
+							   pattern->text);
+		psti_error_hint(err, "Give schema.table, such as public.%s.", pattern->text);
+	}
+	return status;
+}
+
+static void
+free_texts(char **texts, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(texts[i]);
+	free(texts);
+}
+
+static void
+free_subject(psti_subject *subject)
+{
+	free(subject->schema);
+	free(subject->name);
+	free(subject->qualified);
+	free_texts(subject->columns, subject->ncolumns);
+	free_texts(subject->key, subject->nkeys);
+	memset(subject, 0, sizeof(*subject));
+}
+
+static void
+free_subjects(psti_scope *scope)
+{
+	for (size_t i = 0; i < scope->n; i++)
+		free_subject(&scope->subjects[i]);
+	free(scope->subjects);
+	scope->subjects = NULL;
+	scope->n = 0;
+}
+
+void
+psti_scope_free(psti_scope *scope)
+{
+	free_subjects(scope);
+	psti_patterns_free(&scope->tables);
+	psti_patterns_free(&scope->exclude);
+	psti_patterns_free(&scope->columns);
+	psti_patterns_free(&scope->exclude_columns);
+}
+
+/* ---- The question ---- */
+
+/* The condition of one of the patterns of table-name. */
+static void
+put_name(const psti_scope *scope, size_t i, psti_buf *sql)
+{
+	const psti_pattern *pattern;
+
+	if (psti_opt_given(scope->options, PSTI_OPT_SCHEMA))
+	{
+		psti_buf_puts(sql, "(n.nspname OPERATOR(pg_catalog.=) ");
+		psti_buf_literal(sql, psti_opt_text(scope->options, PSTI_OPT_SCHEMA));
+		psti_buf_puts(sql, "::pg_catalog.name AND c.relname OPERATOR(pg_catalog.=) ");
+		psti_buf_literal(sql, psti_opt_text(scope->options, PSTI_OPT_TABLE));
+		psti_buf_puts(sql, "::pg_catalog.name)");
+		return;
+	}
+	pattern = &scope->tables.patterns[i];
+	if (pattern->regex != NULL || pattern->nparts == 2)
+	{
+		psti_pattern_condition(pattern, table_names, 2, sql);
+		return;
+	}
+	psti_buf_puts(sql, "(c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(");
+	psti_buf_literal(sql, pattern->text);
+	psti_buf_puts(sql, "))");
+}
+
+static size_t
+count_names(const psti_scope *scope)
+{
+	return psti_opt_given(scope->options, PSTI_OPT_SCHEMA) ? 1 : scope->tables.n;
+}
+
+static void
+put_columns_condition(const psti_scope *scope, psti_buf *sql)
+{
+	psti_buf_puts(sql, scope->plain ? "COALESCE(pg_catalog.to_jsonb(a) OPERATOR(pg_catalog.->>) "
+									  "'attgenerated', '') OPERATOR(pg_catalog.=) ''"
+									: "COALESCE(pg_catalog.to_jsonb(a) OPERATOR(pg_catalog.->>) "
+									  "'attgenerated', '') OPERATOR(pg_catalog.<>) 'v'");
+	if (scope->columns.n > 0)
+	{
+		psti_buf_puts(sql, " AND ");
+		psti_patterns_condition(&scope->columns, column_names, 3, sql);
+	}
+	if (scope->exclude_columns.n > 0)
+	{
+		psti_buf_puts(sql, " AND NOT ");
+		psti_patterns_condition(&scope->exclude_columns, column_names, 3, sql);
+	}
+}
+
+/* Columns of an index that names rows, in the table's order. */
+static const char key_sql[] =
+	"(SELECT pg_catalog.jsonb_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_index i "
+	"JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid "
+	"WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid "
+	"AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END "
+	"AND a.attnum OPERATOR(pg_catalog.=) ANY ((i.indkey::pg_catalog.int2[])[0:COALESCE("
+	"(pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnkeyatts')::pg_catalog.int4, "
+	"i.indnatts) OPERATOR(pg_catalog.-) 1])), ";
+
+/* oid 0: of all tables. */
+static void
+put_query(const psti_scope *scope, uint32_t oid, int server_version, psti_buf *sql)
+{
+	psti_buf_puts(
+		sql,
+		"SELECT c.oid, n.nspname, c.relname, pg_catalog.format('%I.%I', n.nspname, c.relname), "
+		"c.relkind, c.relpersistence, c.relreplident, CASE WHEN c.relispartition THEN ");
+	/* Before 12 nothing tells it in one step; the parent will do. */
+	if (server_version >= 120000)
+		psti_buf_puts(sql, "pg_catalog.pg_partition_root(c.oid)::pg_catalog.regclass");
+	else
+		psti_buf_puts(sql, "(SELECT h.inhparent::pg_catalog.regclass FROM pg_catalog.pg_inherits h "
+						   "WHERE h.inhrelid OPERATOR(pg_catalog.=) c.oid)");
+	psti_buf_puts(sql, "::pg_catalog.text END, c.relhassubclass, "
+					   "COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
+					   "c.reltuples::pg_catalog.int8, pg_catalog.row_security_active(c.oid), ");
+	psti_buf_puts(sql, key_sql);
+	psti_buf_puts(sql, "f.columns, f.readable, pg_catalog.concat(''");
+	for (size_t i = 0; i < count_names(scope); i++)
+	{
+		psti_buf_puts(sql, ", ");
+		put_name(scope, i, sql);
+		psti_buf_puts(sql, "::pg_catalog.int4");
+	}
+	psti_buf_puts(sql,
+				  ") FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+				  "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace CROSS JOIN LATERAL ("
+				  "SELECT pg_catalog.jsonb_agg(a.attname ORDER BY a.attnum) AS columns, "
+				  "pg_catalog.bool_and(pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT')) "
+				  "AS readable FROM pg_catalog.pg_attribute a "
+				  "WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid "
+				  "AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND ");
+	put_columns_condition(scope, sql);
+	psti_buf_puts(sql, ") f WHERE c.relkind OPERATOR(pg_catalog.=) ANY "
+					   "('{r,p,m,v,f}'::pg_catalog.\"char\"[]) "
+					   "AND n.nspname OPERATOR(pg_catalog.!~) '^pg_' "
+					   "AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema' AND (");
+	for (size_t i = 0; i < count_names(scope); i++)
+	{
+		psti_buf_puts(sql, i > 0 ? " OR " : "");
+		put_name(scope, i, sql);
+	}
+	psti_buf_putc(sql, ')');
+	if (scope->exclude.n > 0)
+	{
+		psti_buf_puts(sql, " AND NOT ");
+		psti_patterns_condition(&scope->exclude, table_names, 2, sql);
+	}
+	if (oid != 0)
+		psti_buf_printf(sql, " AND c.oid OPERATOR(pg_catalog.=) %lu::pg_catalog.oid",
+						(unsigned long) oid);
+	psti_buf_puts(sql, " ORDER BY c.oid");
+}
+
+static pst_status
+ask(const psti_scope *scope, psti_conn *conn, uint32_t oid, PGresult **out, pst_error *err)
+{
+	psti_buf sql = PSTI_BUF_INIT;
+	pst_status status;
+
+	put_query(scope, oid, psti_conn_caps(conn)->server_version, &sql);
+	status = psti_buf_check(&sql, err);
+	if (status == PST_OK)
+		status = psti_conn_exec(conn, "finding the tables to capture", sql.data, out, err);
+	/* A regular expression that is none; a name that is none. */
+	if (status != PST_OK && strcmp(err->sqlstate, "2201B") == 0)
+		psti_error_hint(err, "Mend the regular expression in slashes.");
+	psti_buf_free(&sql);
+	return status;
+}
+
+/* ---- The answer ---- */
+
+static const char *
+cell(const PGresult *result, int row, int field)
+{
+	return PQgetvalue(result, row, field);
+}
+
+/* A json array of texts, NULL: of none. */
+static pst_status
+read_texts(const char *json, char ***out, size_t *n, pst_error *err)
+{
+	psti_json *root = NULL;
+	const psti_json *item;
+	pst_status status = PST_OK;
+
+	if (json[0] == '\0')
+		return PST_OK;
+	status = psti_json_parse(json, &root, err);
+	if (status != PST_OK)
+		return status;
+	*out = calloc(psti_json_size(root) + 1, sizeof(**out));
+	if (*out == NULL)
+		status = psti_fail_nomem(err);
+	for (item = psti_json_first(root); status == PST_OK && item != NULL;
+		 item = psti_json_next(item))
+	{
+		const char *text = psti_json_string_value(item);
+
+		(*out)[*n] = strdup(text != NULL ? text : "");
+		if ((*out)[*n] == NULL)
+			status = psti_fail_nomem(err);
+		else
+			++*n;
+	}
+	psti_json_free(root);
+	return status;
+}
+
+static bool
+names_column(const psti_subject *subject, const char *name)
+{
+	for (size_t i = 0; i < subject->ncolumns; i++)
+		if (strcmp(subject->columns[i], name) == 0)
+			return true;
+	return false;
+}
+
+static pst_status
+read_subject(const PGresult *result, int row, psti_subject *out, pst_error *err)
+{
+	pst_status status;
+
+	memset(out, 0, sizeof(*out));
+	out->oid = (uint32_t) strtoul(cell(result, row, S_OID), NULL, 10);
+	out->schema = strdup(cell(result, row, S_SCHEMA));
+	out->name = strdup(cell(result, row, S_NAME));
+	out->qualified = strdup(cell(result, row, S_QUALIFIED));
+	if (out->schema == NULL || out->name == NULL || out->qualified == NULL)
+		return psti_fail_nomem(err);
+	out->relkind = cell(result, row, S_KIND)[0];
+	out->identity = cell(result, row, S_IDENTITY)[0];
+	out->inherited = out->relkind == 'r' && cell(result, row, S_SUBCLASS)[0] == 't';
+	out->filenode = (uint32_t) strtoul(cell(result, row, S_FILENODE), NULL, 10);
+	out->rows = strtoll(cell(result, row, S_ROWS), NULL, 10);
+	status = read_texts(cell(result, row, S_COLUMNS), &out->columns, &out->ncolumns, err);
+	if (status == PST_OK)
+		status = read_texts(cell(result, row, S_KEY), &out->key, &out->nkeys, err);
+	out->has_key = out->identity == 'f' || (out->identity != 'n' && out->nkeys > 0);
+	return status;
+}
+
+/* ---- What cannot be captured ---- */
+
+static pst_status
+refuse(const PGresult *result, int row, pst_error *err, const char *what, const char *hint)
+{
+	psti_fail(err, PST_ERR_UNSUPPORTED, "cannot capture %s: %s", cell(result, row, S_QUALIFIED),
+			  what);
+	psti_error_hint(err, "%s", hint);
+	PSTI_ERROR_SET(err, schema, cell(result, row, S_SCHEMA));
+	PSTI_ERROR_SET(err, table, cell(result, row, S_NAME));
+	return PST_ERR_UNSUPPORTED;
+}
+
+/* Whether a pattern without wildcards names the table. */
+static bool
+is_named(const psti_scope *scope, const PGresult *result, int row)
+{
+	const char *matches = cell(result, row, S_MATCHES);
+
+	if (psti_opt_given(scope->options, PSTI_OPT_SCHEMA))
+		return true;
+	for (size_t i = 0; i < scope->tables.n && matches[i] != '\0'; i++)
+		if (matches[i] == '1' && scope->tables.patterns[i].exact)
+			return true;
+	return false;
+}
+
+/*
+ * Why rows of it have no stream, *hint with the remedy; NULL: they have. What wildcards take in by the way
+ * is passed over, what was named is an error.
+ */
+static const char *
+find_obstacle(const psti_scope *scope, const PGresult *result, int row, const char **hint)
+{
+	char kind = cell(result, row, S_KIND)[0];
+
+	*hint = "Name tables and partitioned tables only.";
+	if (kind == 'v')
+		return "a view has no stream of changes";
+	if (kind == 'm')
+		return "a materialized view has no stream of changes";
+	if (kind == 'f')
+		return "a foreign table has no stream of changes";
+	*hint = "Make it permanent: ALTER TABLE … SET LOGGED.";
+	if (cell(result, row, S_PERSISTENCE)[0] == 'u')
+		return "changes of an unlogged table are in no WAL";
+	*hint = "Capture a permanent table.";
+	if (cell(result, row, S_PERSISTENCE)[0] == 't')
+		return "a temporary table has no stream of changes";
+	*hint = "Capture that one, or set option cdc.partitions=leaf.";
+	if (!scope->leaves && !PQgetisnull(result, row, S_ROOT))
+		return "it is a partition, whose rows come under the name of its partitioned table";
+	*hint = "Name its partitions, or set option cdc.partitions=root.";
+	if (scope->leaves && kind == 'p')
+		return "with cdc.partitions=leaf rows come under the names of partitions";
+	return NULL;
+}
+
+static pst_status
+check_rights(const PGresult *result, int row, const psti_conn *conn, pst_error *err)
+{
+	if (cell(result, row, S_ROW_SECURITY)[0] == 't')
+		return refuse(result, row, err, "row security is in force for the role",
+					  "The stream has the rows that a policy hides: capture with a role that has "
+					  "BYPASSRLS, or own the table without FORCE ROW LEVEL SECURITY.");
+	if (cell(result, row, S_READABLE)[0] != 'f')
+		return PST_OK;
+	psti_fail(err, PST_ERR_PRIVILEGE, "the role may not read %s", cell(result, row, S_QUALIFIED));
+	psti_error_hint(err, "Run GRANT SELECT ON %s TO %s.", cell(result, row, S_QUALIFIED),
+					psti_conn_caps(conn)->role);
+	PSTI_ERROR_SET(err, schema, cell(result, row, S_SCHEMA));
+	PSTI_ERROR_SET(err, table, cell(result, row, S_NAME));
+	return PST_ERR_PRIVILEGE;
+}
+
+static pst_status
+check_identity(const psti_scope *scope, const PGresult *result, int row,
+			   const psti_subject *subject, pst_error *err)
+{
+	if (psti_opt_int(scope->options, PSTI_OPT_CHANGELOG_MODE) == CHANGELOG_ALL &&
+		subject->identity != 'f')
+	{
+		psti_fail(
+			err, PST_ERR_UNSUPPORTED,
+			"cannot capture %s with changelog-mode=all: its changes do not tell the row as it "
+			"was",
+			subject->qualified);
+		psti_error_hint(err,
+						"Run ALTER TABLE %s REPLICA IDENTITY FULL, or set changelog-mode=auto.",
+						subject->qualified);
+		PSTI_ERROR_SET(err, schema, subject->schema);
+		PSTI_ERROR_SET(err, table, subject->name);
+		return PST_ERR_UNSUPPORTED;
+	}
+	for (size_t i = 0; i < subject->nkeys; i++)
+		if (!names_column(subject, subject->key[i]))
+		{
+			refuse(result, row, err, "a column of its key is left out",
+				   "Take it into cdc.columns, or out of cdc.exclude-columns.");
+			PSTI_ERROR_SET(err, column, subject->key[i]);
+			return PST_ERR_UNSUPPORTED;
+		}
+	return PST_OK;
+}
+
+/* The pattern, from 1, that names the table by the search_path. */
+static size_t
+find_bare(const psti_scope *scope, const PGresult *result, int row)
+{
+	const char *matches = cell(result, row, S_MATCHES);
+
+	for (size_t i = 0; i < scope->tables.n && matches[i] != '\0'; i++)
+		if (matches[i] == '1' && scope->tables.patterns[i].nparts == 1)
+			return i + 1;
+	return 0;
+}
+
+/* Reads one row of the answer into *out. PST_AGAIN: it is passed over. */
+static pst_status
+take_row(const psti_scope *scope, const PGresult *result, int row, const psti_conn *conn,
+		 psti_subject *out, pst_error *err)
+{
+	const char *hint;
+	const char *obstacle = find_obstacle(scope, result, row, &hint);
+	pst_status status;
+
+	memset(out, 0, sizeof(*out));
+	if (obstacle != NULL)
+		return is_named(scope, result, row) ? refuse(result, row, err, obstacle, hint) : PST_AGAIN;
+	status = check_rights(result, row, conn, err);
+	if (status == PST_OK)
+		status = read_subject(result, row, out, err);
+	out->bare = find_bare(scope, result, row);
+	if (status == PST_OK)
+		status = check_identity(scope, result, row, out, err);
+	if (status != PST_OK)
+		free_subject(out);
+	return status;
+}
+
+/* A name that found nothing. */
+static pst_status
+check_found(const psti_scope *scope, const PGresult *result, psti_conn *conn, pst_error *err)
+{
+	for (size_t i = 0; i < count_names(scope); i++)
+	{
+		bool found = false;
+		const char *text = psti_opt_given(scope->options, PSTI_OPT_SCHEMA)
+							   ? psti_opt_text(scope->options, PSTI_OPT_TABLE)
+							   : scope->tables.patterns[i].text;
+
+		for (int row = 0; !found && row < PQntuples(result); row++)
+			found = cell(result, row, S_MATCHES)[i] == '1';
+		if (found)
+			continue;
+		psti_fail(err, PST_ERR_NOT_FOUND, "there is no table %s to capture", text);
+		if (!psti_opt_given(scope->options, PSTI_OPT_SCHEMA) && scope->tables.patterns[i].exact)
+			psti_relation_hint_absent(conn, text, err);
+		return PST_ERR_NOT_FOUND;
+	}
+	return PST_OK;
+}
+
+pst_status
+psti_scope_find(psti_scope *scope, psti_conn *conn, pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status = ask(scope, conn, 0, &result, err);
+
+	if (status == PST_OK)
+		status = check_found(scope, result, conn, err);
+	free_subjects(scope);
+	if (status == PST_OK)
+	{
+		scope->subjects = calloc((size_t) PQntuples(result) + 1, sizeof(*scope->subjects));
+		if (scope->subjects == NULL)
+			status = psti_fail_nomem(err);
+	}
+	for (int row = 0; status == PST_OK && row < PQntuples(result); row++)
+	{
+		status = take_row(scope, result, row, conn, &scope->subjects[scope->n], err);
+		if (status == PST_OK)
+			scope->n++;
+		else if (status == PST_AGAIN)
+			status = PST_OK;
+	}
+	if (status == PST_OK && scope->n == 0)
+	{
+		status = psti_opt_fail(scope->options, PSTI_OPT_TABLE, err, "names no table to capture");
+		psti_error_hint(err,
+						"Views, foreign, unlogged and temporary tables have no stream, partitions "
+						"come under the name of their partitioned table.");
+	}
+	PQclear(result);
+	return status;
+}
+
+/* Where the OID is, or would be. */
+static size_t
+search(const psti_scope *scope, uint32_t oid)
+{
+	size_t i = 0;
+
+	while (i < scope->n && scope->subjects[i].oid < oid)
+		i++;
+	return i;
+}
+
+const psti_subject *
+psti_scope_subject(const psti_scope *scope, uint32_t oid)
+{
+	size_t i = search(scope, oid);
+
+	return i < scope->n && scope->subjects[i].oid == oid ? &scope->subjects[i] : NULL;
+}
+
+static pst_status
+insert(psti_scope *scope, psti_subject *subject, pst_error *err)
+{
+	size_t i = search(scope, subject->oid);
+	psti_subject *grown;
+
+	if (i < scope->n && scope->subjects[i].oid == subject->oid)
+	{
+		free_subject(&scope->subjects[i]);
+		scope->subjects[i] = *subject;
+		return PST_OK;
+	}
+	grown = realloc(scope->subjects, (scope->n + 1) * sizeof(*grown));
+	if (grown == NULL)
+		return psti_fail_nomem(err);
+	scope->subjects = grown;
+	memmove(&grown[i + 1], &grown[i], (scope->n - i) * sizeof(*grown));
+	grown[i] = *subject;
+	scope->n++;
+	return PST_OK;
+}
+
+pst_status
+psti_scope_look(psti_scope *scope, psti_conn *conn, uint32_t oid, const psti_subject **out,
+				pst_error *err)
+{
+	PGresult *result = NULL;
+	psti_subject subject = {0};
+	pst_status status = ask(scope, conn, oid, &result, err);
+
+	*out = NULL;
+	if (status == PST_OK && PQntuples(result) == 1)
+	{
+		status = take_row(scope, result, 0, conn, &subject, err);
+		if (status == PST_OK)
+			status = insert(scope, &subject, err);
+		if (status == PST_OK)
+			*out = psti_scope_subject(scope, oid);
+		else
+			free_subject(&subject);
+		if (status == PST_AGAIN)
+			status = PST_OK;
+	}
+	PQclear(result);
+	return status;
+}
+
+void
+psti_scope_include(const psti_scope *scope, psti_buf *out)
+{
+	if (psti_opt_given(scope->options, PSTI_OPT_SCHEMA))
+	{
+		psti_buf_qualified(out, psti_opt_text(scope->options, PSTI_OPT_SCHEMA),
+						   psti_opt_text(scope->options, PSTI_OPT_TABLE));
+		return;
+	}
+	for (size_t i = 0; i < scope->tables.n; i++)
+	{
+		const psti_pattern *pattern = &scope->tables.patterns[i];
+
+		psti_buf_puts(out, i > 0 ? "," : "");
+		if (pattern->regex != NULL || pattern->nparts == 2)
+			psti_buf_puts(out, pattern->text);
+		else
+			for (size_t s = 0; s < scope->n; s++)
+				if (scope->subjects[s].bare == i + 1)
+					psti_buf_qualified(out, scope->subjects[s].schema, scope->subjects[s].name);
+	}
+}

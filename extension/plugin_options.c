@@ -143,8 +143,8 @@ plugin_options_message(const plugin_options *options, const char *prefix)
 
 /* ---- Patterns ---- */
 
-static void
-pg_attribute_noreturn() bad_option(const char *option, const char *what, const char *hint)
+static _Noreturn void
+bad_option(const char *option, const char *what, const char *hint)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("option %s of the output plugin penstock: %s", option, what),

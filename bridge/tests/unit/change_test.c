@@ -386,6 +386,184 @@ numbers_that_cannot_be_are_refused(void **state)
 	assert_last_refused(&m);
 }
 
+/* ---- The golden messages, which the plugin's own test holds against what it sends ---- */
+
+#define GOLDEN TEST_TOP "/bridge/tests/golden/change/shop"
+
+static void
+print_bytes(FILE *out, change_bytes bytes)
+{
+	for (size_t i = 0; i < bytes.len; i++)
+		fprintf(out, "%02x", bytes.data[i]);
+}
+
+static void
+print_text(FILE *out, change_bytes text)
+{
+	fprintf(out, " %.*s", text.len == 0 ? 1 : (int) text.len,
+			text.len == 0 ? "-" : (const char *) text.data);
+}
+
+static void
+print_tuple(FILE *out, const char *name, const change_tuple *tuple)
+{
+	change_bytes values = tuple->values;
+	change_bytes value;
+	change_state state;
+	change_status status;
+
+	if (!tuple->there)
+		return;
+	fprintf(out, "  %s", name);
+	while ((status = change_read_value(&values, &state, &value)) == CHANGE_OK)
+	{
+		fputc(' ', out);
+		if (state == CHANGE_VALUE)
+			print_bytes(out, value);
+		fputs(state == CHANGE_NULL		  ? "NULL"
+			  : state == CHANGE_UNCHANGED ? "unchanged"
+			  : value.len == 0			  ? "empty"
+										  : "",
+			  out);
+	}
+	assert_int_equal(status, CHANGE_END);
+	fputc('\n', out);
+}
+
+static void
+print_relation(FILE *out, const change_relation *r)
+{
+	change_bytes columns = r->columns;
+	change_column c;
+
+	fprintf(out, "relation %u oid %u leaf %u file %u kind %c identity %c persistence %c", r->index,
+			r->oid, r->leaf, r->filenode, r->relkind, r->identity, r->persistence);
+	print_text(out, r->schema);
+	print_text(out, r->name);
+	fputc('\n', out);
+	while (change_read_column(&columns, &c) == CHANGE_OK)
+	{
+		fprintf(out, "  form %u flags %u type %u base %u element %u typmod %d", (unsigned) c.form,
+				c.flags, c.type, c.base, c.element, (int) c.typmod);
+		print_text(out, c.name);
+		fputs(":", out);
+		print_text(out, c.type_name);
+		fputc('\n', out);
+	}
+}
+
+static void
+print_record(FILE *out, const change_record *r)
+{
+	change_bytes relations;
+	uint32_t index;
+
+	switch (r->kind)
+	{
+		case CHANGE_RELATION:
+			print_relation(out, &r->relation);
+			break;
+		case CHANGE_BEGIN:
+			fprintf(out, "begin xid %llu commit %llx time %lld origin",
+					(unsigned long long) r->begin.xid, (unsigned long long) r->begin.commit_lsn,
+					(long long) r->begin.commit_time);
+			print_text(out, r->begin.origin);
+			fputc('\n', out);
+			break;
+		case CHANGE_COMMIT:
+			fprintf(out, "commit of %llu at %llx\n", (unsigned long long) r->commit.nchanges,
+					(unsigned long long) r->commit.end_lsn);
+			break;
+		case CHANGE_INSERT:
+		case CHANGE_UPDATE:
+		case CHANGE_DELETE:
+			fprintf(out, "%c %llu of relation %u%s%s%s\n", (char) r->kind,
+					(unsigned long long) r->row.number, r->row.relation,
+					r->row.old_is_whole ? " old is whole" : "", r->row.rewrite ? " rewrite" : "",
+					r->row.rewrite_begins ? " begins" : "");
+			print_tuple(out, "old", &r->row.old);
+			print_tuple(out, "fresh", &r->row.fresh);
+			break;
+		case CHANGE_TRUNCATE:
+			fprintf(out, "truncate %llu flags %u relations",
+					(unsigned long long) r->truncate.number, r->truncate.flags);
+			relations = r->truncate.relations;
+			while (change_read_index(&relations, &index) == CHANGE_OK)
+				fprintf(out, " %u", index);
+			fputc('\n', out);
+			break;
+		case CHANGE_MESSAGE:
+			fprintf(out, "message %llu %s at %llx", (unsigned long long) r->message.number,
+					r->message.transactional ? "transactional" : "alone",
+					(unsigned long long) r->message.lsn);
+			print_text(out, r->message.prefix);
+			print_text(out, r->message.content);
+			fputc('\n', out);
+			break;
+	}
+}
+
+/* What the messages say, as text: a line of hex each. */
+static void
+print_golden(FILE *out)
+{
+	static char line[64 * 1024];
+	static uint8_t data[sizeof(line) / 2];
+	FILE *in = fopen(GOLDEN ".hex", "r");
+	change_reader reader = {0};
+	change_record r;
+
+	assert_non_null(in);
+	while (fgets(line, sizeof(line), in) != NULL)
+	{
+		size_t n = strcspn(line, "\n") / 2;
+		change_status status;
+		uint8_t version;
+
+		for (size_t i = 0; i < n; i++)
+		{
+			unsigned byte;
+
+			assert_int_equal(sscanf(line + 2 * i, "%2x", &byte), 1);
+			data[i] = (uint8_t) byte;
+		}
+		assert_int_equal(change_open(&reader, data, n, &version), CHANGE_OK);
+		fputs("message\n", out);
+		while ((status = change_next(&reader, &r)) == CHANGE_OK)
+			print_record(out, &r);
+		assert_int_equal(status, CHANGE_END);
+	}
+	fclose(in);
+}
+
+static void
+the_golden_messages_say_what_was_done(void **state)
+{
+	char *got = NULL;
+	char *want;
+	size_t ngot;
+	size_t nwant;
+	FILE *out = open_memstream(&got, &ngot);
+	FILE *in = fopen(GOLDEN ".txt", "r");
+
+	(void) state;
+	assert_non_null(out);
+	assert_non_null(in);
+	print_golden(out);
+	fclose(out);
+	want = malloc(ngot + 2);
+	assert_non_null(want);
+	nwant = fread(want, 1, ngot + 1, in);
+	fclose(in);
+	if (nwant != ngot || memcmp(want, got, ngot) != 0)
+	{
+		fwrite(got, 1, ngot, stderr);
+		fail_msg("that is what %s.hex says, other than %s.txt", GOLDEN, GOLDEN);
+	}
+	free(want);
+	free(got);
+}
+
 int
 main(void)
 {
@@ -398,6 +576,7 @@ main(void)
 		cmocka_unit_test(what_is_cut_is_refused),
 		cmocka_unit_test(values_lie_inside_their_tuple),
 		cmocka_unit_test(numbers_that_cannot_be_are_refused),
+		cmocka_unit_test(the_golden_messages_say_what_was_done),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

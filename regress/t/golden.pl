@@ -133,6 +133,17 @@ open(my $in, '<', $fixture) or die "$fixture: $!";
 chomp(my @want = <$in>);
 is(scalar(@got), scalar(@want), 'as many messages as in the fixture');
 is($got[$_], $want[$_], 'message ' . ($_ + 1) . ' is that of the fixture') for 0 .. $#want;
+
+open(my $page, '<', 'docs/wire.md') or die "docs/wire.md: $!";
+my ($shown, $in_order) = ('', 1);
+while (<$page>)
+{
+	next if !(/^# Change records/ .. eof) || !/^\| (\d+) \| `([0-9a-f ]+)` \|/;
+	$in_order &&= length($shown) == 2 * $1;
+	$shown .= $2 =~ s/ //gr;
+}
+is($shown, $want[7], 'the page shows message 8');
+ok($in_order, '... each byte in its place');
 sql(q{SELECT pg_drop_replication_slot('penstock_golden')});
 sql(q{SELECT pg_replication_origin_drop('north')});
 sql("DROP DATABASE $database", 'postgres');

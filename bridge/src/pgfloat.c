@@ -15,6 +15,9 @@
  */
 #include "pgtext.h"
 
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pgfloat_pow10.h"
@@ -221,4 +224,199 @@ psti_text_float4(float value, char *out)
 		return sign + 1;
 	}
 	return sign + write_decimal(float4_decimal(magnitude), 6, out + sign);
+}
+
+/* ---- And back ---- */
+
+/* A binary format: bits of the mantissa with the leading one, and the greatest exponent. */
+typedef struct float_format
+{
+	int bits;
+	int greatest;
+} float_format;
+
+static const float_format float4_format = {24, 127};
+static const float_format float8_format = {53, 1023};
+
+#define DIGITS_MAX 19 /* that 64 bits hold */
+
+/*
+ * The digits of -12.5e-7 without sign, point and exponent: 125, times 10^-8. False for what the output
+ * functions do not write.
+ */
+static bool
+read_decimal(const char *text, size_t nbytes, decimal *out)
+{
+	const char *end = text + nbytes;
+	int ndigits = 0;
+	bool point = false;
+	bool any = false;
+	int exponent = 0;
+
+	*out = (decimal){0, 0};
+	for (; text < end && (*text == '.' || (*text >= '0' && *text <= '9')); text++)
+	{
+		if (*text == '.')
+		{
+			if (point || !any)
+				return false;
+			point = true;
+			continue;
+		}
+		any = true;
+		if (ndigits > 0 || *text != '0')
+			ndigits++;
+		if (ndigits > DIGITS_MAX)
+			return false;
+		out->digits = out->digits * 10 + (uint64_t) (*text - '0');
+		out->exponent -= point ? 1 : 0;
+	}
+	if (!any || text[-1] == '.')
+		return false;
+	if (text < end && *text == 'e')
+	{
+		bool negative = ++text < end && *text == '-';
+
+		if (text < end && (*text == '-' || *text == '+'))
+			text++;
+		if (text == end || end - text > 3)
+			return false;
+		for (; text < end; text++)
+		{
+			if (*text < '0' || *text > '9')
+				return false;
+			exponent = exponent * 10 + (*text - '0');
+		}
+		out->exponent += negative ? -exponent : exponent;
+	}
+	return text == end;
+}
+
+/*
+ * The bits of the float nearest to digits * 10^exponent; false: 128 bits of the power do not tell which one
+ * that is, or it is no normal number.
+ *
+ * The table's power is too large by less than one unit, the digits are below 2^64: with the low 64 bits of
+ * the product cut off, the true one lies less than one above and one below it.
+ */
+static bool
+nearest(decimal value, const float_format *format, uint64_t *bits)
+{
+	int lead = __builtin_clzll(value.digits);
+	uint64_t digits = value.digits << lead;
+	const uint64_t *power;
+	u128 high;
+	u128 half;
+	u128 rest;
+	int cut;
+	int top; /* exponent of the leading one */
+
+	if (value.exponent < PSTI_POW10_MIN || value.exponent > PSTI_POW10_MAX)
+		return false;
+	power = psti_pow10[value.exponent - PSTI_POW10_MIN];
+	high = (u128) power[0] * digits + (uint64_t) (((u128) power[1] * digits) >> 64);
+	top = (uint64_t) (high >> 64) >> 63 ? 127 : 126;
+	cut = top - (format->bits - 1);
+	half = (u128) 1 << (cut - 1);
+	rest = high & ((half << 1) - 1);
+	if (rest >= half - 2 && rest <= half + 2)
+		return false;
+	/* high is digits * 10^exponent * 2^(lead + 127 - f - 64), 2^f the power of two below 10^exponent. */
+	top += log2_pow10(value.exponent) - 63 - lead;
+	if (top <= -format->greatest || top >= format->greatest)
+		return false;
+	/* The leading one, which is not stored, and what rounding up may carry go into the exponent. */
+	*bits = ((uint64_t) (top + format->greatest - 1) << (format->bits - 1)) +
+			(uint64_t) (high >> cut) + (rest > half ? 1 : 0);
+	return true;
+}
+
+/* With the digits before an exponent there is no point, which strtod would take from the locale. */
+static const char *
+without_point(decimal value, char *out, size_t size)
+{
+	snprintf(out, size, "%llue%d", (unsigned long long) value.digits, value.exponent);
+	return out;
+}
+
+/* NaN and the infinities; *negative and where the digits begin otherwise. */
+static bool
+read_special(const char **text, size_t *nbytes, bool *negative, double *out)
+{
+	if (*nbytes == 3 && memcmp(*text, "NaN", 3) == 0)
+	{
+		*out = (double) NAN;
+		return true;
+	}
+	*negative = *nbytes > 0 && **text == '-';
+	*text += *negative ? 1 : 0;
+	*nbytes -= *negative ? 1 : 0;
+	if (*nbytes != 8 || memcmp(*text, "Infinity", 8) != 0)
+		return false;
+	*out = *negative ? -(double) INFINITY : (double) INFINITY;
+	return true;
+}
+
+bool
+psti_float8_of_text(const char *text, size_t nbytes, double *out)
+{
+	/* That a double holds exactly. */
+	static const double powers[] = {1e0,  1e1,	1e2,  1e3,	1e4,  1e5,	1e6,  1e7,
+									1e8,  1e9,	1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+									1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+	bool negative;
+	decimal value;
+	uint64_t bits;
+	char number[PSTI_TEXT_MAX];
+
+	if (read_special(&text, &nbytes, &negative, out))
+		return true;
+	if (!read_decimal(text, nbytes, &value))
+		return false;
+	if (value.digits == 0)
+		*out = 0;
+	else if (value.digits <= UINT64_C(1) << 53 && value.exponent >= -22 && value.exponent <= 22)
+		/* Two exact numbers: one operation rounds once. */
+		*out = value.exponent < 0 ? (double) value.digits / powers[-value.exponent]
+								  : (double) value.digits * powers[value.exponent];
+	else if (nearest(value, &float8_format, &bits))
+		memcpy(out, &bits, sizeof(*out));
+	else
+		*out = strtod(without_point(value, number, sizeof(number)), NULL);
+	if (isinf(*out))
+		return false;
+	*out = negative ? -*out : *out;
+	return true;
+}
+
+bool
+psti_float4_of_text(const char *text, size_t nbytes, float *out)
+{
+	bool negative;
+	decimal value;
+	uint64_t bits;
+	uint32_t bits4;
+	char number[PSTI_TEXT_MAX];
+	double special;
+
+	if (read_special(&text, &nbytes, &negative, &special))
+	{
+		*out = (float) special;
+		return true;
+	}
+	if (!read_decimal(text, nbytes, &value))
+		return false;
+	if (value.digits == 0)
+		*out = 0;
+	else if (nearest(value, &float4_format, &bits))
+	{
+		bits4 = (uint32_t) bits;
+		memcpy(out, &bits4, sizeof(*out));
+	}
+	else
+		*out = strtof(without_point(value, number, sizeof(number)), NULL);
+	if (isinf(*out))
+		return false;
+	*out = negative ? -*out : *out;
+	return true;
 }

@@ -18,6 +18,12 @@ size_t psti_text_uint64(uint64_t value, char *out); /* as a numeric */
 size_t psti_text_bool(bool value, char *out);		/* t or f */
 size_t psti_text_float4(float value, char *out);
 size_t psti_text_float8(double value, char *out);
+/*
+ * And back: the nearest float, whatever the locale. Accepts what the output functions give, also of
+ * servers before 12; false: the text is no such number, or its value no finite one.
+ */
+bool psti_float4_of_text(const char *text, size_t nbytes, float *out);
+bool psti_float8_of_text(const char *text, size_t nbytes, double *out);
 size_t psti_text_date(int32_t days2000, char *out);		/* INT32_MIN, INT32_MAX: infinities */
 size_t psti_text_time(int64_t microseconds, char *out); /* 24:00:00 included */
 size_t psti_text_timetz(int64_t microseconds, int32_t zone_seconds_west, char *out);

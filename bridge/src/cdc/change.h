@@ -36,7 +36,7 @@ typedef struct psti_stream_relation
 	struct psti_table *table; /* the caller's: what it made of this description; NULL at first */
 } psti_stream_relation;
 
-/* Frees what it holds, and zeroes it. */
+/* Frees what it holds, and zeroes it: stream_relation.c. */
 void psti_stream_relation_clear(psti_stream_relation *relation);
 
 /* A row, or the columns of a key (the others are unchanged): a value a column. */
@@ -103,8 +103,11 @@ typedef struct psti_change_decoder psti_change_decoder;
 
 struct psti_change_decoder
 {
-	/* Begins a message of the server, borrowed until next says that it is used up. */
-	pst_status (*open)(psti_change_decoder *decoder, const void *data, size_t nbytes,
+	/*
+	 * Begins a message of the server, borrowed until next says that it is used up. lsn is where the
+	 * message of the stream says that it begins: of pgoutput's, which do not tell it, the change's own.
+	 */
+	pst_status (*open)(psti_change_decoder *decoder, uint64_t lsn, const void *data, size_t nbytes,
 					   pst_error *err);
 	/* The next change; PST_END: the message is used up. PST_ERR_PROTOCOL for what is none. */
 	pst_status (*next)(psti_change_decoder *decoder, psti_change *out, pst_error *err);

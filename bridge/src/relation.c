@@ -340,19 +340,57 @@ psti_relation_find(psti_conn *conn, const char *schema, const char *table, psti_
 	return status;
 }
 
-/* The two array literals of a described statement's types and typmods. */
-static void
-type_arrays(const PGresult *described, psti_buf *types, psti_buf *typmods)
+pst_status
+psti_relation_types(psti_conn *conn, const Oid *types, const int32_t *typmods, size_t n,
+					psti_relation **out, pst_error *err)
 {
-	psti_buf_putc(types, '{');
-	psti_buf_putc(typmods, '{');
-	for (int i = 0; i < PQnfields(described); i++)
+	psti_buf type_array = PSTI_BUF_INIT;
+	psti_buf typmod_array = PSTI_BUF_INIT;
+	pst_status status;
+
+	*out = NULL;
+	psti_buf_putc(&type_array, '{');
+	psti_buf_putc(&typmod_array, '{');
+	for (size_t i = 0; i < n; i++)
 	{
-		psti_buf_printf(types, "%s%u", i > 0 ? "," : "", PQftype(described, i));
-		psti_buf_printf(typmods, "%s%d", i > 0 ? "," : "", PQfmod(described, i));
+		psti_buf_printf(&type_array, "%s%u", i > 0 ? "," : "", types[i]);
+		psti_buf_printf(&typmod_array, "%s%d", i > 0 ? "," : "", typmods[i]);
 	}
-	psti_buf_putc(types, '}');
-	psti_buf_putc(typmods, '}');
+	psti_buf_putc(&type_array, '}');
+	psti_buf_putc(&typmod_array, '}');
+	status = type_array.failed || typmod_array.failed ? psti_fail_nomem(err) : PST_OK;
+	if (status == PST_OK)
+	{
+		const char *params[4] = {NULL, NULL, type_array.data, typmod_array.data};
+
+		status = ask(conn, params, out, err);
+	}
+	psti_buf_free(&type_array);
+	psti_buf_free(&typmod_array);
+	return status;
+}
+
+/* The types of a described statement's columns. */
+static pst_status
+types_of(psti_conn *conn, const PGresult *described, psti_relation **out, pst_error *err)
+{
+	size_t n = (size_t) PQnfields(described);
+	Oid *types = calloc(n + 1, sizeof(*types));
+	int32_t *typmods = calloc(n + 1, sizeof(*typmods));
+	pst_status status = PST_OK;
+
+	if (types == NULL || typmods == NULL)
+		status = psti_fail_nomem(err);
+	for (size_t i = 0; status == PST_OK && i < n; i++)
+	{
+		types[i] = PQftype(described, (int) i);
+		typmods[i] = PQfmod(described, (int) i);
+	}
+	if (status == PST_OK)
+		status = psti_relation_types(conn, types, typmods, n, out, err);
+	free(types);
+	free(typmods);
+	return status;
 }
 
 static pst_status
@@ -377,24 +415,13 @@ name_columns(psti_relation *relation, const PGresult *described, pst_error *err)
 pst_status
 psti_relation_query(psti_conn *conn, const char *query, psti_relation **out, pst_error *err)
 {
-	psti_buf types = PSTI_BUF_INIT;
-	psti_buf typmods = PSTI_BUF_INIT;
 	PGresult *described = NULL;
 	pst_status status;
 
 	*out = NULL;
 	status = psti_conn_describe(conn, "describing the query", query, &described, err);
 	if (status == PST_OK)
-	{
-		type_arrays(described, &types, &typmods);
-		status = types.failed || typmods.failed ? psti_fail_nomem(err) : PST_OK;
-	}
-	if (status == PST_OK)
-	{
-		const char *params[4] = {NULL, NULL, types.data, typmods.data};
-
-		status = ask(conn, params, out, err);
-	}
+		status = types_of(conn, described, out, err);
 	if (status == PST_OK)
 		status = name_columns(*out, described, err);
 	if (status != PST_OK)
@@ -403,8 +430,6 @@ psti_relation_query(psti_conn *conn, const char *query, psti_relation **out, pst
 		*out = NULL;
 	}
 	PQclear(described);
-	psti_buf_free(&types);
-	psti_buf_free(&typmods);
 	return status;
 }
 

@@ -94,6 +94,13 @@ void psti_relation_hint_grant(const psti_relation *relation, const char *privile
 pst_status psti_relation_query(psti_conn *conn, const char *query, psti_relation **out,
 							   pst_error *err);
 
+/*
+ * The columns of a relation that nothing but their types is known of (oid 0, names empty), in their order.
+ * A type that is not there has base 0.
+ */
+pst_status psti_relation_types(psti_conn *conn, const Oid *types, const int32_t *typmods, size_t n,
+							   psti_relation **out, pst_error *err);
+
 const psti_column *psti_relation_column(const psti_relation *relation, const char *name);
 void psti_relation_free(psti_relation *relation);
 

@@ -123,8 +123,9 @@ pst_status psti_records_new(psti_change_decoder **out, pst_error *err);
  * What pgoutput does not tell of a relation: its types, and under which root a partition is told of.
  * relation has leaf, schema, name and identity, and of each column the name, identity, type.oid and
  * type.typmod; the callback fills in oid (of the root, with its schema and name, where that is wanted, else
- * leaf), the columns' types and their order: those of the root in the root's order, order[i] being where
- * column i stood in relation. A type that is not there any more gets an empty name, and is text.
+ * leaf), the columns' types, which are of the primary key, and their order: those of the root in the root's
+ * order, order[i] being where column i stood in relation (it comes as i). A type that is not there any more
+ * gets an empty name, and is text.
  */
 typedef pst_status (*psti_complete_fn)(void *ctx, psti_stream_relation *relation, size_t *order,
 									   pst_error *err);

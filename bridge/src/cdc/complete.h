@@ -1,0 +1,27 @@
+/*
+ * complete.h - what pgoutput does not tell of a relation, from the catalog.
+ *
+ * The catalog is asked as it is now, while the description is of the moment of the change: columns are
+ * found by their names, what is not there any more keeps what the description says. A type is what its
+ * OID says, which never changes but in name.
+ */
+#ifndef PSTI_CDC_COMPLETE_H
+#define PSTI_CDC_COMPLETE_H
+
+#include "change.h"
+#include "conn.h"
+
+typedef struct psti_completer psti_completer;
+
+/*
+ * conn is an ordinary connection to the slot's database, borrowed until the completer is freed. roots:
+ * partitions are told of under the name and in the columns' order of their topmost table.
+ */
+pst_status psti_completer_new(psti_conn *conn, bool roots, psti_completer **out, pst_error *err);
+void psti_completer_free(psti_completer *completer);
+
+/* A psti_complete_fn; completer is a psti_completer. */
+pst_status psti_complete(void *completer, psti_stream_relation *relation, size_t *order,
+						 pst_error *err);
+
+#endif /* PSTI_CDC_COMPLETE_H */

@@ -111,7 +111,7 @@ sink_free(pst_sink *sink)
 		return;
 	psti_conn_close(sink->conn);
 	psti_plan_free(sink->plan);
-	psti_rows_free(&sink->rows);
+	psti_sink_rows_free(&sink->rows);
 	psti_progress_free(&sink->progress);
 	psti_buf_free(&sink->skip.lines);
 	if (sink->skip.file != NULL)

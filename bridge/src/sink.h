@@ -148,7 +148,7 @@ typedef struct psti_sink_rows
 
 pst_status psti_rows_add(psti_sink_rows *rows, const psti_sink_row *row, pst_error *err);
 void psti_rows_reset(psti_sink_rows *rows);
-void psti_rows_free(psti_sink_rows *rows);
+void psti_sink_rows_free(psti_sink_rows *rows);
 
 static inline const char *
 psti_rows_at(const psti_sink_rows *rows, size_t i)

@@ -44,7 +44,7 @@ psti_rows_reset(psti_sink_rows *rows)
 }
 
 void
-psti_rows_free(psti_sink_rows *rows)
+psti_sink_rows_free(psti_sink_rows *rows)
 {
 	psti_buf_free(&rows->bytes);
 	free(rows->row);

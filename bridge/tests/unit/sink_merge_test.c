@@ -302,7 +302,7 @@ run_changes(key_kind kind, size_t nchanges, uint64_t seed)
 		assert_tables_equal(want, got);
 		psti_merge_free(&merge);
 	}
-	psti_rows_free(&rows);
+	psti_sink_rows_free(&rows);
 }
 
 static void
@@ -350,7 +350,7 @@ integer_keys_are_sent_in_their_order(void **state)
 	}
 	assert_int_equal(merge.nfull, merge.nitems);
 	psti_merge_free(&merge);
-	psti_rows_free(&rows);
+	psti_sink_rows_free(&rows);
 }
 
 static void
@@ -379,7 +379,7 @@ loose_keys_keep_the_order_of_arrival_and_replay_what_order_decides(void **state)
 	assert_ok(psti_merge_rows(&plan, &rows, &merge, &err), &err);
 	assert_true(merge.replay);
 	psti_merge_free(&merge);
-	psti_rows_free(&rows);
+	psti_sink_rows_free(&rows);
 }
 
 /* --- memory ---------------------------------------------------------------------------------------- */
@@ -412,7 +412,7 @@ a_failed_allocation_is_told_and_leaks_nothing(void **state)
 		put_change(&rows, KEY_TEXT, &c);
 	}
 	assert_true(psti_test_alloc_sweep(merge_something, &rows) >= 4);
-	psti_rows_free(&rows);
+	psti_sink_rows_free(&rows);
 }
 
 int

@@ -316,11 +316,13 @@ take(records *self, const change_record *record, psti_change *out, pst_error *er
 }
 
 static pst_status
-records_open(psti_change_decoder *decoder, const void *data, size_t nbytes, pst_error *err)
+records_open(psti_change_decoder *decoder, uint64_t lsn, const void *data, size_t nbytes,
+			 pst_error *err)
 {
 	records *self = (records *) decoder;
 	uint8_t version = 0;
 
+	(void) lsn; /* each change has its own */
 	switch (change_open(&self->reader, data, nbytes, &version))
 	{
 		case CHANGE_OK:

@@ -20,8 +20,7 @@ typedef struct psti_completer psti_completer;
 pst_status psti_completer_new(psti_conn *conn, bool roots, psti_completer **out, pst_error *err);
 void psti_completer_free(psti_completer *completer);
 
-/* A psti_complete_fn; completer is a psti_completer. */
-pst_status psti_complete(void *completer, psti_stream_relation *relation, size_t *order,
-						 pst_error *err);
+/* A psti_complete_fn; ctx is a psti_completer. */
+pst_status psti_complete(void *ctx, psti_stream_relation *relation, size_t *order, pst_error *err);
 
 #endif /* PSTI_CDC_COMPLETE_H */

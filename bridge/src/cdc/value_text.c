@@ -922,7 +922,7 @@ of_array(const psti_copy_column *column, const char *text, size_t nbytes, psti_b
 
 	from.delimiter = column->delimiter == '\0' ? ',' : column->delimiter;
 	if (is_word(text, nbytes, "{}"))
-		return put_32(0, out) && put_32(0, out) && put_32(column->elem, out);
+		return put_64(0, out) && put_32(column->elem, out); /* no dimensions, no NULLs */
 	if (!take_bounds(&from) || !count_dimensions(&from))
 		return false;
 	psti_buf_int32(out, (int32_t) from.ndim);

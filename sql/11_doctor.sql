@@ -14,7 +14,7 @@ WITH me AS (
 		   current_setting('server_version_num')::int AS version,
 		   split_part(current_setting('server_version'), ' ', 1) AS version_text,
 		   pg_is_in_recovery() AS standby, getdatabaseencoding()::text AS encoding,
-		   r.oid AS role_oid, r.rolsuper AS super, r.rolcreatedb AS createdb,
+		   r.oid AS role_oid, r.rolsuper AS super, r.rolreplication AS replicates, r.rolcreatedb AS createdb,
 		   r.rolconnlimit AS connections, d.oid AS database_oid
 	FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
 	WHERE r.rolname = current_user AND d.datname = current_database()
@@ -162,6 +162,60 @@ WITH me AS (
 	CROSS JOIN LATERAL unnest(d.setconfig) AS s(setting)
 	WHERE s.setting ~ '^(statement|lock|idle_in_transaction_session|idle_session|transaction)_timeout='
 		AND s.setting !~ '=0(ms|s|min|h|d)?$'
+), captured AS (
+	-- What change capture would take, leaves of partitioned tables too. keyed: an old row's key is in the WAL.
+	SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS qualified, c.relpersistence = 'u' AS unlogged,
+		   CASE c.relreplident
+			   WHEN 'f' THEN true
+			   WHEN 'n' THEN false
+			   ELSE EXISTS (SELECT 1 FROM pg_catalog.pg_index i
+							WHERE i.indrelid = c.oid
+								AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary AND i.indimmediate END)
+		   END AS keyed,
+		   pg_has_role(c.relowner, 'USAGE') AS owned
+	FROM pg_catalog.pg_class c
+	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.relkind = 'r' AND c.relpersistence IN ('p', 'u') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+), capture AS (
+	SELECT me.version >= 130000 AND e.available IS NOT NULL AS has_plugin,
+		   -- A setting that newer minor versions have: what a slot may name.
+		   (SELECT s.setting !~ '(^|[ ,"/])penstock($|[ ,"])' FROM pg_catalog.pg_settings s
+			WHERE s.name = 'output_plugin_libraries') AS unlisted,
+		   (SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name = 'output_plugin_libraries') AS listed,
+		   (SELECT count(*) FROM pg_catalog.pg_replication_slots) AS slots,
+		   current_setting('max_replication_slots')::int AS max_slots,
+		   (SELECT count(*) FROM pg_catalog.pg_stat_replication) AS senders,
+		   current_setting('max_wal_senders')::int AS max_senders,
+		   -- In MB; -1: none. In minutes or seconds; 0: none.
+		   (SELECT s.setting::bigint FROM pg_catalog.pg_settings s WHERE s.name = 'max_slot_wal_keep_size') AS keep,
+		   (SELECT s.setting::bigint FROM pg_catalog.pg_settings s WHERE s.name = 'idle_replication_slot_timeout') AS idle,
+		   EXISTS (SELECT 1 FROM pg_catalog.pg_roles r WHERE r.rolname = 'rds_replication') AS on_rds
+	FROM me, extension e
+), assisted AS (
+	SELECT c.*, c.has_plugin AND NOT coalesce(c.unlisted, false) AS plugin_usable,
+		   me.super OR me.replicates OR EXISTS (
+			   SELECT 1 FROM pg_catalog.pg_roles r
+			   WHERE r.rolname = 'rds_replication' AND pg_has_role(r.oid, 'USAGE')) AS replicates
+	FROM capture c, me
+), waiting_for AS (
+	-- A new slot begins behind every transaction that runs; these have for a minute.
+	SELECT t.name, t.seconds, row_number() OVER (ORDER BY t.seconds DESC, t.name COLLATE "C") AS place
+	FROM (
+		SELECT format('process %s (%s)', a.pid, coalesce(nullif(a.application_name, ''), a.usename::text)) AS name,
+			   extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS seconds
+		FROM pg_catalog.pg_stat_activity a WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()
+		UNION ALL
+		SELECT format('prepared transaction %L', p.gid), extract(epoch FROM clock_timestamp() - p.prepared)::bigint
+		FROM pg_catalog.pg_prepared_xacts p
+	) t
+	WHERE t.seconds >= 60
+), unread AS (
+	-- Before 13 the server does not say what it keeps for a slot.
+	SELECT s.slot_name::text AS name, row_number() OVER (ORDER BY s.slot_name::text COLLATE "C") AS place
+	FROM pg_catalog.pg_replication_slots s
+	WHERE s.active_pid IS NULL
+		AND coalesce(to_jsonb(s) ->> 'wal_status', 'extended') IN ('extended', 'unreserved', 'lost')
+		AND NOT coalesce((to_jsonb(s) ->> 'synced')::boolean, false)
 ), checks AS (
 	SELECT 1 AS place, 'server' AS feature, 'version' AS "check",
 		   CASE WHEN me.version >= 190000 THEN 'reduced' ELSE 'ok' END AS status,
@@ -477,6 +531,183 @@ WITH me AS (
 			   WHEN 'off' THEN format('ALTER ROLE %s SET synchronous_commit = on;', me.role_sql)
 			   ELSE '' END
 	FROM me
+	UNION ALL
+	SELECT 50, 'cdc', 'server',
+		   CASE WHEN me.version < 100000 OR me.standby AND me.version < 160000 THEN 'blocked'
+			   WHEN me.standby AND current_setting('hot_standby_feedback') = 'off' THEN 'reduced'
+			   ELSE 'ok' END,
+		   CASE WHEN me.version < 100000 THEN 'change capture needs PostgreSQL 10 or newer'
+			   WHEN me.standby AND me.version < 160000 THEN 'a standby has no slots of its own before PostgreSQL 16'
+			   WHEN me.standby AND current_setting('hot_standby_feedback') = 'off'
+				   THEN 'the server is a standby without hot_standby_feedback: slots here are lost when the primary '
+						'removes rows of the catalog that they need'
+			   WHEN me.standby THEN 'the server is a standby: slots wait for what the primary writes, and are lost '
+									'when its wal_level is lowered'
+			   ELSE 'the server is a primary' END,
+		   CASE WHEN me.version < 100000 THEN 'Update the server.'
+			   WHEN me.standby AND me.version < 160000
+				   THEN 'Connect to the primary (target_session_attrs=read-write).'
+			   WHEN me.standby AND current_setting('hot_standby_feedback') = 'off'
+				   THEN concat(E'-- on the standby:\nALTER SYSTEM SET hot_standby_feedback = on;\n'
+							   'SELECT pg_reload_conf();')
+			   ELSE '' END
+	FROM me
+	UNION ALL
+	SELECT 51, 'cdc', 'wal_level', CASE current_setting('wal_level') WHEN 'logical' THEN 'ok' ELSE 'blocked' END,
+		   format('wal_level is %s%s', current_setting('wal_level'),
+				  CASE current_setting('wal_level') WHEN 'logical' THEN '' ELSE ': changes are not in the WAL in a form '
+					  'that can be decoded' END),
+		   CASE current_setting('wal_level') WHEN 'logical' THEN ''
+			   ELSE concat(CASE WHEN me.standby THEN E'-- on the primary:\n' END,
+						   CASE WHEN a.on_rds THEN '-- parameter rds.logical_replication = 1; then restart the server'
+							   ELSE E'ALTER SYSTEM SET wal_level = logical;\n-- then restart the server' END) END
+	FROM me, assisted a
+	UNION ALL
+	SELECT 52, 'cdc', 'role', CASE WHEN a.replicates THEN 'ok' ELSE 'blocked' END,
+		   CASE WHEN a.replicates THEN 'the role may replicate: by a slot it can read changes of every table, whatever '
+									   'it may SELECT'
+			   ELSE 'the role may not replicate' END,
+		   CASE WHEN a.replicates THEN ''
+			   WHEN a.on_rds THEN format('GRANT rds_replication TO %s;', me.role_sql)
+			   ELSE format('ALTER ROLE %s REPLICATION;', me.role_sql) END
+	FROM me, assisted a
+	UNION ALL
+	SELECT 53, 'cdc', 'slots', CASE WHEN a.slots < a.max_slots THEN 'ok' ELSE 'blocked' END,
+		   format('%s of %s replication slots are free; each capture has one', greatest(a.max_slots - a.slots, 0),
+				  a.max_slots),
+		   CASE WHEN a.slots < a.max_slots THEN ''
+			   ELSE format(E'ALTER SYSTEM SET max_replication_slots = %s;\n-- then restart the server', a.slots + 10) END
+	FROM assisted a
+	UNION ALL
+	SELECT 54, 'cdc', 'streams', CASE WHEN a.senders < a.max_senders THEN 'ok' ELSE 'blocked' END,
+		   format('%s of %s WAL senders are free; each capture that runs has one', greatest(a.max_senders - a.senders, 0),
+				  a.max_senders),
+		   CASE WHEN a.senders < a.max_senders THEN ''
+			   ELSE format(E'ALTER SYSTEM SET max_wal_senders = %s;\n-- then restart the server', a.senders + 10) END
+	FROM assisted a
+	UNION ALL
+	SELECT 55, 'cdc', 'plugin', CASE WHEN a.has_plugin AND NOT a.plugin_usable THEN 'reduced' ELSE 'ok' END,
+		   CASE WHEN a.plugin_usable THEN 'assisted: the server has the output plugin penstock'
+			   ELSE concat('plain, by pgoutput: ', CASE
+				   WHEN a.has_plugin THEN format('output_plugin_libraries is %s, which leaves the plugin penstock out',
+												 CASE a.listed WHEN '' THEN 'empty' ELSE a.listed END)
+				   WHEN me.version < 130000 THEN 'the plugin penstock is for PostgreSQL 13 and newer'
+				   ELSE 'the server does not have the plugin penstock' END,
+				   '; slower, a publication is needed, and a table that ALTER TABLE rewrites is read anew') END,
+		   CASE WHEN a.has_plugin AND NOT a.plugin_usable
+			   THEN format(E'ALTER SYSTEM SET output_plugin_libraries = %s;\nSELECT pg_reload_conf();',
+						   concat_ws(', ', nullif(a.listed, ''), 'penstock'))
+			   ELSE '' END
+	FROM me, assisted a
+	UNION ALL
+	SELECT 56, 'cdc', 'publication',
+		   CASE WHEN a.plugin_usable OR p.total = 0 AND p.may_create THEN 'ok' ELSE 'reduced' END,
+		   CASE WHEN a.plugin_usable THEN 'none is needed'
+			   WHEN p.total = 0 AND p.may_create THEN 'the role can make one for its tables'
+			   WHEN p.total = 0 THEN 'the role owns all tables but may not create a publication in the database'
+			   ELSE format('the role can make none for %s tables that it does not own', p.total) END,
+		   CASE WHEN a.plugin_usable OR p.total = 0 AND p.may_create THEN ''
+			   WHEN p.total = 0 THEN format('GRANT CREATE ON DATABASE %s TO %s;', me.database_sql, me.role_sql)
+			   ELSE concat(E'-- by their owner, with the tables that are wanted, under the name of the slot:\n',
+						   regexp_replace(format('-- CREATE PUBLICATION penstock FOR TABLE %s;', p.names),
+										  '[[:cntrl:]]', '?', 'g')) END
+	FROM me, assisted a, (
+		SELECT count(*) FILTER (WHERE NOT c.owned) AS total,
+			   has_database_privilege(current_database(), 'CREATE') AS may_create,
+			   string_agg(c.qualified, ', ' ORDER BY c.place) FILTER (WHERE NOT c.owned AND c.place <= 10)
+				   || CASE WHEN count(*) FILTER (WHERE NOT c.owned) > 10 THEN ', ...' ELSE '' END AS names
+		FROM (SELECT c.qualified, c.owned,
+					 row_number() OVER (PARTITION BY c.owned ORDER BY c.qualified COLLATE "C") AS place
+			  FROM captured c WHERE NOT c.unlogged) c
+	) p
+	UNION ALL
+	SELECT 57, 'cdc', 'replica identity', CASE WHEN t.total > 0 THEN 'reduced' ELSE 'ok' END,
+		   CASE WHEN t.total > 0
+			   THEN format('updates and deletes of %s tables come without a key of the old row%s: %s', t.total,
+						   CASE WHEN a.plugin_usable THEN '' ELSE ', and a publication refuses them to everybody' END, t.names)
+			   ELSE 'every table has a key by which updates and deletes are known' END,
+		   coalesce(t.fix, '')
+	FROM assisted a, (
+		SELECT count(*) AS total,
+			   string_agg(l.qualified, ', ' ORDER BY l.place) FILTER (WHERE l.place <= 10)
+				   || CASE WHEN count(*) > 10 THEN ', ...' ELSE '' END AS names,
+			   string_agg(format('ALTER TABLE %s REPLICA IDENTITY FULL;', l.qualified), E'\n' ORDER BY l.place)
+				   FILTER (WHERE l.place <= 10) AS fix
+		FROM (SELECT c.qualified, row_number() OVER (ORDER BY c.qualified COLLATE "C") AS place
+			  FROM captured c WHERE NOT c.keyed AND NOT c.unlogged) l
+	) t
+	UNION ALL
+	SELECT 58, 'cdc', 'unlogged tables', CASE WHEN t.total > 0 THEN 'reduced' ELSE 'ok' END,
+		   CASE WHEN t.total > 0 THEN format('%s tables are unlogged and cannot be captured: %s', t.total, t.names)
+			   ELSE 'none' END,
+		   coalesce(t.fix, '')
+	FROM (
+		SELECT count(*) AS total,
+			   string_agg(l.qualified, ', ' ORDER BY l.place) FILTER (WHERE l.place <= 10)
+				   || CASE WHEN count(*) > 10 THEN ', ...' ELSE '' END AS names,
+			   E'-- those that are to be captured:\n' ||
+			   string_agg(regexp_replace(format('-- ALTER TABLE %s SET LOGGED;', l.qualified), '[[:cntrl:]]', '?', 'g'), E'\n'
+						  ORDER BY l.place) FILTER (WHERE l.place <= 10) AS fix
+		FROM (SELECT c.qualified, row_number() OVER (ORDER BY c.qualified COLLATE "C") AS place
+			  FROM captured c WHERE c.unlogged) l
+	) t
+	UNION ALL
+	SELECT 59, 'cdc', 'retention',
+		   CASE WHEN a.keep BETWEEN 0 AND 1023 OR a.idle > 0 THEN 'reduced' ELSE 'ok' END,
+		   concat(CASE
+					  WHEN a.keep IS NULL OR a.keep < 0
+						  THEN 'the server keeps WAL for a slot without limit: one that nobody reads fills the disk'
+					  ELSE format('a slot that is %s behind is lost (max_slot_wal_keep_size)',
+								  pg_size_pretty(a.keep * 1048576)) END,
+				  CASE WHEN a.idle > 0
+					  THEN format('; so is one without a consumer for %s (idle_replication_slot_timeout)',
+								  current_setting('idle_replication_slot_timeout')) END),
+		   concat_ws(E'\n',
+			   CASE WHEN a.keep BETWEEN 0 AND 1023
+				   THEN '-- as much as may be written while a consumer is away:' END,
+			   CASE WHEN a.keep BETWEEN 0 AND 1023 THEN 'ALTER SYSTEM SET max_slot_wal_keep_size = ''10GB'';' END,
+			   CASE WHEN a.idle > 0 THEN 'ALTER SYSTEM SET idle_replication_slot_timeout = 0;' END,
+			   CASE WHEN a.keep BETWEEN 0 AND 1023 OR a.idle > 0 THEN 'SELECT pg_reload_conf();' END)
+	FROM assisted a
+	UNION ALL
+	SELECT 60, 'cdc', 'timeout',
+		   CASE WHEN me.version < 120000 AND t.ms > 0 AND t.ms < 60000 THEN 'reduced' ELSE 'ok' END,
+		   CASE WHEN me.version >= 120000 OR t.ms = 0
+			   THEN format('wal_sender_timeout is %s; a stream of penstock sets it to 0',
+						   current_setting('wal_sender_timeout'))
+			   ELSE format('wal_sender_timeout is %s: a consumer that does not read for so long loses its connection, '
+						   'and goes on from its position', current_setting('wal_sender_timeout')) END,
+		   CASE WHEN me.version < 120000 AND t.ms > 0 AND t.ms < 60000
+			   THEN concat(E'ALTER SYSTEM SET wal_sender_timeout = ''60s'';\nSELECT pg_reload_conf();') ELSE '' END
+	FROM me, (SELECT s.setting::bigint AS ms FROM pg_catalog.pg_settings s WHERE s.name = 'wal_sender_timeout') t
+	UNION ALL
+	SELECT 61, 'cdc', 'unread slots', CASE WHEN u.total > 0 THEN 'reduced' ELSE 'ok' END,
+		   CASE WHEN u.total > 0
+			   THEN format('the server keeps WAL for %s slots that nobody reads: %s; penstock slots tells how much',
+						   u.total, u.names)
+			   ELSE 'none' END,
+		   coalesce(u.fix, '')
+	FROM (
+		SELECT count(*) AS total,
+			   string_agg(l.name, ', ' ORDER BY l.place) FILTER (WHERE l.place <= 10)
+				   || CASE WHEN count(*) > 10 THEN ', ...' ELSE '' END AS names,
+			   E'-- start their consumers; or, of those that have none any more:\n' ||
+			   string_agg(format('-- SELECT pg_drop_replication_slot(%L);', l.name), E'\n' ORDER BY l.place)
+				   FILTER (WHERE l.place <= 10) AS fix
+		FROM unread l
+	) u
+	UNION ALL
+	SELECT 62, 'cdc', 'old transactions', CASE WHEN w.total > 0 THEN 'reduced' ELSE 'ok' END,
+		   CASE WHEN w.total > 0
+			   THEN format('a new slot, and a snapshot that goes on, wait for %s transactions: %s', w.total, w.names)
+			   ELSE 'none that a new slot would wait for longer than a minute' END,
+		   CASE WHEN w.total > 0 THEN 'Let them end, or end them.' ELSE '' END
+	FROM (
+		SELECT count(*) AS total,
+			   string_agg(format('%s, for %s s', t.name, t.seconds), '; ' ORDER BY t.place) FILTER (WHERE t.place <= 10)
+				   || CASE WHEN count(*) > 10 THEN '; ...' ELSE '' END AS names
+		FROM waiting_for t
+	) w
 )
 SELECT c.feature, c."check", c.status, c.message, c.fix
 FROM checks c
@@ -486,7 +717,7 @@ ORDER BY c.place
 -- install
 CREATE FUNCTION penstock.doctor()
 RETURNS TABLE (feature text, "check" text, status text, message text, fix text)
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 25 COST 10000
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 40 COST 10000
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $penstock$
@@ -502,7 +733,7 @@ COMMENT ON FUNCTION penstock.doctor() IS
 'what works for this role on this server, and what mends the rest';
 -- end
 
--- The rights that a role needs for a feature, no more. $1 read, write or catalog; $2 the role, letter
+-- The rights that a role needs for a feature, no more. $1 read, write, cdc or catalog; $2 the role, letter
 -- by letter, or NULL for the placeholder your_role; $3 a relation's oid, 0 for the one that `resolve`
 -- has found, or NULL for every one of the database. Rows: (line, sqlstate, message, hint).
 -- embed: grants
@@ -566,7 +797,7 @@ WITH who AS (
 	UNION ALL
 	SELECT 3, r.qualified, 0, format('GRANT SELECT ON %s TO %s;', r.qualified, w.role)
 	FROM who w, relations r
-	WHERE $1::text = 'read' AND NOT r.reached
+	WHERE $1::text IN ('read', 'cdc') AND NOT r.reached AND ($1::text = 'read' OR r.relkind IN ('r', 'p'))
 	UNION ALL
 	SELECT 3, r.qualified, 0,
 		   format('GRANT %s ON %s TO %s;',
@@ -590,11 +821,11 @@ WITH who AS (
 	WHERE $1::text = 'write' AND NOT r.reached
 	UNION ALL
 	SELECT 4, '', 0, '-- Optional: partitions that may be read by themselves are read in parallel.'
-	WHERE $1::text = 'read' AND EXISTS (SELECT 1 FROM parts)
+	WHERE $1::text IN ('read', 'cdc') AND EXISTS (SELECT 1 FROM parts)
 	UNION ALL
 	SELECT 4, p.qualified, 1, format('-- GRANT SELECT ON %s TO %s;', p.qualified, w.role)
 	FROM who w, parts p
-	WHERE $1::text = 'read'
+	WHERE $1::text IN ('read', 'cdc')
 	UNION ALL
 	SELECT 5, '', o.step, o.line
 	FROM who w
@@ -614,15 +845,27 @@ WITH who AS (
 		(2, format('-- ALTER ROLE %s CREATEDB;', w.role))
 	) AS o(step, line)
 	WHERE $1::text = 'catalog'
+	UNION ALL
+	SELECT 7, '', o.step, o.line
+	FROM who w
+	CROSS JOIN (SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_roles r WHERE r.rolname = 'rds_replication') AS on_rds) x
+	CROSS JOIN LATERAL (VALUES
+		(0, '-- By a slot it reads changes of every table, whatever it may SELECT.'),
+		(1, CASE WHEN x.on_rds THEN format('GRANT rds_replication TO %s;', w.role)
+				ELSE format('ALTER ROLE %s REPLICATION;', w.role) END),
+		(2, '-- Optional: where the server does not have the plugin penstock, publications for tables that it owns.'),
+		(3, format('-- GRANT CREATE ON DATABASE %I TO %s;', current_database(), w.role))
+	) AS o(step, line)
+	WHERE $1::text = 'cdc'
 ), answers AS (
 	SELECT l.*, NULL::text AS sqlstate, NULL::text AS message, NULL::text AS hint
 	FROM lines l
-	WHERE $1::text IN ('read', 'write', 'catalog')
+	WHERE $1::text IN ('read', 'write', 'cdc', 'catalog')
 	UNION ALL
 	SELECT 0, '', 0, NULL, '22023',
 		   format('there are no grants for "%s"', $1::text),
-		   'The features are read, write and catalog.'
-	WHERE $1::text IS NULL OR $1::text NOT IN ('read', 'write', 'catalog')
+		   'The features are read, write, cdc and catalog.'
+	WHERE $1::text IS NULL OR $1::text NOT IN ('read', 'write', 'cdc', 'catalog')
 )
 SELECT CASE WHEN line LIKE '--%' THEN regexp_replace(line, '[[:cntrl:]]', '?', 'g') ELSE line END
 		   AS line,

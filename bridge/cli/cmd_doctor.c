@@ -110,7 +110,7 @@ static const cli_option options[] = {
 	 "Print one JSON object: transport, server, and checks with feature, check, status, message "
 	 "and fix",
 	 NULL},
-	{CLI_GRANTS, 0, "grants", CLI_WORD, "FEATURE", "read|write|catalog",
+	{CLI_GRANTS, 0, "grants", CLI_WORD, "FEATURE", "read|write|cdc|catalog",
 	 "Print the GRANT statements that a role needs for this feature, no more, and check nothing",
 	 NULL},
 	CLI_OPTIONS_END,

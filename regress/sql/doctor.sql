@@ -19,6 +19,25 @@ SELECT "check", status, message FROM penstock.doctor() WHERE "check" IN ('privil
 SELECT fix FROM penstock.doctor() WHERE feature = 'read' AND "check" = 'privileges' \g (format=unaligned)
 RESET ROLE;
 
+-- Change capture.
+CREATE UNLOGGED TABLE "Shop".fleeting (id int PRIMARY KEY);
+\pset format unaligned
+SELECT "check", status, message, fix FROM penstock.doctor()
+WHERE feature = 'cdc' AND "check" IN ('server', 'wal_level', 'role', 'plugin', 'publication', 'replica identity', 'unlogged tables', 'retention', 'timeout');
+SET ROLE "penstock Writer";
+SELECT status, message, fix FROM penstock.doctor() WHERE feature = 'cdc' AND "check" = 'role';
+RESET ROLE;
+ALTER TABLE "Shop".log REPLICA IDENTITY FULL;
+ALTER TABLE "Shop".orders REPLICA IDENTITY NOTHING;
+SELECT status, message, fix FROM penstock.doctor() WHERE feature = 'cdc' AND "check" = 'replica identity';
+ALTER TABLE "Shop".log REPLICA IDENTITY DEFAULT;
+ALTER TABLE "Shop".orders REPLICA IDENTITY USING INDEX orders_pkey;
+SELECT fix FROM penstock.doctor() WHERE feature = 'cdc' AND "check" = 'replica identity' \gexec
+SELECT status FROM penstock.doctor() WHERE feature = 'cdc' AND "check" = 'replica identity';
+ALTER TABLE "Shop".log REPLICA IDENTITY DEFAULT;
+\pset format aligned
+DROP TABLE "Shop".fleeting;
+
 -- The extension's own state, with what mends it.
 \pset format unaligned
 SELECT status, regexp_replace(message, '\d.*', 'X') AS message, fix FROM penstock.doctor() WHERE "check" = 'transport';
@@ -47,6 +66,8 @@ DROP SCHEMA copied CASCADE;
 SELECT * FROM penstock.grants('read');
 SELECT * FROM penstock.grants('write', 'penstock Writer');
 SELECT * FROM penstock.grants('catalog', 'o"dd');
+SELECT * FROM penstock.grants('cdc', 'penstock Writer');
+SELECT * FROM penstock.grants('cdc', relation => '"Shop".sales');
 SELECT * FROM penstock.grants('read', relation => '"Shop".sales');
 SELECT * FROM penstock.grants('write', NULL, '"Shop".log');
 \pset format aligned
@@ -57,6 +78,12 @@ SET ROLE "penstock Writer";
 SELECT status, message FROM penstock.doctor() WHERE feature = 'write' AND "check" = 'privileges';
 INSERT INTO "Shop".orders (total) VALUES (1) ON CONFLICT (id) DO UPDATE SET total = EXCLUDED.total;
 RESET ROLE;
+SELECT line FROM penstock.grants('cdc', 'penstock Writer') line WHERE line NOT LIKE '--%' \gexec
+SET ROLE "penstock Writer";
+SELECT status FROM penstock.doctor() WHERE feature = 'cdc' AND "check" = 'role';
+SELECT 'made' FROM pg_create_logical_replication_slot('penstock_writer', 'penstock', true);
+RESET ROLE;
+SELECT 'dropped' FROM pg_drop_replication_slot('penstock_writer');
 
 -- Odd arguments.
 SELECT penstock.grants('everything');

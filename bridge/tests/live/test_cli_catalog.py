@@ -115,7 +115,7 @@ def test_doctor_blocked_exits_3_and_says_the_remedy(penstock, server, database):
         database.execute("DROP OWNED BY nobody_special; DROP ROLE nobody_special")
 
 
-@pytest.mark.parametrize("feature", ["read", "write", "catalog"])
+@pytest.mark.parametrize("feature", ["read", "write", "cdc", "catalog"])
 def test_grants_are_sql_that_works(penstock, server, database, feature):
     database.execute("CREATE SCHEMA s; CREATE TABLE s.t (a int)")
     script = penstock("doctor", database.url, "--grants", feature).text
@@ -124,8 +124,8 @@ def test_grants_are_sql_that_works(penstock, server, database, feature):
         conn.execute("DROP ROLE IF EXISTS your_role; CREATE ROLE your_role LOGIN")
         try:
             conn.execute(script)
-            if feature in ("read", "write"):
-                privilege = {"read": "SELECT", "write": "INSERT"}[feature]
+            if feature != "catalog":
+                privilege = {"read": "SELECT", "cdc": "SELECT", "write": "INSERT"}[feature]
                 assert conn.execute("SELECT has_table_privilege('your_role', 's.t', %s)", [privilege]).fetchone()[0]
         finally:
             conn.execute("DROP OWNED BY your_role; DROP ROLE your_role")

@@ -122,9 +122,15 @@ following_the_fixes_makes_the_checks_pass(void **state)
 	{
 		const char *feature, *name;
 	} mended[] = {
-		{"read", "privileges"},	  {"write", "privileges"},			 {"catalog", "creating tables"},
-		{"write", "durability"},  {"catalog", "creating databases"}, {"write", "temporary tables"},
+		{"read", "privileges"},
+		{"write", "privileges"},
+		{"catalog", "creating tables"},
+		{"write", "durability"},
+		{"catalog", "creating databases"},
+		{"write", "temporary tables"},
 		{"read", "row security"},
+		{"cdc", "role"},
+		{"cdc", "replica identity"},
 	};
 	pst_catalog *catalog;
 	psti_json *report;
@@ -545,7 +551,7 @@ grants_name_a_placeholder_and_refuse_unknown_features(void **state)
 	assert_null(strstr(sql, "keyless"));
 	pst_free(sql);
 	assert_fails(pst_catalog_grants(catalog, "fly", NULL, NULL, &sql, &err), PST_ERR_INVALID, &err);
-	assert_contains(err.hint, "read, write and catalog");
+	assert_contains(err.hint, "read, write, cdc and catalog");
 	assert_null(sql);
 	assert_fails(pst_catalog_grants(catalog, "read", NULL, "absent", &sql, &err), PST_ERR_NOT_FOUND,
 				 &err);

@@ -83,7 +83,7 @@ def test_version_is_one_line(penstock):
     (["read", "", "t", "--format", "json", "--delimiter", ";"], "--delimiter is for csv"),
     (["write", "", "t", "--format", "arrow", "--no-header"], "--no-header is for csv"),
     (["databases", "", "--allow", "a", "--deny", "b"], "exclude each other"),
-    (["doctor", "", "--grants", "everything"], "read|write|catalog"),
+    (["doctor", "", "--grants", "everything"], "read|write|cdc|catalog"),
     (["doctor", "", "--grants", "read", "--json"], "does not go with"),
     (["tables", "", "--format", "json"], "no option"),
 ])

@@ -64,6 +64,19 @@ find_entry(const char *name)
 	return NULL;
 }
 
+unsigned
+psti_opt_handles(const char *name, psti_opt *opt)
+{
+	const opt_entry *entry = find_entry(name);
+
+	if (entry == NULL)
+		return 0;
+	while (entry->alias)
+		entry--;
+	*opt = entry->opt;
+	return entry->handles;
+}
+
 /* Edit distance of two names, at most 63 bytes of each. */
 static size_t
 name_distance(const char *a, const char *b)

@@ -48,6 +48,9 @@ pst_status psti_options_new(const char *const *keys, const char *const *values, 
 							const pst_hooks *hooks, psti_options **out, pst_error *err);
 void psti_options_free(psti_options *options);
 
+/* The handles that take the option of this name, and which it is; 0: there is none of this name. */
+unsigned psti_opt_handles(const char *name, psti_opt *opt);
+
 /* Whether the caller gave it (under any of its names). */
 bool psti_opt_given(const psti_options *options, psti_opt opt);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash.h"
+
 #define QUERY_ALIAS "query"
 
 /* ---- Opening ---- */
@@ -155,41 +157,32 @@ psti_source_check_filter(pst_source *source, bool patient, pst_error *err)
 	return status;
 }
 
-/* FNV-1a, 64 bits. */
-static uint64_t
-hash(uint64_t value, const char *text)
-{
-	for (; text != NULL && *text != '\0'; text++)
-		value = (value ^ (uint8_t) *text) * UINT64_C(1099511628211);
-	return (value ^ 0xff) * UINT64_C(1099511628211);
-}
-
 /* Two handles with the same fingerprint give rows of the same shape and condition. */
 static void
 make_fingerprint(pst_source *source)
 {
-	uint64_t value = UINT64_C(14695981039346656037);
+	uint64_t value = PSTI_HASH_INIT;
 	char number[24];
 
-	value = hash(value, source->query);
-	value = hash(value, psti_opt_text(source->options, PSTI_OPT_FILTER));
+	value = psti_hash_text(value, source->query);
+	value = psti_hash_text(value, psti_opt_text(source->options, PSTI_OPT_FILTER));
 	snprintf(number, sizeof(number), "%lld",
 			 psti_opt_given(source->options, PSTI_OPT_LIMIT)
 				 ? (long long) psti_opt_int(source->options, PSTI_OPT_LIMIT)
 				 : -1LL);
-	value = hash(value, number);
+	value = psti_hash_text(value, number);
 	snprintf(number, sizeof(number), "%d",
 			 (int) psti_opt_int(source->options, PSTI_OPT_SPECIAL_VALUES));
-	value = hash(value, number);
+	value = psti_hash_text(value, number);
 	for (size_t i = 0; i < source->ncolumns; i++)
 	{
 		char format[32];
 
 		psti_copy_format(&source->copy[i], format, sizeof(format));
-		value = hash(value, source->columns[i].column->name);
-		value = hash(value, format);
-		value = hash(value, source->copy[i].list ? "list" : "");
-		value = hash(value, source->rules.values == PSTI_VALUES_JSON ? "json" : "");
+		value = psti_hash_text(value, source->columns[i].column->name);
+		value = psti_hash_text(value, format);
+		value = psti_hash_text(value, source->copy[i].list ? "list" : "");
+		value = psti_hash_text(value, source->rules.values == PSTI_VALUES_JSON ? "json" : "");
 	}
 	snprintf(source->fingerprint, sizeof(source->fingerprint), "%016llx",
 			 (unsigned long long) value);

@@ -127,6 +127,12 @@ void psti_source_column_ref(const pst_source *source, size_t position, psti_buf 
 /* source_snapshot.c: makes sure that the handle stands at its own moment, locks held. */
 pst_status psti_source_begin(pst_source *source, pst_error *err);
 
+/*
+ * Stands at a snapshot that another session has exported as at a moment of its own. PST_ERR_CONFLICT, or
+ * SQLSTATE 55P03: the table was rewritten since, or somebody is at it.
+ */
+pst_status psti_source_adopt(pst_source *source, const char *snapshot, pst_error *err);
+
 /* Joins the moment of the split's planner, or finds that it is this handle's own. */
 pst_status psti_source_join(pst_source *source, const psti_split *split, pst_error *err);
 

@@ -171,6 +171,8 @@ check_schemas(const psti_split *split, const PGresult *result, pst_error *err)
 {
 	if (PQntuples(result) != 1)
 		return psti_fail(err, PST_ERR_PROTOCOL, "the server gave no answer about the search_path");
+	if (split->schemas == NULL)
+		return PST_OK;
 	if (strcmp(PQgetvalue(result, 0, 0), split->schemas) == 0)
 		return PST_OK;
 	psti_fail(err, PST_ERR_STATE, "the split was planned under another search_path");
@@ -407,6 +409,24 @@ psti_source_begin(pst_source *source, pst_error *err)
 		return PST_OK;
 	for (int i = 0; status == PST_AGAIN && i < BEGIN_TRIES; i++)
 		status = stand(source, NULL, &lock, err);
+	return status == PST_AGAIN ? err->status : status;
+}
+
+/*
+ * A snapshot that sees what is gone cannot be read under: who waits for a lock before its transaction ends
+ * is answered by an error, since what it saw may have been dropped or rewritten by then.
+ */
+pst_status
+psti_source_adopt(pst_source *source, const char *snapshot, pst_error *err)
+{
+	psti_split import = {.snapshot = (char *) snapshot};
+	bool lock = true;
+	pst_status status;
+
+	psti_source_end(source);
+	status = stand(source, &import, &lock, err);
+	if (status == PST_OK)
+		source->moment = PSTI_MOMENT_OWN;
 	return status == PST_AGAIN ? err->status : status;
 }
 

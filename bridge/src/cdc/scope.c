@@ -20,6 +20,7 @@ enum
 	S_SUBCLASS,
 	S_FILENODE,
 	S_ROWS,
+	S_BYTES,
 	S_ROW_SECURITY,
 	S_KEY,
 	S_COLUMNS,
@@ -191,9 +192,12 @@ put_query(const psti_scope *scope, uint32_t oid, int server_version, psti_buf *s
 	else
 		psti_buf_puts(sql, "(SELECT h.inhparent::pg_catalog.regclass FROM pg_catalog.pg_inherits h "
 						   "WHERE h.inhrelid OPERATOR(pg_catalog.=) c.oid)");
-	psti_buf_puts(sql, "::pg_catalog.text END, c.relhassubclass, "
-					   "COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
-					   "c.reltuples::pg_catalog.int8, pg_catalog.row_security_active(c.oid), ");
+	psti_buf_puts(
+		sql, "::pg_catalog.text END, c.relhassubclass, "
+			 "COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
+			 "c.reltuples::pg_catalog.int8, c.relpages::pg_catalog.int8 OPERATOR(pg_catalog.*) "
+			 "pg_catalog.current_setting('block_size')::pg_catalog.int8, "
+			 "pg_catalog.row_security_active(c.oid), ");
 	psti_buf_puts(sql, key_sql);
 	psti_buf_puts(sql, "f.columns, f.readable, pg_catalog.concat(''");
 	for (size_t i = 0; i < count_names(scope); i++)
@@ -314,6 +318,7 @@ read_subject(const PGresult *result, int row, psti_subject *out, pst_error *err)
 	out->inherited = out->relkind == 'r' && cell(result, row, S_SUBCLASS)[0] == 't';
 	out->filenode = (uint32_t) strtoul(cell(result, row, S_FILENODE), NULL, 10);
 	out->rows = strtoll(cell(result, row, S_ROWS), NULL, 10);
+	out->bytes = strtoll(cell(result, row, S_BYTES), NULL, 10);
 	status = read_texts(cell(result, row, S_COLUMNS), &out->columns, &out->ncolumns, err);
 	if (status == PST_OK)
 		status = read_texts(cell(result, row, S_KEY), &out->key, &out->nkeys, err);

@@ -21,6 +21,7 @@ typedef struct psti_subject
 	bool inherited;	 /* a plain table with children, which are tables of their own here */
 	uint32_t filenode;
 	int64_t rows;	/* as the planner's statistics say, -1 unknown */
+	int64_t bytes;	/* likewise, of its main fork; of a partitioned table 0 */
 	char **columns; /* that are captured */
 	size_t ncolumns;
 	char **key; /* of the replica identity's index, else of the primary key */

@@ -11,11 +11,10 @@ allocate(psti_table *table, size_t ncolumns, pst_error *err)
 	/* One more, since none at all is a table too. */
 	table->names = calloc(ncolumns + 1, sizeof(*table->names));
 	table->types = calloc(ncolumns + 1, sizeof(*table->types));
-	table->typmods = calloc(ncolumns + 1, sizeof(*table->typmods));
 	table->columns = calloc(ncolumns + 1, sizeof(*table->columns));
 	table->key = calloc(ncolumns + 1, sizeof(*table->key));
-	if (table->names == NULL || table->types == NULL || table->typmods == NULL ||
-		table->columns == NULL || table->key == NULL)
+	if (table->names == NULL || table->types == NULL || table->columns == NULL ||
+		table->key == NULL)
 		return psti_fail_nomem(err);
 	return psti_schema_init(&table->arrow, "+s", "", false, (int64_t) ncolumns, err);
 }
@@ -33,7 +32,6 @@ add_column(psti_table *table, const psti_column_rules *rules, const psti_table_c
 		return psti_fail_nomem(err);
 	table->ncolumns++;
 	table->types[i] = from->type->oid;
-	table->typmods[i] = from->type->typmod;
 	if (from->key)
 		table->key[(*nkeys)++] = table->names[i];
 	psti_column_choose(rules, table->names[i], from->type, &ask, copy);
@@ -109,7 +107,6 @@ psti_table_free(psti_table *table)
 		free(table->names[i]);
 	free(table->names);
 	free(table->types);
-	free(table->typmods);
 	free(table->columns);
 	free(table->key);
 	free(table->schema);
@@ -128,7 +125,7 @@ same_column(const psti_table *a, const psti_table *b, size_t i)
 	psti_copy_format(x, format_x, sizeof(format_x));
 	psti_copy_format(y, format_y, sizeof(format_y));
 	return strcmp(a->names[i], b->names[i]) == 0 && a->types[i] == b->types[i] &&
-		   a->typmods[i] == b->typmods[i] && x->form == y->form &&
+		   x->form == y->form &&
 		   (x->list && x->form == PSTI_FORM_ARROW) == (y->list && y->form == PSTI_FORM_ARROW) &&
 		   x->key == y->key && strcmp(format_x, format_y) == 0;
 }

@@ -14,12 +14,12 @@ typedef struct psti_table
 	char *name;
 	size_t ncolumns;
 	char **names;
-	uint32_t *types; /* OIDs as declared, and their typmods */
-	int32_t *typmods;
+	uint32_t *types;		   /* OIDs as declared */
 	psti_copy_column *columns; /* every one may be NULL: a key alone is a row too */
 	const char **key;		   /* NULL-terminated; borrowed from names; none: a row has no name */
 	struct ArrowSchema arrow;
-	psti_copy_decoder *decoder; /* of its rows in the stream; NULL until there are any */
+	struct psti_captured *captured; /* whose version it is; borrowed */
+	psti_copy_decoder *decoder;		/* of its rows in the stream; NULL until there are any */
 } psti_table;
 
 /* A column that a table is made of; all borrowed for the call. */

@@ -1,0 +1,212 @@
+/*
+ * capture.h - the handle of a change capture, and what its parts share.
+ *
+ *   cdc.c      opening, positions, acknowledgement, closing: the public calls
+ *   opening.c  from options and a stored position to a capture that can go on; the slot
+ *   reading.c  the rows of tables under snapshots
+ *   follow.c   the stream: messages, heartbeats, progress
+ *   apply.c    one change of the stream: judged, and made into rows and events
+ *
+ * The way of a change: conn.c gives messages, records.c or pgoutput.c make changes of them, apply.c asks
+ * judge.c what becomes of each and puts its rows into rows.c, which makes batches. `at` is the position
+ * behind the last event that was given; nothing is gathered while the caller has the word.
+ */
+#ifndef PSTI_CDC_CAPTURE_H
+#define PSTI_CDC_CAPTURE_H
+
+#include "cdc/complete.h"
+#include "cdc/moment.h"
+#include "cdc/position.h"
+#include "cdc/rows.h"
+#include "cdc/scope.h"
+#include "cdc/slot.h"
+
+/* The options scan.startup.mode, changelog-mode, cdc.consumer: in the order of their words. */
+typedef enum psti_startup
+{
+	PSTI_STARTUP_INITIAL,
+	PSTI_STARTUP_SNAPSHOT,
+	PSTI_STARTUP_LATEST,
+	PSTI_STARTUP_COMMITTED
+} psti_startup;
+
+typedef enum psti_changelog
+{
+	PSTI_CHANGELOG_AUTO,
+	PSTI_CHANGELOG_ALL,
+	PSTI_CHANGELOG_UPSERT
+} psti_changelog;
+
+typedef enum psti_consumer
+{
+	PSTI_CONSUMER_EXACT,
+	PSTI_CONSUMER_REPLAY,
+	PSTI_CONSUMER_UPSERT
+} psti_consumer;
+
+/* What is to be done next. */
+typedef enum psti_cdc_step
+{
+	PSTI_STEP_TELL,	  /* that a slot is about to be made */
+	PSTI_STEP_CREATE, /* the slot */
+	PSTI_STEP_READ,	  /* tables */
+	PSTI_STEP_STREAM,
+	PSTI_STEP_END
+} psti_cdc_step;
+
+/* A table in this handle; its place is in the position, by the same OID. */
+typedef struct psti_captured
+{
+	uint32_t oid;
+	psti_table *version;  /* its columns as they were told last; owned; NULL: not told yet */
+	psti_regions regions; /* for the judge; owned; none: nothing is left out */
+	size_t key_column;	  /* of version, that regions are cut by */
+	const char *reset; /* why its rows are to be forgotten before it is read; static; NULL: not */
+} psti_captured;
+
+/* The read of tables that is under way. */
+typedef struct psti_reading
+{
+	char *export_id; /* of the slot's snapshot, while it can be imported; owned */
+	bool waited;	 /* all transactions that the position has told of are seen */
+	uint32_t oid;	 /* of the table at work; 0: none */
+	pst_source *source;
+	struct ArrowArrayStream stream; /* of the part at work */
+	size_t part;
+	size_t view; /* that the table is read under; PSTI_NO_VIEW: the slot's own */
+	bool only;	 /* a table with children: their rows are not its own */
+	uint32_t filenode;
+	bool schema_told;
+	bool cleared;	  /* the part at work */
+	bool all_cleared; /* the table */
+	int64_t rows;
+	int64_t total;
+} psti_reading;
+
+/* The transaction that is being told of. */
+typedef struct psti_transaction
+{
+	bool open;
+	bool passed; /* it was told of as a whole before */
+	uint64_t xid;
+	uint64_t commit_lsn;
+	int64_t op_ts;
+	const char *origin; /* owned by the buffer below; NULL: local */
+	psti_buf origin_text;
+} psti_transaction;
+
+struct pst_cdc
+{
+	psti_options *options;
+	pst_hooks hooks;
+	char **keys; /* the options as they were given, NULL-terminated; owned */
+	char **values;
+	psti_startup startup;
+	psti_changelog changelog;
+	psti_consumer consumer;
+	bool temporary; /* the slot goes with the session */
+	bool plain;		/* the stream is pgoutput's */
+	bool extension; /* penstock.snapshot() can be called */
+	psti_column_rules rules;
+	psti_scope scope;
+
+	psti_conn *conn;   /* for questions */
+	psti_conn *stream; /* for replication; or it holds the one snapshot of startup mode snapshot */
+	psti_completer *completer; /* of pgoutput's relations; NULL: not needed */
+	psti_change_decoder *decoder;
+	psti_rows *rows;
+
+	psti_cdc_step step;
+	bool streaming; /* the stream was started */
+	bool failed;
+	bool half_made;		   /* a slot of the name is there, and of no use */
+	bool may_fall_back;	   /* to pgoutput, where penstock is refused */
+	bool resumed;		   /* it was opened with a position */
+	bool store;			   /* a position must be stored before the next event … */
+	uint64_t store_serial; /* … this one or a later one */
+	bool tell_store;	   /* such an event is due */
+	psti_position at;
+	psti_captured **captured; /* ascending by OID */
+	size_t ncaptured;
+	size_t captured_room;
+	const char *publication; /* of a plain capture; borrowed from the options or the position */
+	psti_captured *gathered; /* whose rows are in the open batch; borrowed */
+	psti_buf scratch;
+	psti_table nothing; /* stands for tables that are not captured */
+	psti_reading reading;
+
+	/* The stream: */
+	bool message_open; /* the decoder has changes left */
+	bool has_change;
+	psti_change change; /* taken, and not dealt with */
+	size_t truncated;	/* relations of it that were dealt with */
+	bool truncate_told; /* of a rewrite */
+	psti_transaction transaction;
+	uint64_t near_xid; /* for the widening of pgoutput's xids */
+	uint64_t stop_lsn; /* 0: none */
+	uint64_t received;
+	uint64_t server_end;
+	uint64_t told_safe;	  /* safe_lsn of the last event */
+	int64_t told_at;	  /* when; milliseconds of a monotonic clock */
+	int64_t heartbeat_at; /* when the server was asked last */
+	int64_t changes;
+	int64_t bytes;
+	int64_t commit_time;
+
+	/* Acknowledgement: what was acknowledged last, oldest first. */
+	uint64_t *acknowledged;
+	size_t nacknowledged;
+	size_t ack_delay;
+	uint64_t acked;		  /* what the server may forget */
+	uint64_t last_serial; /* of the last position that was acknowledged */
+};
+
+/* capture.c */
+
+/* The captured table of the OID; one is made when there is none. NULL: out of memory. */
+psti_captured *psti_capture_of(pst_cdc *cdc, uint32_t oid);
+
+/* Makes what the judge needs of the position's places and views, after either has changed. */
+pst_status psti_capture_judged(pst_cdc *cdc, pst_error *err);
+
+/* The table's rows are to be read anew; reason: a sentence, static, for the consumer. */
+pst_status psti_capture_reset(pst_cdc *cdc, psti_place *place, const char *reason, pst_error *err);
+
+/* Replaces the version of a table; the stream's descriptions are matched with it anew. */
+void psti_capture_version(pst_cdc *cdc, psti_captured *captured, psti_table *version);
+
+/* Begins an event: serial and kind. */
+void psti_event_begin(pst_cdc *cdc, pst_event_kind kind, pst_event *out);
+void psti_event_table(pst_cdc *cdc, const psti_captured *captured, pst_event *out);
+
+int64_t psti_now_ms(void);
+
+/* reading.c: the next event of the read. PST_END: all is read. */
+pst_status psti_reading_next(pst_cdc *cdc, pst_event *out, pst_error *err);
+void psti_reading_free(pst_cdc *cdc);
+
+/* follow.c */
+pst_status psti_follow_start(pst_cdc *cdc, pst_error *err);
+
+/*
+ * The next event of the stream. PST_AGAIN: none came in time, or, the step being another, there is
+ * something else to be done first.
+ */
+pst_status psti_follow_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err);
+
+/* Whether everything is read, and the stream beyond all that was seen meanwhile. */
+bool psti_follow_is_complete(const pst_cdc *cdc);
+
+/* Tells the server what was acknowledged. */
+pst_status psti_follow_tell(pst_cdc *cdc, bool ask, pst_error *err);
+
+/*
+ * apply.c: deals with the change at hand. PST_OK: an event, and the change may not be done yet;
+ * PST_AGAIN: it is done, or the step is another.
+ */
+pst_status psti_apply(pst_cdc *cdc, pst_event *out, pst_error *err);
+
+/* The gathered rows as an event; there must be some. */
+pst_status psti_apply_rows(pst_cdc *cdc, pst_event *out, pst_error *err);
+
+#endif /* PSTI_CDC_CAPTURE_H */

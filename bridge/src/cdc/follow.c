@@ -1,0 +1,254 @@
+/*
+ * follow.c - the stream: messages, heartbeats, and how far it has come. See capture.h.
+ *
+ * The server is told what was acknowledged, never what was received: what it forgets can be lost by
+ * nobody any more. It is asked how far it is, so that the position of an idle table moves while others
+ * are written.
+ */
+#include "cdc/capture.h"
+
+#include "failpoint.h"
+
+/* Events that carry nothing but a newer position come no more often than this. */
+#define PROGRESS_MS 1000
+
+pst_status
+psti_follow_tell(pst_cdc *cdc, bool ask, pst_error *err)
+{
+	cdc->heartbeat_at = psti_now_ms();
+	return psti_stream_tell(cdc->stream, cdc->acked, ask, err);
+}
+
+/* The options that the output plugin is given; texts live in the buffers. */
+typedef struct plugin_options
+{
+	psti_slot_option options[10];
+	size_t n;
+	psti_buf include;
+	psti_buf publication;
+} plugin_options;
+
+static void
+give(plugin_options *to, const char *name, const char *value)
+{
+	to->options[to->n++] = (psti_slot_option){name, value};
+}
+
+static void
+give_records(const pst_cdc *cdc, plugin_options *to)
+{
+	const psti_options *options = cdc->options;
+
+	psti_scope_include(&cdc->scope, &to->include);
+	give(to, "version", "1");
+	give(to, "include", to->include.data);
+	give(to, "exclude", psti_opt_text(options, PSTI_OPT_EXCLUDE_TABLES));
+	give(to, "columns", psti_opt_text(options, PSTI_OPT_CDC_COLUMNS));
+	give(to, "exclude_columns", psti_opt_text(options, PSTI_OPT_EXCLUDE_COLUMNS));
+	give(to, "messages", psti_opt_text(options, PSTI_OPT_MESSAGES));
+	give(to, "operations", psti_opt_text(options, PSTI_OPT_OPERATIONS));
+	give(to, "origin", psti_opt_int(options, PSTI_OPT_CDC_ORIGIN) == 1 ? "none" : "any");
+	give(to, "partitions", cdc->scope.leaves ? "leaf" : "root");
+}
+
+static void
+give_pgoutput(const pst_cdc *cdc, plugin_options *to)
+{
+	psti_buf_ident(&to->publication, cdc->publication);
+	give(to, "proto_version", "1");
+	give(to, "publication_names", to->publication.data);
+	if (psti_opt_int(cdc->options, PSTI_OPT_CDC_ORIGIN) == 1)
+		give(to, "origin", "none");
+}
+
+pst_status
+psti_follow_start(pst_cdc *cdc, pst_error *err)
+{
+	plugin_options options = {.n = 0};
+	pst_status status;
+
+	if (cdc->plain)
+		give_pgoutput(cdc, &options);
+	else
+		give_records(cdc, &options);
+	status = options.include.failed || options.publication.failed ? psti_fail_nomem(err) : PST_OK;
+	if (status == PST_OK)
+		status = psti_slot_start(cdc->stream, cdc->at.slot, cdc->at.safe_lsn, options.options,
+								 options.n, err);
+	psti_buf_free(&options.include);
+	psti_buf_free(&options.publication);
+	if (status != PST_OK)
+		return status;
+	cdc->streaming = true;
+	cdc->told_safe = cdc->at.safe_lsn;
+	(void) PSTI_FAILPOINT("cdc.started");
+	return psti_follow_tell(cdc, false, err);
+}
+
+/* ---- How far it is ---- */
+
+bool
+psti_follow_is_complete(const pst_cdc *cdc)
+{
+	return cdc->at.stage == PSTI_STAGE_SNAPSHOT && cdc->step == PSTI_STEP_STREAM &&
+		   cdc->at.commit_lsn == 0 && cdc->at.safe_lsn >= cdc->at.complete_lsn;
+}
+
+/* Outside a transaction all that lies before lsn was told of. */
+static pst_status
+move_on(pst_cdc *cdc, uint64_t lsn, pst_error *err)
+{
+	if (lsn > cdc->received)
+		cdc->received = lsn;
+	if (cdc->transaction.open || lsn <= cdc->at.safe_lsn)
+		return PST_OK;
+	cdc->at.safe_lsn = lsn;
+	cdc->at.commit_lsn = 0;
+	cdc->at.number = 0;
+	return psti_position_forget(&cdc->at) ? psti_capture_judged(cdc, err) : PST_OK;
+}
+
+/* What is to be told though no row has come; PST_AGAIN: nothing. */
+static pst_status
+tell_news(pst_cdc *cdc, pst_event *out)
+{
+	int64_t now = psti_now_ms();
+
+	if (cdc->transaction.open)
+		return PST_AGAIN;
+	if (psti_follow_is_complete(cdc))
+	{
+		cdc->at.stage = PSTI_STAGE_STREAM;
+		psti_event_begin(cdc, PST_EVENT_SNAPSHOT_COMPLETE, out);
+	}
+	else if (cdc->stop_lsn != 0 && cdc->at.safe_lsn >= cdc->stop_lsn)
+	{
+		cdc->step = PSTI_STEP_END;
+		if (cdc->at.safe_lsn == cdc->told_safe)
+			return PST_AGAIN;
+		psti_event_begin(cdc, PST_EVENT_PROGRESS, out);
+	}
+	else if (cdc->at.safe_lsn > cdc->told_safe && now - cdc->told_at >= PROGRESS_MS)
+		psti_event_begin(cdc, PST_EVENT_PROGRESS, out);
+	else
+		return PST_AGAIN;
+	cdc->told_at = now;
+	cdc->told_safe = cdc->at.safe_lsn;
+	return PST_OK;
+}
+
+/* ---- Messages ---- */
+
+static pst_status
+take_message(pst_cdc *cdc, const char *data, size_t nbytes, pst_error *err)
+{
+	psti_stream_message message;
+	pst_status status = psti_stream_read(data, nbytes, &message, err);
+
+	if (status != PST_OK)
+		return status;
+	cdc->bytes += (int64_t) nbytes;
+	if (message.kind == PSTI_STREAM_ALIVE)
+	{
+		if (message.lsn > cdc->server_end)
+			cdc->server_end = message.lsn;
+		status = move_on(cdc, message.lsn, err);
+		if (status == PST_OK && message.reply)
+			status = psti_follow_tell(cdc, false, err);
+		return status;
+	}
+	if (message.end > cdc->server_end)
+		cdc->server_end = message.end;
+	if (message.lsn > cdc->received)
+		cdc->received = message.lsn;
+	cdc->message_open = true;
+	return cdc->decoder->open(cdc->decoder, message.lsn, message.data, message.nbytes, err);
+}
+
+/* Milliseconds until there is something to do without a message; at most the caller's. */
+static int
+patience(const pst_cdc *cdc, int64_t deadline)
+{
+	int64_t now = psti_now_ms();
+	int64_t until = cdc->heartbeat_at + psti_opt_int(cdc->options, PSTI_OPT_HEARTBEAT);
+
+	if (cdc->at.safe_lsn > cdc->told_safe && cdc->told_at + PROGRESS_MS < until)
+		until = cdc->told_at + PROGRESS_MS;
+	if (deadline >= 0 && deadline < until)
+		until = deadline;
+	return until <= now ? 0 : (int) (until - now);
+}
+
+/* The next message of the server. PST_AGAIN: none came in time. */
+static pst_status
+receive(pst_cdc *cdc, int64_t deadline, pst_error *err)
+{
+	bool gathered = psti_rows_pending(cdc->rows) > 0;
+	const char *data;
+	size_t nbytes;
+	pst_status status = PST_OK;
+
+	if (!gathered &&
+		psti_now_ms() >= cdc->heartbeat_at + psti_opt_int(cdc->options, PSTI_OPT_HEARTBEAT))
+		status = psti_follow_tell(cdc, true, err);
+	if (status == PST_OK)
+		status = psti_conn_stream_next(cdc->stream, gathered ? 0 : patience(cdc, deadline), &data,
+									   &nbytes, err);
+	if (status == PST_OK)
+		return take_message(cdc, data, nbytes, err);
+	if (status != PST_END)
+		return status;
+	psti_fail(err, PST_ERR_CONNECTION, "the server has ended the stream");
+	psti_error_hint(err, "It may be shutting down. Open again at the stored position.");
+	err->retryable = true;
+	return PST_ERR_CONNECTION;
+}
+
+/* The next change, of the open message. PST_AGAIN: it has no more. */
+static pst_status
+take_change(pst_cdc *cdc, pst_error *err)
+{
+	pst_status status = cdc->decoder->next(cdc->decoder, &cdc->change, err);
+
+	if (status == PST_END)
+	{
+		cdc->message_open = false;
+		return PST_AGAIN;
+	}
+	cdc->has_change = status == PST_OK;
+	cdc->truncated = 0;
+	cdc->truncate_told = false;
+	return status;
+}
+
+pst_status
+psti_follow_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
+{
+	int64_t deadline = timeout_ms < 0 ? -1 : psti_now_ms() + timeout_ms;
+	pst_status status = PST_OK;
+
+	while (cdc->step == PSTI_STEP_STREAM)
+	{
+		bool gathered = psti_rows_pending(cdc->rows) > 0;
+
+		if (cdc->has_change)
+			status = psti_apply(cdc, out, err);
+		else if (cdc->message_open)
+			status = take_change(cdc, err) < 0 ? err->status : PST_AGAIN;
+		else if (!gathered && tell_news(cdc, out) == PST_OK)
+			return PST_OK;
+		else if (cdc->step == PSTI_STEP_STREAM)
+		{
+			status = receive(cdc, deadline, err);
+			if (status == PST_AGAIN && gathered)
+				return psti_apply_rows(cdc, out, err);
+			if (status == PST_AGAIN && deadline >= 0 && psti_now_ms() >= deadline)
+				return PST_AGAIN;
+			if (status == PST_OK)
+				status = PST_AGAIN;
+		}
+		if (status != PST_AGAIN)
+			return status;
+	}
+	return PST_AGAIN;
+}

@@ -1,0 +1,319 @@
+/* moment.c - snapshots that a stream can go on from. See moment.h. */
+#include "cdc/moment.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "cdc/position.h"
+
+#define PAUSE_MS 5
+#define PAUSE_MAX_MS 500
+#define REPORT_MS 10000
+
+pst_status
+psti_moment_assisted(psti_conn *conn, bool *out, pst_error *err)
+{
+	static const char sql[] =
+		"SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
+		"AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') "
+		"FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_depend d "
+		"ON d.refclassid OPERATOR(pg_catalog.=) "
+		"'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid "
+		"AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e' "
+		"AND d.classid OPERATOR(pg_catalog.=) "
+		"'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid "
+		"JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid "
+		"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace "
+		"WHERE e.extname OPERATOR(pg_catalog.=) 'penstock' AND n.nspname OPERATOR(pg_catalog.=) "
+		"'penstock' AND p.proname OPERATOR(pg_catalog.=) 'snapshot' "
+		"AND p.pronargs OPERATOR(pg_catalog.=) 0";
+	PGresult *result = NULL;
+	pst_status status = psti_conn_exec(conn, "looking for the extension", sql, &result, err);
+
+	*out = status == PST_OK && PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 't';
+	PQclear(result);
+	return status;
+}
+
+/* ---- Questions of one row ---- */
+
+static pst_status
+bad_answer(pst_error *err)
+{
+	return psti_fail(err, PST_ERR_PROTOCOL, "the server does not tell its snapshot");
+}
+
+static pst_status
+ask_number(psti_conn *conn, const char *what, const char *sql, uint64_t *out, pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status = psti_conn_exec(conn, what, sql, &result, err);
+
+	*out = 0;
+	if (status == PST_OK && PQntuples(result) != 1)
+		status = bad_answer(err);
+	if (status == PST_OK)
+		*out = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+	PQclear(result);
+	return status;
+}
+
+pst_status
+psti_moment_next_xid(psti_conn *conn, uint64_t *out, pst_error *err)
+{
+	return ask_number(conn, "asking for the server's transactions",
+					  "SELECT pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot())",
+					  out, err);
+}
+
+/* One statement, one transaction: it is flushed when it has ended. */
+pst_status
+psti_moment_flush(psti_conn *conn, uint64_t *xid, uint64_t *lsn, pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status = psti_conn_exec(
+		conn, "flushing WAL",
+		"SELECT pg_catalog.set_config('synchronous_commit', 'local', true), "
+		"pg_catalog.txid_current(), pg_catalog.pg_logical_emit_message(true, 'penstock', 'flush')",
+		&result, err);
+
+	if (status == PST_OK &&
+		(PQntuples(result) != 1 || !psti_lsn_parse(PQgetvalue(result, 0, 2), lsn)))
+		status = bad_answer(err);
+	if (status == PST_OK)
+		*xid = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+	PQclear(result);
+	return status;
+}
+
+static pst_status
+parse_snapshot(const char *text, psti_snapshot *out, pst_error *err)
+{
+	return psti_snapshot_parse(text, out, err) == PST_OK ? PST_OK : bad_answer(err);
+}
+
+static pst_status
+ask_snapshot(psti_conn *conn, psti_snapshot *out, pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status = psti_conn_exec(conn, "taking the snapshot",
+									   "SELECT pg_catalog.txid_current_snapshot()", &result, err);
+
+	if (status == PST_OK)
+		status = PQntuples(result) == 1 ? parse_snapshot(PQgetvalue(result, 0, 0), out, err)
+										: bad_answer(err);
+	PQclear(result);
+	return status;
+}
+
+/* ---- Waiting ---- */
+
+static int64_t
+now_ms(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	return (int64_t) at.tv_sec * 1000 + at.tv_nsec / 1000000;
+}
+
+/* Those who had an xid when the wait began, oldest first, and still have it. */
+static const char holders_sql[] =
+	"SELECT pg_catalog.string_agg(h.who, ', ' ORDER BY h.age DESC) FROM ("
+	"SELECT pg_catalog.concat('process ', a.pid, ' (', a.usename, ', ', a.state, ')') AS who, "
+	"pg_catalog.age(a.backend_xid) AS age FROM pg_catalog.pg_stat_activity a "
+	"WHERE a.backend_xid IS NOT NULL "
+	"UNION ALL SELECT pg_catalog.concat('prepared transaction ', p.gid), "
+	"pg_catalog.age(p.transaction) FROM pg_catalog.pg_prepared_xacts p) h "
+	"WHERE h.age OPERATOR(pg_catalog.>=) pg_catalog.age($1::pg_catalog.xid)";
+
+/* Into out who is waited for; empty where the server does not tell. */
+static void
+tell_holders(psti_conn *conn, uint64_t bound, char *out, size_t size)
+{
+	char xid[16];
+	const char *params[] = {xid};
+	PGresult *result = NULL;
+	pst_error ignored;
+
+	out[0] = '\0';
+	snprintf(xid, sizeof(xid), "%" PRIu32, (uint32_t) bound);
+	if (psti_conn_query(conn, "asking who is waited for", holders_sql, 1, params, &result,
+						&ignored) == PST_OK &&
+		PQntuples(result) == 1)
+		psti_error_copy(out, size, PQgetvalue(result, 0, 0));
+	PQclear(result);
+}
+
+/* A wait for transactions: how long it has lasted, and what was said of it. */
+typedef struct patience
+{
+	const psti_waiting *waiting;
+	uint64_t bound; /* xids up to it are waited for */
+	int64_t began;
+	int64_t reported;
+	int pause;
+} patience;
+
+static patience
+begin_patience(const psti_waiting *waiting, uint64_t bound)
+{
+	int64_t now = now_ms();
+
+	return (patience){waiting, bound, now, now, PAUSE_MS};
+}
+
+/* Pauses before the next look. */
+static pst_status
+be_patient(patience *p, pst_error *err)
+{
+	const psti_waiting *waiting = p->waiting;
+	int64_t now = now_ms();
+	char holders[512];
+
+	if (waiting->timeout_ms > 0 && now - p->began >= waiting->timeout_ms)
+	{
+		tell_holders(waiting->conn, p->bound, holders, sizeof(holders));
+		psti_fail(err, PST_ERR_TIMEOUT,
+				  "older transactions did not end within cdc.wait-timeout (%lld ms)",
+				  (long long) waiting->timeout_ms);
+		if (holders[0] != '\0')
+			psti_error_detail(err, "Waited for %s.", holders);
+		psti_error_hint(err,
+						"End them, or wait longer. Prepared transactions end by COMMIT PREPARED "
+						"or ROLLBACK PREPARED.");
+		err->retryable = true;
+		return PST_ERR_TIMEOUT;
+	}
+	if (now - p->reported >= REPORT_MS)
+	{
+		tell_holders(waiting->conn, p->bound, holders, sizeof(holders));
+		psti_log(waiting->hooks, PST_LOG_INFO, "waiting for older transactions to end: %s",
+				 holders);
+		p->reported = now;
+	}
+	p->pause = p->pause * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : p->pause * 2;
+	return psti_conn_pause(waiting->hooks, p->pause, err);
+}
+
+/* A bound of all xids that are assigned now. */
+static pst_status
+find_bound(const psti_waiting *waiting, uint64_t *out, pst_error *err)
+{
+	uint64_t lsn;
+
+	if (!waiting->assisted)
+		return psti_moment_flush(waiting->conn, out, &lsn, err);
+	return ask_number(waiting->conn, "asking for the next transaction",
+					  "BEGIN ISOLATION LEVEL REPEATABLE READ; "
+					  "SELECT s.next_xid::pg_catalog.text::pg_catalog.int8 "
+					  "OPERATOR(pg_catalog.-) 1 FROM penstock.snapshot() s",
+					  out, err);
+}
+
+pst_status
+psti_moment_wait(const psti_waiting *waiting, pst_error *err)
+{
+	patience p;
+	uint64_t bound = 0;
+	uint64_t oldest = 0;
+	pst_status status = find_bound(waiting, &bound, err);
+
+	if (waiting->assisted && psti_conn_usable(waiting->conn))
+	{
+		pst_error ignored;
+
+		(void) psti_conn_exec(waiting->conn, "asking for the next transaction", "ROLLBACK", NULL,
+							  &ignored);
+	}
+	p = begin_patience(waiting, bound);
+	while (status == PST_OK)
+	{
+		status =
+			ask_number(waiting->conn, "waiting for older transactions",
+					   "SELECT pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())",
+					   &oldest, err);
+		if (status != PST_OK || oldest > bound)
+			break;
+		status = be_patient(&p, err);
+	}
+	return status;
+}
+
+pst_status
+psti_moment_cover(const psti_waiting *waiting, const psti_snapshot *snapshot, pst_error *err)
+{
+	patience p = begin_patience(waiting, snapshot->xmax - 1);
+	pst_status status = PST_OK;
+
+	while (status == PST_OK)
+	{
+		psti_snapshot here = {0};
+		bool covers;
+
+		status = ask_snapshot(waiting->conn, &here, err);
+		covers = status == PST_OK && psti_snapshot_covers(&here, snapshot);
+		psti_snapshot_free(&here);
+		if (covers)
+			break;
+		if (status == PST_OK)
+			status = be_patient(&p, err);
+	}
+	return status;
+}
+
+pst_status
+psti_moment_of_export(psti_conn *conn, const char *id, psti_snapshot *out, pst_error *err)
+{
+	psti_buf sql = PSTI_BUF_INIT;
+	pst_error ignored;
+	pst_status status;
+
+	memset(out, 0, sizeof(*out));
+	psti_buf_puts(&sql,
+				  "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ");
+	psti_buf_literal(&sql, id);
+	status = psti_buf_check(&sql, err);
+	if (status == PST_OK)
+		status = psti_conn_exec(conn, "importing the slot's snapshot", sql.data, NULL, err);
+	if (status == PST_OK)
+		status = ask_snapshot(conn, out, err);
+	if (psti_conn_usable(conn))
+		(void) psti_conn_exec(conn, "importing the slot's snapshot", "ROLLBACK", NULL, &ignored);
+	psti_buf_free(&sql);
+	return status;
+}
+
+/* ---- Taking one ---- */
+
+static const char take_assisted_sql[] = "SELECT s.snapshot, s.horizon FROM penstock.snapshot() s";
+/* The snapshot was taken before: what it sees lies before any place that WAL has now. */
+static const char take_plain_sql[] =
+	"SELECT pg_catalog.txid_current_snapshot(), pg_catalog.pg_current_wal_insert_lsn()";
+
+pst_status
+psti_moment_take(const psti_waiting *waiting, psti_conn *reader, psti_snapshot *out,
+				 uint64_t *horizon, pst_error *err)
+{
+	PGresult *result = NULL;
+	uint64_t xid;
+	uint64_t lsn;
+	pst_status status =
+		psti_conn_exec(reader, "taking the snapshot",
+					   waiting->assisted ? take_assisted_sql : take_plain_sql, &result, err);
+
+	memset(out, 0, sizeof(*out));
+	if (status == PST_OK &&
+		(PQntuples(result) != 1 || !psti_lsn_parse(PQgetvalue(result, 0, 1), horizon)))
+		status = bad_answer(err);
+	if (status == PST_OK)
+		status = parse_snapshot(PQgetvalue(result, 0, 0), out, err);
+	PQclear(result);
+	/* In another session: the reader must have no xid of its own. */
+	if (status == PST_OK && !waiting->assisted)
+		status = psti_moment_flush(waiting->conn, &xid, &lsn, err);
+	if (status != PST_OK)
+		psti_snapshot_free(out);
+	return status;
+}

@@ -1,0 +1,749 @@
+/*
+ * opening.c - from options and a stored position to a capture that can go on. See opening.h.
+ *
+ * Nothing is made on the server while a handle is opened. A slot is made after the caller has stored that
+ * it is about to be: what a crash leaves half made is known by that, and made anew.
+ */
+#include "cdc/opening.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "failpoint.h"
+#include "hash.h"
+
+#define RECORDS "penstock"
+#define PGOUTPUT "pgoutput"
+
+/* ---- Options ---- */
+
+static pst_status
+copy_texts(const char *const *from, char ***out, pst_error *err)
+{
+	size_t n = 0;
+
+	while (from[n] != NULL)
+		n++;
+	*out = calloc(n + 1, sizeof(**out));
+	for (size_t i = 0; *out != NULL && i < n; i++)
+	{
+		(*out)[i] = strdup(from[i]);
+		if ((*out)[i] == NULL)
+			return psti_fail_nomem(err);
+	}
+	return *out == NULL ? psti_fail_nomem(err) : PST_OK;
+}
+
+static pst_status
+check_values(const pst_cdc *cdc, pst_error *err)
+{
+	if (psti_opt_int(cdc->options, PSTI_OPT_VALUES) == PSTI_VALUES_JSON)
+	{
+		psti_opt_fail(cdc->options, PSTI_OPT_VALUES, err, "is json, which changes do not come in");
+		psti_error_hint(err, "Leave it out; format=debezium writes json lines of what comes.");
+		return PST_ERR_INVALID;
+	}
+	if (psti_opt_given(cdc->options, PSTI_OPT_OPERATIONS) &&
+		(cdc->startup == PSTI_STARTUP_INITIAL || cdc->startup == PSTI_STARTUP_SNAPSHOT))
+	{
+		psti_opt_fail(cdc->options, PSTI_OPT_OPERATIONS, err,
+					  "leaves changes out of a copy that a snapshot began");
+		psti_error_hint(err, "Set scan.startup.mode=latest-offset, or leave it out.");
+		return PST_ERR_INVALID;
+	}
+	return PST_OK;
+}
+
+static pst_status
+read_options(pst_cdc *cdc, const char *const *keys, const char *const *values,
+			 const pst_hooks *hooks, pst_error *err)
+{
+	pst_status status = psti_hooks_copy(hooks, &cdc->hooks, err);
+
+	if (status == PST_OK)
+		status = psti_options_new(keys, values, PSTI_CDC, &cdc->hooks, &cdc->options, err);
+	if (status == PST_OK)
+		status = copy_texts(keys, &cdc->keys, err);
+	if (status == PST_OK)
+		status = copy_texts(values, &cdc->values, err);
+	if (status != PST_OK)
+		return status;
+	cdc->startup = (psti_startup) psti_opt_int(cdc->options, PSTI_OPT_STARTUP_MODE);
+	cdc->changelog = (psti_changelog) psti_opt_int(cdc->options, PSTI_OPT_CHANGELOG_MODE);
+	cdc->consumer = (psti_consumer) psti_opt_int(cdc->options, PSTI_OPT_CONSUMER);
+	cdc->ack_delay = (size_t) psti_opt_int(cdc->options, PSTI_OPT_ACK_DELAY);
+	cdc->rules.options = cdc->options;
+	cdc->rules.values = (psti_values) psti_opt_int(cdc->options, PSTI_OPT_VALUES);
+	return check_values(cdc, err);
+}
+
+/* Of the options that shape what is told, and how changes are counted. */
+static char *
+make_fingerprint(const pst_cdc *cdc)
+{
+	static const psti_opt texts[] = {PSTI_OPT_CDC_COLUMNS, PSTI_OPT_EXCLUDE_COLUMNS,
+									 PSTI_OPT_OPERATIONS};
+	static const psti_opt numbers[] = {PSTI_OPT_CDC_ORIGIN, PSTI_OPT_PARTITIONS};
+	uint64_t value = PSTI_HASH_INIT;
+	char text[24];
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		value = psti_hash_text(value, psti_opt_text(cdc->options, texts[i]));
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+	{
+		snprintf(text, sizeof(text), "%lld", (long long) psti_opt_int(cdc->options, numbers[i]));
+		value = psti_hash_text(value, text);
+	}
+	snprintf(text, sizeof(text), "%016llx", (unsigned long long) value);
+	return strdup(text);
+}
+
+/* ---- The slot's name and output plugin ---- */
+
+static pst_status
+check_name(const pst_cdc *cdc, const char *name, pst_error *err)
+{
+	size_t n = strlen(name);
+
+	if (n > 0 && n < 64 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == n)
+		return PST_OK;
+	psti_opt_fail(cdc->options, PSTI_OPT_SLOT, err, "is no name of a slot: \"%s\"", name);
+	psti_error_hint(err, "Use lower-case letters, digits and underscores, at most 63 of them.");
+	return PST_ERR_INVALID;
+}
+
+/* A name that no other session has. */
+static void
+make_name(char *out, size_t size)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_REALTIME, &at);
+	snprintf(out, size, "penstock_%ld_%lld%06ld", (long) getpid(), (long long) at.tv_sec,
+			 at.tv_nsec / 1000);
+}
+
+static pst_status
+choose_name(pst_cdc *cdc, pst_error *err)
+{
+	const char *given = psti_opt_text(cdc->options, PSTI_OPT_SLOT);
+	char made[64];
+
+	if (cdc->resumed)
+	{
+		if (given == NULL || strcmp(given, cdc->at.slot) == 0)
+			return PST_OK;
+		psti_opt_fail(cdc->options, PSTI_OPT_SLOT, err, "is \"%s\", the position is of \"%s\"",
+					  given, cdc->at.slot);
+		psti_error_hint(err, "Give the position's slot, or none.");
+		return PST_ERR_INVALID;
+	}
+	cdc->temporary = given == NULL;
+	if (given == NULL)
+	{
+		make_name(made, sizeof(made));
+		given = made;
+	}
+	cdc->at.slot = strdup(given);
+	return cdc->at.slot == NULL ? psti_fail_nomem(err) : check_name(cdc, given, err);
+}
+
+/* What the options say of the output plugin; *plugin NULL: nothing. */
+static pst_status
+wanted_plugin(const pst_cdc *cdc, const char **plugin, pst_error *err)
+{
+	const char *given = psti_opt_text(cdc->options, PSTI_OPT_PLUGIN);
+	psti_transport transport = (psti_transport) psti_opt_int(cdc->options, PSTI_OPT_TRANSPORT);
+
+	*plugin = given;
+	if (given == NULL)
+	{
+		*plugin = transport == PSTI_TRANSPORT_ASSISTED ? RECORDS
+				  : transport == PSTI_TRANSPORT_PLAIN  ? PGOUTPUT
+													   : NULL;
+		return PST_OK;
+	}
+	if (strcmp(given, RECORDS) != 0 && strcmp(given, PGOUTPUT) != 0)
+	{
+		psti_opt_fail(cdc->options, PSTI_OPT_PLUGIN, err, "is \"%s\", whose messages are not read",
+					  given);
+		psti_error_hint(err, "Use pgoutput, which every server has, or penstock.");
+		return PST_ERR_INVALID;
+	}
+	if ((transport == PSTI_TRANSPORT_ASSISTED && strcmp(given, PGOUTPUT) == 0) ||
+		(transport == PSTI_TRANSPORT_PLAIN && strcmp(given, RECORDS) == 0))
+	{
+		psti_opt_fail(cdc->options, PSTI_OPT_PLUGIN, err, "is %s, which option transport rules out",
+					  given);
+		psti_error_hint(err, "Leave one of them out.");
+		return PST_ERR_INVALID;
+	}
+	return PST_OK;
+}
+
+/* Whether the server has the files of the extension, and so most likely lets the plugin be loaded. */
+static pst_status
+has_files(psti_conn *conn, bool *out, pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status = psti_conn_exec(conn, "looking for the extension",
+									   "SELECT 1 FROM pg_catalog.pg_available_extensions() e "
+									   "WHERE e.name OPERATOR(pg_catalog.=) 'penstock'",
+									   &result, err);
+
+	*out = status == PST_OK && PQntuples(result) > 0;
+	PQclear(result);
+	return status;
+}
+
+static pst_status
+check_plain(const pst_cdc *cdc, pst_error *err)
+{
+	int version = psti_conn_caps(cdc->conn)->server_version;
+
+	if (psti_opt_int(cdc->options, PSTI_OPT_CDC_ORIGIN) == 1 && version < 160000)
+	{
+		psti_opt_fail(cdc->options, PSTI_OPT_CDC_ORIGIN, err,
+					  "is none, which pgoutput of this server does not know (16 and newer)");
+		psti_error_hint(err, "Use output plugin penstock.");
+		return err->status = PST_ERR_UNSUPPORTED;
+	}
+	if (psti_opt_given(cdc->options, PSTI_OPT_OPERATIONS) ||
+		psti_opt_given(cdc->options, PSTI_OPT_MESSAGES))
+	{
+		psti_opt cause = psti_opt_given(cdc->options, PSTI_OPT_OPERATIONS) ? PSTI_OPT_OPERATIONS
+																		   : PSTI_OPT_MESSAGES;
+
+		psti_opt_fail(cdc->options, cause, err, "needs output plugin penstock");
+		psti_error_hint(err, "Leave it out, or install the extension (docs/extension.md).");
+		return err->status = PST_ERR_UNSUPPORTED;
+	}
+	return PST_OK;
+}
+
+/* Settles on an output plugin, and what follows from it. */
+static pst_status
+use_plugin(pst_cdc *cdc, const char *plugin, pst_error *err)
+{
+	char *copy = strdup(plugin);
+	pst_status status = PST_OK;
+
+	if (copy == NULL)
+		return psti_fail_nomem(err);
+	free(cdc->at.plugin);
+	cdc->at.plugin = copy;
+	cdc->plain = strcmp(plugin, PGOUTPUT) == 0;
+	cdc->scope.plain = cdc->plain;
+	if (cdc->decoder != NULL)
+		cdc->decoder->free(cdc->decoder);
+	cdc->decoder = NULL;
+	if (!cdc->plain)
+		return psti_records_new(&cdc->decoder, err);
+	status = check_plain(cdc, err);
+	if (status == PST_OK && cdc->completer == NULL)
+		status = psti_completer_new(cdc->conn, !cdc->scope.leaves, &cdc->completer, err);
+	if (status == PST_OK)
+		status = psti_pgoutput_new(psti_complete, cdc->completer, &cdc->decoder, err);
+	return status;
+}
+
+static pst_status
+choose_plugin(pst_cdc *cdc, const psti_slot *slot, pst_error *err)
+{
+	const char *wanted;
+	bool files = false;
+	pst_status status = wanted_plugin(cdc, &wanted, err);
+
+	if (status != PST_OK)
+		return status;
+	if (cdc->resumed && cdc->at.stage != PSTI_STAGE_CREATING)
+		slot = NULL;
+	if (cdc->resumed && cdc->at.stage != PSTI_STAGE_CREATING)
+	{
+		if (wanted != NULL && strcmp(wanted, cdc->at.plugin) != 0)
+		{
+			psti_fail(err, PST_ERR_INVALID,
+					  "the position is of output plugin %s, the options are of %s", cdc->at.plugin,
+					  wanted);
+			psti_error_hint(err, "Leave out options transport and decoding.plugin.name.");
+			return PST_ERR_INVALID;
+		}
+		wanted = cdc->at.plugin;
+	}
+	else if (cdc->startup == PSTI_STARTUP_COMMITTED && slot != NULL)
+		wanted = slot->plugin;
+	if (wanted == NULL)
+	{
+		status = has_files(cdc->conn, &files, err);
+		cdc->may_fall_back = files;
+		wanted = files ? RECORDS : PGOUTPUT;
+	}
+	return status == PST_OK ? use_plugin(cdc, wanted, err) : status;
+}
+
+/* ---- Where to begin ---- */
+
+static pst_status
+set_text(char **to, const char *text, pst_error *err)
+{
+	free(*to);
+	*to = strdup(text);
+	return *to == NULL ? psti_fail_nomem(err) : PST_OK;
+}
+
+/* Every table in scope becomes a place: to be read, or read as far as we care. */
+static pst_status
+add_places(pst_cdc *cdc, bool read, pst_error *err)
+{
+	pst_status status = PST_OK;
+
+	for (size_t i = 0; status == PST_OK && i < cdc->scope.n; i++)
+	{
+		psti_place *place;
+
+		if (psti_position_find(&cdc->at, cdc->scope.subjects[i].oid) != NULL)
+			continue;
+		status = psti_position_add(&cdc->at, cdc->scope.subjects[i].oid, &place, err);
+		if (status == PST_OK && read)
+			place->parts[0].state = PSTI_PART_READ;
+		if (status == PST_OK && cdc->scope.subjects[i].rows > 0)
+			cdc->reading.total += cdc->scope.subjects[i].rows;
+	}
+	return status;
+}
+
+static pst_status
+slot_exists(const pst_cdc *cdc, pst_error *err)
+{
+	psti_fail(err, PST_ERR_EXISTS, "replication slot \"%s\" is there already", cdc->at.slot);
+	psti_error_hint(err,
+					"Start with the position of its capture; or without one from where it stands "
+					"(scan.startup.mode=committed-offset); or drop it.");
+	return PST_ERR_EXISTS;
+}
+
+static pst_status
+begin_at_slot(pst_cdc *cdc, const psti_slot *slot, pst_error *err)
+{
+	if (!slot->there)
+	{
+		psti_fail(err, PST_ERR_NOT_FOUND, "there is no replication slot \"%s\"", cdc->at.slot);
+		psti_error_hint(err, "committed-offset goes on with a slot that is there; to make one set "
+							 "scan.startup.mode=latest-offset or initial.");
+		return PST_ERR_NOT_FOUND;
+	}
+	cdc->at.safe_lsn = slot->confirmed_lsn;
+	cdc->at.stage = PSTI_STAGE_STREAM;
+	cdc->step = PSTI_STEP_STREAM;
+	return psti_slot_check(slot, &cdc->at, (int64_t) cdc->ack_delay, err);
+}
+
+static pst_status
+begin_new(pst_cdc *cdc, const psti_slot *slot, pst_error *err)
+{
+	pst_status status;
+
+	cdc->at.stage = PSTI_STAGE_CREATING;
+	cdc->step = cdc->temporary ? PSTI_STEP_CREATE : PSTI_STEP_TELL;
+	if (cdc->startup == PSTI_STARTUP_SNAPSHOT)
+		cdc->step = PSTI_STEP_CREATE;
+	else if (cdc->startup == PSTI_STARTUP_COMMITTED)
+	{
+		status = begin_at_slot(cdc, slot, err);
+		if (status != PST_OK)
+			return status;
+	}
+	else if (slot->there)
+		return slot_exists(cdc, err);
+	return add_places(
+		cdc, cdc->startup == PSTI_STARTUP_LATEST || cdc->startup == PSTI_STARTUP_COMMITTED, err);
+}
+
+/* ---- Going on at a position ---- */
+
+static pst_status
+other_capture(pst_error *err, const char *what, const char *was, const char *is)
+{
+	psti_fail(err, PST_ERR_INVALID, "the position is of another %s", what);
+	psti_error_detail(err, "It is of \"%s\", here it is \"%s\".", was, is);
+	psti_error_hint(err, "Go on where it was taken, or begin anew without it.");
+	return PST_ERR_INVALID;
+}
+
+/* Regions whose snapshot may have seen what the new timeline does not have. */
+static pst_status
+reset_beyond(pst_cdc *cdc, uint64_t left, pst_error *err)
+{
+	pst_status status = PST_OK;
+
+	for (size_t i = 0; status == PST_OK && i < cdc->at.nplaces; i++)
+	{
+		psti_place *place = &cdc->at.places[i];
+		bool beyond = false;
+
+		for (size_t p = 0; p < place->nparts; p++)
+			beyond |= place->parts[p].view != PSTI_NO_VIEW &&
+					  cdc->at.views[place->parts[p].view].horizon > left;
+		if (beyond)
+			status =
+				psti_capture_reset(cdc, place, "the server that it was read from has failed", err);
+	}
+	return status;
+}
+
+static pst_status
+check_timeline(pst_cdc *cdc, uint32_t now, pst_error *err)
+{
+	char safe[PSTI_LSN_SIZE];
+	char point[PSTI_LSN_SIZE];
+	uint64_t left;
+	pst_status status;
+
+	if (now == cdc->at.timeline)
+		return PST_OK;
+	status = psti_slot_left(cdc->stream, now, cdc->at.timeline, &left, err);
+	if (status != PST_OK)
+		return status;
+	if (cdc->at.safe_lsn > left || cdc->at.commit_lsn > left)
+	{
+		psti_fail(err, PST_ERR_STATE, "the position %s is of WAL that the server does not have",
+				  psti_lsn_print(cdc->at.safe_lsn, safe));
+		psti_error_detail(err, "A standby was promoted at %s: what was told behind that is undone.",
+						  psti_lsn_print(left, point));
+		psti_error_hint(err, "Begin anew: drop the slot, start without the position, and empty the "
+							 "target first.");
+		return PST_ERR_STATE;
+	}
+	cdc->at.timeline = now;
+	return reset_beyond(cdc, left, err);
+}
+
+/* Tables that have come into scope are read, those that have left it are forgotten. */
+static pst_status
+match_scope(pst_cdc *cdc, pst_error *err)
+{
+	for (size_t i = cdc->at.nplaces; i-- > 0;)
+		if (!cdc->at.places[i].gone &&
+			psti_scope_subject(&cdc->scope, cdc->at.places[i].oid) == NULL)
+			psti_position_remove(&cdc->at, cdc->at.places[i].oid);
+	return add_places(cdc, cdc->startup != PSTI_STARTUP_INITIAL, err);
+}
+
+static bool
+is_all_read(const pst_cdc *cdc)
+{
+	for (size_t i = 0; i < cdc->at.nplaces; i++)
+		if (!psti_place_is_read(&cdc->at.places[i]))
+			return false;
+	return true;
+}
+
+static pst_status
+go_on(pst_cdc *cdc, const psti_slot *slot, const char *system, uint32_t timeline, pst_error *err)
+{
+	const char *database = psti_conn_caps(cdc->conn)->database;
+	char *options;
+	pst_status status = PST_OK;
+
+	if (strcmp(cdc->at.system, system) != 0)
+		return other_capture(err, "server", cdc->at.system, system);
+	if (strcmp(cdc->at.database, database) != 0)
+		return other_capture(err, "database", cdc->at.database, database);
+	options = make_fingerprint(cdc);
+	if (options == NULL)
+		return psti_fail_nomem(err);
+	if (strcmp(options, cdc->at.options) != 0)
+	{
+		status = psti_fail(err, PST_ERR_INVALID, "the position was taken with other options");
+		psti_error_hint(err,
+						"Give cdc.columns, cdc.exclude-columns, cdc.operations, cdc.origin and "
+						"cdc.partitions as they were, or begin anew.");
+	}
+	free(options);
+	if (status != PST_OK)
+		return status;
+	if (cdc->at.stage == PSTI_STAGE_CREATING)
+	{
+		cdc->step = PSTI_STEP_CREATE;
+		cdc->half_made = slot->there;
+		return add_places(cdc, cdc->startup != PSTI_STARTUP_INITIAL, err);
+	}
+	status = psti_slot_check(slot, &cdc->at, (int64_t) cdc->ack_delay, err);
+	if (status == PST_OK)
+		status = check_timeline(cdc, timeline, err);
+	if (status == PST_OK)
+		status = match_scope(cdc, err);
+	cdc->step = is_all_read(cdc) ? PSTI_STEP_STREAM : PSTI_STEP_READ;
+	if (cdc->step == PSTI_STEP_READ)
+		cdc->at.stage = PSTI_STAGE_SNAPSHOT;
+	return status == PST_OK ? psti_capture_judged(cdc, err) : status;
+}
+
+/* ---- Opening ---- */
+
+static pst_status
+check_server(const pst_cdc *cdc, pst_error *err)
+{
+	const psti_caps *caps = psti_conn_caps(cdc->conn);
+
+	if (caps->server_version < 100000)
+	{
+		psti_fail(err, PST_ERR_UNSUPPORTED, "change capture needs PostgreSQL 10 or newer");
+		psti_error_detail(err, "The server is of version %d.%d.", caps->server_version / 10000,
+						  caps->server_version / 100 % 100);
+		psti_error_hint(err, "Read its tables again and again, or upgrade it.");
+		return PST_ERR_UNSUPPORTED;
+	}
+	return PST_OK;
+}
+
+static void
+explain_replication(pst_error *err)
+{
+	if (err->hint[0] == '\0' && (err->status == PST_ERR_PRIVILEGE || err->status == PST_ERR_AUTH))
+		psti_error_hint(err,
+						"Run ALTER ROLE … REPLICATION (on managed servers grant rds_replication or "
+						"its like), and let pg_hba.conf allow the database's connections.");
+}
+
+static pst_status
+open_stream(pst_cdc *cdc, char *system, size_t size, uint32_t *timeline, pst_error *err)
+{
+	uint64_t end = 0;
+	pst_status status;
+
+	if (cdc->startup == PSTI_STARTUP_SNAPSHOT && !cdc->resumed)
+	{
+		snprintf(system, size, "%s", psti_conn_caps(cdc->conn)->system_identifier);
+		*timeline = 0;
+		return psti_conn_open(cdc->options, NULL, &cdc->hooks, &cdc->stream, err);
+	}
+	status = psti_conn_open_replication(cdc->options, &cdc->hooks, &cdc->stream, err);
+	if (status == PST_OK)
+		status = psti_slot_identify(cdc->stream, system, size, timeline, &end, err);
+	if (status != PST_OK)
+		explain_replication(err);
+	cdc->server_end = end;
+	return status;
+}
+
+static pst_status
+find_stop(pst_cdc *cdc, pst_error *err)
+{
+	const char *text = psti_opt_text(cdc->options, PSTI_OPT_STOP_AT);
+	uint64_t xid;
+
+	if (text == NULL)
+		return PST_OK;
+	if (strcmp(text, "current") == 0)
+		return psti_moment_flush(cdc->conn, &xid, &cdc->stop_lsn, err);
+	if (psti_lsn_parse(text, &cdc->stop_lsn) && cdc->stop_lsn != 0)
+		return PST_OK;
+	psti_opt_fail(cdc->options, PSTI_OPT_STOP_AT, err, "is no place in WAL: \"%s\"", text);
+	psti_error_hint(err, "Give an LSN, such as 16/B374D848, or current.");
+	return PST_ERR_INVALID;
+}
+
+static pst_status
+make_rows(pst_cdc *cdc, pst_error *err)
+{
+	const psti_rows_limits limits = {
+		.rows = (size_t) psti_opt_int(cdc->options, PSTI_OPT_BATCH_ROWS),
+		.bytes = (size_t) psti_opt_int(cdc->options, PSTI_OPT_BATCH_BYTES),
+		.special = (psti_special) psti_opt_int(cdc->options, PSTI_OPT_SPECIAL_VALUES)};
+
+	return psti_rows_new(&limits, &cdc->rows, err);
+}
+
+static pst_status
+parse_position(pst_cdc *cdc, const char *position, pst_error *err)
+{
+	if (position == NULL)
+		return PST_OK;
+	cdc->resumed = true;
+	return psti_position_parse(position, &cdc->at, err);
+}
+
+static pst_status
+connect_all(pst_cdc *cdc, char *system, size_t size, uint32_t *timeline, psti_slot *slot,
+			pst_error *err)
+{
+	const char *datetimes;
+	pst_status status = psti_conn_open(cdc->options, NULL, &cdc->hooks, &cdc->conn, err);
+
+	if (status == PST_OK)
+		status = check_server(cdc, err);
+	if (status != PST_OK)
+		return status;
+	datetimes = PQparameterStatus(psti_conn_pg(cdc->conn), "integer_datetimes");
+	cdc->rules.integer_datetimes = datetimes == NULL || strcmp(datetimes, "on") == 0;
+	cdc->rules.server_version = psti_conn_caps(cdc->conn)->server_version;
+	status = psti_moment_assisted(cdc->conn, &cdc->extension, err);
+	if (psti_opt_int(cdc->options, PSTI_OPT_TRANSPORT) == PSTI_TRANSPORT_PLAIN)
+		cdc->extension = false;
+	if (status == PST_OK)
+		status = psti_moment_next_xid(cdc->conn, &cdc->near_xid, err);
+	if (status == PST_OK)
+		status = choose_name(cdc, err);
+	if (status == PST_OK)
+		status = psti_slot_find(cdc->conn, cdc->at.slot, slot, err);
+	if (status == PST_OK)
+		status = open_stream(cdc, system, size, timeline, err);
+	return status;
+}
+
+pst_status
+psti_opening(pst_cdc *cdc, const char *const *keys, const char *const *values, const char *position,
+			 const pst_hooks *hooks, pst_error *err)
+{
+	char system[64] = "";
+	uint32_t timeline = 0;
+	psti_slot slot;
+	pst_status status = read_options(cdc, keys, values, hooks, err);
+
+	if (status == PST_OK)
+		status = parse_position(cdc, position, err);
+	if (status == PST_OK)
+		status = psti_scope_init(&cdc->scope, cdc->options, false, err);
+	if (status == PST_OK)
+		status = connect_all(cdc, system, sizeof(system), &timeline, &slot, err);
+	if (status == PST_OK)
+		status = choose_plugin(cdc, &slot, err);
+	if (status == PST_OK)
+		status = psti_scope_find(&cdc->scope, cdc->conn, err);
+	if (status == PST_OK)
+		status = make_rows(cdc, err);
+	if (status != PST_OK)
+		return status;
+	cdc->publication = psti_opt_given(cdc->options, PSTI_OPT_PUBLICATION)
+						   ? psti_opt_text(cdc->options, PSTI_OPT_PUBLICATION)
+						   : cdc->at.slot;
+	if (cdc->resumed)
+		status = go_on(cdc, &slot, system, timeline, err);
+	else
+	{
+		cdc->at.timeline = timeline;
+		status = set_text(&cdc->at.system, system, err);
+		if (status == PST_OK)
+			status = set_text(&cdc->at.database, psti_conn_caps(cdc->conn)->database, err);
+		cdc->at.options = make_fingerprint(cdc);
+		if (status == PST_OK && cdc->at.options == NULL)
+			status = psti_fail_nomem(err);
+		if (status == PST_OK)
+			status = begin_new(cdc, &slot, err);
+	}
+	cdc->acked = cdc->at.safe_lsn;
+	return status == PST_OK ? find_stop(cdc, err) : status;
+}
+
+/* ---- Creating ---- */
+
+/* One snapshot for all tables, without a slot. */
+static pst_status
+hold_snapshot(pst_cdc *cdc, pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status = psti_conn_exec(cdc->stream, "taking the snapshot",
+									   "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+									   "SELECT pg_catalog.pg_export_snapshot()",
+									   &result, err);
+
+	if (status == PST_OK)
+	{
+		cdc->reading.export_id = strdup(PQgetvalue(result, 0, 0));
+		status = cdc->reading.export_id == NULL ? psti_fail_nomem(err) : PST_OK;
+	}
+	PQclear(result);
+	return status;
+}
+
+/* The server does not know the plugin, or is not let load it. */
+static bool
+plugin_refused(const pst_error *err)
+{
+	return strcmp(err->sqlstate, "58P01") == 0 || strcmp(err->sqlstate, "22023") == 0 ||
+		   strcmp(err->sqlstate, "42501") == 0 || strcmp(err->sqlstate, "42704") == 0;
+}
+
+static pst_status
+set_wait(pst_cdc *cdc, pst_error *err)
+{
+	char sql[64];
+
+	snprintf(sql, sizeof(sql), "SET lock_timeout = %lld",
+			 (long long) psti_opt_int(cdc->options, PSTI_OPT_WAIT_TIMEOUT));
+	return psti_conn_exec(cdc->stream, "setting the time to wait", sql, NULL, err);
+}
+
+static pst_status
+make_slot(pst_cdc *cdc, uint64_t *consistent, pst_error *err)
+{
+	psti_slot_recipe recipe = {.name = cdc->at.slot,
+							   .plugin = cdc->at.plugin,
+							   .temporary = cdc->temporary,
+							   .failover = psti_opt_bool(cdc->options, PSTI_OPT_SLOT_FAILOVER),
+							   .snapshot = cdc->startup == PSTI_STARTUP_INITIAL};
+	pst_status status = psti_slot_create(cdc->stream, &recipe, consistent,
+										 recipe.snapshot ? &cdc->reading.export_id : NULL, err);
+
+	if (status == PST_OK || !cdc->may_fall_back || !plugin_refused(err) ||
+		!psti_conn_usable(cdc->stream))
+		return status;
+	psti_log(&cdc->hooks, PST_LOG_INFO, "capture is plain: %s", err->message);
+	status = use_plugin(cdc, PGOUTPUT, err);
+	if (status == PST_OK)
+		status = psti_scope_find(&cdc->scope, cdc->conn, err);
+	recipe.plugin = cdc->at.plugin;
+	if (status == PST_OK)
+		status = psti_slot_create(cdc->stream, &recipe, consistent,
+								  recipe.snapshot ? &cdc->reading.export_id : NULL, err);
+	return status;
+}
+
+/* The slot's snapshot may see commits that no other session sees yet: they are waited for. */
+static pst_status
+wait_covered(pst_cdc *cdc, pst_error *err)
+{
+	psti_waiting waiting = {cdc->conn, &cdc->hooks,
+							psti_opt_int(cdc->options, PSTI_OPT_WAIT_TIMEOUT), cdc->extension};
+	psti_snapshot snapshot;
+	pst_status status = psti_moment_of_export(cdc->conn, cdc->reading.export_id, &snapshot, err);
+
+	if (status == PST_OK)
+		status = psti_moment_cover(&waiting, &snapshot, err);
+	psti_snapshot_free(&snapshot);
+	return status;
+}
+
+pst_status
+psti_opening_create(pst_cdc *cdc, pst_error *err)
+{
+	uint64_t consistent = 0;
+	pst_status status = PST_OK;
+
+	if (cdc->startup == PSTI_STARTUP_SNAPSHOT)
+	{
+		cdc->at.stage = PSTI_STAGE_SNAPSHOT;
+		cdc->step = PSTI_STEP_READ;
+		return hold_snapshot(cdc, err);
+	}
+	if (cdc->half_made)
+		status = psti_slot_drop(cdc->conn, cdc->at.slot, err);
+	if (status == PST_OK)
+		status = set_wait(cdc, err);
+	if (status == PST_OK)
+		status = make_slot(cdc, &consistent, err);
+	(void) PSTI_FAILPOINT("cdc.slot_made");
+	if (status == PST_OK && cdc->reading.export_id != NULL)
+		status = wait_covered(cdc, err);
+	if (status != PST_OK)
+		return status;
+	cdc->at.safe_lsn = consistent;
+	cdc->at.complete_lsn = consistent;
+	cdc->acked = consistent;
+	cdc->at.stage = cdc->startup == PSTI_STARTUP_INITIAL ? PSTI_STAGE_SNAPSHOT : PSTI_STAGE_STREAM;
+	cdc->step = cdc->startup == PSTI_STARTUP_INITIAL ? PSTI_STEP_READ : PSTI_STEP_STREAM;
+	return PST_OK;
+}

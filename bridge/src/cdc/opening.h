@@ -1,0 +1,14 @@
+/* opening.h - from options and a stored position to a capture that can go on. */
+#ifndef PSTI_CDC_OPENING_H
+#define PSTI_CDC_OPENING_H
+
+#include "cdc/capture.h"
+
+/* Fills a zeroed handle; the caller frees it after a failure too. */
+pst_status psti_opening(pst_cdc *cdc, const char *const *keys, const char *const *values,
+						const char *position, const pst_hooks *hooks, pst_error *err);
+
+/* PSTI_STEP_CREATE: makes the slot, after what must be there before it. */
+pst_status psti_opening_create(pst_cdc *cdc, pst_error *err);
+
+#endif /* PSTI_CDC_OPENING_H */

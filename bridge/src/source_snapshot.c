@@ -202,10 +202,12 @@ begin_transaction(pst_source *source, const psti_split *import, bool lock, pst_e
 		psti_buf_puts(&sql, lock_timeout_sql);
 		psti_buf_puts(&sql, "SET TRANSACTION SNAPSHOT ");
 		psti_buf_literal(&sql, import->snapshot);
-		psti_buf_puts(&sql, "; SELECT " SCHEMAS);
+		psti_buf_puts(&sql, "; ");
 	}
 	if (lock)
-		psti_buf_printf(&sql, "LOCK TABLE %s IN ACCESS SHARE MODE", source->relation->qualified);
+		psti_buf_printf(&sql, "LOCK TABLE %s IN ACCESS SHARE MODE; ", source->relation->qualified);
+	if (import != NULL)
+		psti_buf_puts(&sql, "SELECT " SCHEMAS);
 	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
 	{

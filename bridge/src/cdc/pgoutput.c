@@ -767,6 +767,9 @@ pgoutput_open(psti_change_decoder *decoder, uint64_t lsn, const void *data, size
 	d->left = nbytes;
 	d->lsn = lsn;
 	d->kind = '\0';
+	/* Before 14 it is what is sent in the place of an origin that has no name any more. */
+	if (nbytes == 0 && d->begin_due)
+		return PST_OK;
 	if (nbytes == 0)
 		return psti_fail(err, PST_ERR_PROTOCOL, "pgoutput sends an empty message");
 	d->kind = (char) *d->at++;

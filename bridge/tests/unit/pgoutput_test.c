@@ -246,8 +246,10 @@ a_transaction_comes_with_its_origin(void **state)
 	gives(f, commit_message(), PSTI_CHANGE_COMMIT);
 	assert_int_equal(f->change.commit.end_lsn, 0x1100);
 	quiet(f, begin_message());
+	quiet(f, (psti_buf) PSTI_BUF_INIT);
 	gives(f, commit_message(), PSTI_CHANGE_COMMIT);
 	assert_int_equal(next(f), PST_END);
+	assert_fails(feed(f, (psti_buf) PSTI_BUF_INIT), PST_ERR_PROTOCOL, &f->err);
 }
 
 static void
@@ -423,7 +425,7 @@ truncates_messages_and_types_are_read(void **state)
 	assert_int_equal(f->change.number, 3);
 }
 
-/* Each whole message cut short at each byte, and with one byte more. */
+/* Each whole message cut short behind each byte, and with one byte more. */
 static void
 cut_messages_are_refused(void **state)
 {
@@ -441,7 +443,7 @@ cut_messages_are_refused(void **state)
 						 : which == 7 ? message("T414", 1, 0, LEAF)
 									  : message("M18s4", 1, INT64_C(0x56), "p", 0);
 
-		for (size_t cut = 0; cut <= whole.len + 1; cut++)
+		for (size_t cut = 1; cut <= whole.len + 1; cut++)
 		{
 			psti_buf m = PSTI_BUF_INIT;
 

@@ -2,6 +2,7 @@
 #ifndef PSTI_HASH_H
 #define PSTI_HASH_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define PSTI_HASH_INIT UINT64_C(14695981039346656037)

@@ -18,7 +18,7 @@ void psti_json_free(psti_json *root);
 const psti_json *psti_json_get(const psti_json *object, const char *key);
 const char *psti_json_text(const psti_json *object, const char *key);
 int64_t psti_json_int(const psti_json *object, const char *key,
-					  int64_t dflt); /* number or string */
+					  int64_t dflt);							   /* number or string */
 int64_t psti_json_int_value(const psti_json *value, int64_t dflt); /* the same of a value itself */
 bool psti_json_bool(const psti_json *object, const char *key, bool dflt);
 size_t psti_json_size(const psti_json *array);

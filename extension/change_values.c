@@ -53,6 +53,9 @@ put_jsonb(change_writer *writer, Datum value)
 	put_text(writer, text.data, (Size) text.len);
 }
 
+/* The scale that numeric_send gives for an infinity, by the bits of its header. */
+#define INFINITY_SCALE 32
+
 /* Number of groups, weight, sign, scale, groups. */
 static void
 put_numeric(change_writer *writer, const struct varlena *value)
@@ -68,7 +71,7 @@ put_numeric(change_writer *writer, const struct varlena *value)
 	change_put_int(writer, (uint16) n.ngroups, 2);
 	change_put_int(writer, (uint16) n.weight, 2);
 	change_put_int(writer, sign, 2);
-	change_put_int(writer, (uint16) n.scale, 2);
+	change_put_int(writer, (uint16) (n.infinite ? INFINITY_SCALE : n.scale), 2);
 	for (int i = 0; i < n.ngroups; i++)
 	{
 		uint16 group;

@@ -6,20 +6,7 @@ use Psql;
 use IO::Handle;
 use Test::More;
 
-# The servers' settings: 13 has max_slot_wal_keep_size.
-if (!$ENV{PENSTOCK_SLOTS})
-{
-	my $config = qx{scripts/extension pg-config} || die 'no pg_config';
-	chomp($config);
-	chomp(my $bin = qx{'$config' --bindir});
-	$ENV{PG_CONFIG} = $config;
-	chomp(my $stage = qx{MAKEFLAGS= scripts/extension stage});
-	$ENV{PENSTOCK_SLOTS} = 1;
-	my $code = system('scripts/cluster', '--bin', $bin, '--extension', $stage, '--set', 'max_wal_size=32MB', '--set', 'min_wal_size=32MB',
-		'--set', 'wal_keep_size=0', '--set', 'max_slot_wal_keep_size=160MB', '--', $^X, $0);
-	exit($code >> 8 || ($code ? 1 : 0));
-}
-
+own_server('max_wal_size=32MB', 'min_wal_size=32MB', 'wal_keep_size=0', 'max_slot_wal_keep_size=160MB');
 $database = 'penstock_slots';
 sql("CREATE DATABASE $database", 'postgres');
 sql('CREATE EXTENSION penstock; CREATE TABLE t (id int)');
@@ -95,7 +82,6 @@ is(sql("SELECT slot ->> 'application' FROM told WHERE slot ->> 'name' = 'slow'")
 sql(q{ROLLBACK PREPARED 'penstock''s old one'});
 
 # What only a server of another kind has.
-sub restart { system("$ENV{PENSTOCK_CLUSTER}/ctl primary restart >/dev/null") == 0 or die 'no restart'; }
 SKIP:
 {
 	skip 'the server lets slots name any plugin', 3 if sql(q{SELECT count(*) FROM pg_settings WHERE name = 'output_plugin_libraries'}) == 0;

@@ -53,6 +53,7 @@ sub records
 				$record{number} = $number;
 				$record{relation} = $relations{$relation} // die "no relation $relation" if defined($relation);
 				$body =~ s/^[\x80-\xff]*[\x00-\x7f]//s;
+				$record{body} = $body;
 				$record{relations} = [map { $relations{$_} // die } unpack('x n*', $body)] if $kind eq 'T';
 			}
 			push(@records, \%record);

@@ -216,9 +216,9 @@ wait_until('the stream', sub { sql(q{SELECT count(*) FROM pg_stat_replication}) 
 SKIP:
 {
 	skip 'the system does not tell what memory a process has', 2 if !defined(memory_of_sender());
-	for (1 .. 3) { sql('CALL fill()'); sent_up_to_now(); }
+	for (1 .. 2) { sql('CALL fill()'); sent_up_to_now(); }
 	my $before = memory_of_sender();
-	for (1 .. 4) { sql('CALL fill()'); sent_up_to_now(); }
+	for (1 .. 2) { sql('CALL fill()'); sent_up_to_now(); }
 	my $after = memory_of_sender();
 	cmp_ok($after, '<', $before + 4096, "rounds through $tables tables take no more memory each time ($before kB, then $after kB)");
 	sql('CREATE TABLE l (id int, a numeric, b text[], c point, d jsonb)');
@@ -226,7 +226,7 @@ SKIP:
 	sql($load);
 	sent_up_to_now();
 	$before = memory_of_sender();
-	my $rounds = $ENV{PENSTOCK_ROUNDS} ? 10 : 4;
+	my $rounds = $ENV{PENSTOCK_ROUNDS} ? 10 : 2;
 	sql($load) for 1 .. $rounds;
 	sent_up_to_now();
 	$after = memory_of_sender();

@@ -97,13 +97,14 @@ find_table(pst_cdc *cdc, psti_stream_relation *relation, psti_table **out, pst_e
 	psti_place *place;
 	psti_captured *captured;
 	psti_table *made = NULL;
+	const char *unfit = NULL;
 	pst_status status = PST_OK;
 
 	*out = relation->table == &cdc->nothing ? NULL : relation->table;
 	if (relation->table != NULL)
 		return PST_AGAIN;
 	place = psti_position_find(&cdc->at, relation->oid);
-	if (place == NULL && psti_rows_pending(cdc->rows) > 0)
+	if (psti_rows_pending(cdc->rows) > 0)
 		return psti_apply_rows(cdc, event, err);
 	if (place == NULL)
 		status = find_place(cdc, relation->oid, &place, err);
@@ -119,6 +120,11 @@ find_table(pst_cdc *cdc, psti_stream_relation *relation, psti_table **out, pst_e
 	captured = psti_capture_of(cdc, relation->oid);
 	if (captured == NULL)
 		return psti_fail_nomem(err);
+	status = psti_watch_relation(cdc, relation, &unfit, err);
+	if (status == PST_OK && unfit != NULL)
+		status = psti_capture_reset(cdc, place, unfit, err);
+	if (status != PST_OK || unfit != NULL)
+		return status == PST_OK ? PST_END : status;
 	status = psti_table_of_stream(&cdc->rules, relation, &made, err);
 	if (status != PST_OK)
 		return status;
@@ -128,11 +134,6 @@ find_table(pst_cdc *cdc, psti_stream_relation *relation, psti_table **out, pst_e
 		relation->table = captured->version;
 		*out = captured->version;
 		return PST_AGAIN;
-	}
-	if (psti_rows_pending(cdc->rows) > 0)
-	{
-		psti_table_free(made);
-		return psti_apply_rows(cdc, event, err);
 	}
 	psti_capture_version(cdc, captured, made);
 	relation->table = made;
@@ -446,6 +447,9 @@ truncate_one(pst_cdc *cdc, psti_stream_relation *relation, pst_event *out, pst_e
 		status = empty_part(cdc, table, out, err);
 	else
 		status = empty(cdc, table->captured, false, out, err);
+	if (status == PST_OK && out->kind == PST_EVENT_TRUNCATE &&
+		psti_watch_truncate(cdc, relation->oid, err) != PST_OK)
+		return err->status;
 	if (status == PST_END || status == PST_AGAIN ||
 		(status == PST_OK && out->kind == PST_EVENT_TRUNCATE))
 		cdc->truncated++;

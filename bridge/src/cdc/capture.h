@@ -6,6 +6,7 @@
  *   reading.c  the rows of tables under snapshots
  *   follow.c   the stream: messages, heartbeats, progress
  *   apply.c    one change of the stream: judged, and made into rows and events
+ *   watch.c    what the stream does not tell: rewrites, partitions that come with rows
  *
  * The way of a change: conn.c gives messages, records.c or pgoutput.c make changes of them, apply.c asks
  * judge.c what becomes of each and puts its rows into rows.c, which makes batches. `at` is the position
@@ -49,6 +50,7 @@ typedef enum psti_cdc_step
 {
 	PSTI_STEP_TELL,	  /* that a slot is about to be made */
 	PSTI_STEP_CREATE, /* the slot */
+	PSTI_STEP_GO_ON,  /* at a position: see to the publication */
 	PSTI_STEP_READ,	  /* tables */
 	PSTI_STEP_STREAM,
 	PSTI_STEP_END
@@ -149,6 +151,7 @@ struct pst_cdc
 	uint64_t told_safe;	  /* safe_lsn of the last event */
 	int64_t told_at;	  /* when; milliseconds of a monotonic clock */
 	int64_t heartbeat_at; /* when the server was asked last */
+	int64_t watched_at;	  /* when partitions were looked for */
 	int64_t changes;
 	int64_t bytes;
 	int64_t commit_time;
@@ -199,6 +202,20 @@ bool psti_follow_is_complete(const pst_cdc *cdc);
 
 /* Tells the server what was acknowledged. */
 pst_status psti_follow_tell(pst_cdc *cdc, bool ask, pst_error *err);
+
+/*
+ * watch.c: what the stream does not tell. After a table was taken up for reading: what rows it has. */
+pst_status psti_watch_read(pst_cdc *cdc, psti_place *place, pst_source *source, pst_error *err);
+
+/* Before a described relation's first change: *reason is why the table must be read anew, or NULL. */
+pst_status psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relation,
+							   const char **reason, pst_error *err);
+
+/* After a TRUNCATE, which changes the file node, was told of. */
+pst_status psti_watch_truncate(pst_cdc *cdc, uint32_t oid, pst_error *err);
+
+/* From time to time, outside of transactions: partitions that were attached since. */
+pst_status psti_watch_partitions(pst_cdc *cdc, pst_error *err);
 
 /*
  * apply.c: deals with the change at hand. PST_OK: an event, and the change may not be done yet;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "cdc/opening.h"
+#include "cdc/publication.h"
 #include "arrow_build.h"
 
 static void
@@ -102,6 +103,9 @@ take_step(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 			return PST_OK;
 		case PSTI_STEP_CREATE:
 			status = psti_opening_create(cdc, err);
+			return status == PST_OK ? PST_AGAIN : status;
+		case PSTI_STEP_GO_ON:
+			status = psti_opening_go_on(cdc, err);
 			return status == PST_OK ? PST_AGAIN : status;
 		case PSTI_STEP_READ:
 			if (cdc->tell_store && !cdc->temporary)
@@ -298,11 +302,18 @@ pst_cdc_get_stats(const pst_cdc *cdc, pst_cdc_stats *stats)
 static pst_status
 drop_slot(pst_cdc *cdc, pst_error *err)
 {
-	if (cdc->temporary || cdc->startup == PSTI_STARTUP_SNAPSHOT)
+	pst_status status = PST_OK;
+
+	if (cdc->startup == PSTI_STARTUP_SNAPSHOT)
 		return PST_OK;
 	psti_conn_close(cdc->stream); /* it holds the slot */
 	cdc->stream = NULL;
-	return psti_slot_drop(cdc->conn, cdc->at.slot, err);
+	if (!cdc->temporary)
+		status = psti_slot_drop(cdc->conn, cdc->at.slot, err);
+	/* One that the options name is its maker's. */
+	if (status == PST_OK && cdc->plain && !psti_opt_given(cdc->options, PSTI_OPT_PUBLICATION))
+		status = psti_publication_drop(cdc->conn, cdc->publication, err);
+	return status;
 }
 
 pst_status
@@ -326,7 +337,7 @@ pst_cdc_close(pst_cdc *cdc, bool drop, pst_error *err)
 		psti_log(&cdc->hooks, PST_LOG_DEBUG, "closing the stream: %s", full.message);
 		status = PST_OK;
 	}
-	if (drop)
+	if (drop || cdc->temporary)
 		status = drop_slot(cdc, &full);
 	free_capture(cdc);
 	return psti_leave(err, &full, status);

@@ -179,6 +179,12 @@ patience(const pst_cdc *cdc, int64_t deadline)
 	return until <= now ? 0 : (int) (until - now);
 }
 
+static bool
+is_due(const pst_cdc *cdc, int64_t last)
+{
+	return psti_now_ms() >= last + psti_opt_int(cdc->options, PSTI_OPT_HEARTBEAT);
+}
+
 /* The next message of the server. PST_AGAIN: none came in time. */
 static pst_status
 receive(pst_cdc *cdc, int64_t deadline, pst_error *err)
@@ -188,9 +194,12 @@ receive(pst_cdc *cdc, int64_t deadline, pst_error *err)
 	size_t nbytes;
 	pst_status status = PST_OK;
 
-	if (!gathered &&
-		psti_now_ms() >= cdc->heartbeat_at + psti_opt_int(cdc->options, PSTI_OPT_HEARTBEAT))
+	if (!gathered && is_due(cdc, cdc->heartbeat_at))
 		status = psti_follow_tell(cdc, true, err);
+	if (status == PST_OK && !gathered && !cdc->transaction.open && is_due(cdc, cdc->watched_at))
+		status = psti_watch_partitions(cdc, err);
+	if (status == PST_OK && cdc->step != PSTI_STEP_STREAM)
+		return PST_AGAIN;
 	if (status == PST_OK)
 		status = psti_conn_stream_next(cdc->stream, gathered ? 0 : patience(cdc, deadline), &data,
 									   &nbytes, err);

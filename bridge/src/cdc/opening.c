@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cdc/publication.h"
 #include "failpoint.h"
 #include "hash.h"
 
@@ -336,7 +337,7 @@ begin_at_slot(pst_cdc *cdc, const psti_slot *slot, pst_error *err)
 	}
 	cdc->at.safe_lsn = slot->confirmed_lsn;
 	cdc->at.stage = PSTI_STAGE_STREAM;
-	cdc->step = PSTI_STEP_STREAM;
+	cdc->step = PSTI_STEP_GO_ON;
 	return psti_slot_check(slot, &cdc->at, (int64_t) cdc->ack_delay, err);
 }
 
@@ -475,8 +476,8 @@ go_on(pst_cdc *cdc, const psti_slot *slot, const char *system, uint32_t timeline
 		status = check_timeline(cdc, timeline, err);
 	if (status == PST_OK)
 		status = match_scope(cdc, err);
-	cdc->step = is_all_read(cdc) ? PSTI_STEP_STREAM : PSTI_STEP_READ;
-	if (cdc->step == PSTI_STEP_READ)
+	cdc->step = PSTI_STEP_GO_ON;
+	if (!is_all_read(cdc))
 		cdc->at.stage = PSTI_STAGE_SNAPSHOT;
 	return status == PST_OK ? psti_capture_judged(cdc, err) : status;
 }
@@ -640,6 +641,52 @@ psti_opening(pst_cdc *cdc, const char *const *keys, const char *const *values, c
 
 /* ---- Creating ---- */
 
+/* What pgoutput sends changes of: committed before the slot is made, or a new table is read. */
+static pst_status
+publish(pst_cdc *cdc, bool *changed, pst_error *err)
+{
+	psti_publication wanted = {
+		.name = cdc->publication, .ntables = cdc->scope.n, .operations = PSTI_PUBLISH_ALL};
+	uint32_t *tables;
+	pst_status status;
+
+	*changed = false;
+	if (!cdc->plain)
+		return PST_OK;
+	tables = calloc(cdc->scope.n + 1, sizeof(*tables));
+	if (tables == NULL)
+		return psti_fail_nomem(err);
+	for (size_t i = 0; i < cdc->scope.n; i++)
+		tables[i] = cdc->scope.subjects[i].oid;
+	wanted.tables = tables;
+	status = psti_publication_ensure(cdc->conn, &wanted, changed, err);
+	free(tables);
+	return status;
+}
+
+pst_status
+psti_opening_go_on(pst_cdc *cdc, pst_error *err)
+{
+	bool changed;
+	pst_status status = publish(cdc, &changed, err);
+
+	if (status != PST_OK)
+		return status;
+	/* Numbers count what pgoutput sends. */
+	if (changed && cdc->at.commit_lsn != 0)
+	{
+		psti_fail(err, PST_ERR_STATE,
+				  "publication \"%s\" was changed inside of a transaction that the "
+				  "position lies in",
+				  cdc->publication);
+		psti_error_hint(err, "Begin anew, or go on with the tables as they were up to the "
+							 "transaction's end and add tables then.");
+		return PST_ERR_STATE;
+	}
+	cdc->step = is_all_read(cdc) ? PSTI_STEP_STREAM : PSTI_STEP_READ;
+	return PST_OK;
+}
+
 /* One snapshot for all tables, without a slot. */
 static pst_status
 hold_snapshot(pst_cdc *cdc, pst_error *err)
@@ -685,6 +732,7 @@ make_slot(pst_cdc *cdc, uint64_t *consistent, pst_error *err)
 							   .temporary = cdc->temporary,
 							   .failover = psti_opt_bool(cdc->options, PSTI_OPT_SLOT_FAILOVER),
 							   .snapshot = cdc->startup == PSTI_STARTUP_INITIAL};
+	bool changed;
 	pst_status status = psti_slot_create(cdc->stream, &recipe, consistent,
 										 recipe.snapshot ? &cdc->reading.export_id : NULL, err);
 
@@ -696,6 +744,8 @@ make_slot(pst_cdc *cdc, uint64_t *consistent, pst_error *err)
 	if (status == PST_OK)
 		status = psti_scope_find(&cdc->scope, cdc->conn, err);
 	recipe.plugin = cdc->at.plugin;
+	if (status == PST_OK)
+		status = publish(cdc, &changed, err);
 	if (status == PST_OK)
 		status = psti_slot_create(cdc->stream, &recipe, consistent,
 								  recipe.snapshot ? &cdc->reading.export_id : NULL, err);
@@ -721,6 +771,7 @@ pst_status
 psti_opening_create(pst_cdc *cdc, pst_error *err)
 {
 	uint64_t consistent = 0;
+	bool changed;
 	pst_status status = PST_OK;
 
 	if (cdc->startup == PSTI_STARTUP_SNAPSHOT)
@@ -731,6 +782,8 @@ psti_opening_create(pst_cdc *cdc, pst_error *err)
 	}
 	if (cdc->half_made)
 		status = psti_slot_drop(cdc->conn, cdc->at.slot, err);
+	if (status == PST_OK)
+		status = publish(cdc, &changed, err);
 	if (status == PST_OK)
 		status = set_wait(cdc, err);
 	if (status == PST_OK)

@@ -11,4 +11,7 @@ pst_status psti_opening(pst_cdc *cdc, const char *const *keys, const char *const
 /* PSTI_STEP_CREATE: makes the slot, after what must be there before it. */
 pst_status psti_opening_create(pst_cdc *cdc, pst_error *err);
 
+/* PSTI_STEP_GO_ON: what must be there before tables are read, or the stream goes on. */
+pst_status psti_opening_go_on(pst_cdc *cdc, pst_error *err);
+
 #endif /* PSTI_CDC_OPENING_H */

@@ -103,6 +103,65 @@ free_place(psti_place *place)
 	free_parts(place);
 	free(place->column);
 	place->column = NULL;
+	psti_place_clear_leaves(place);
+}
+
+/* ---- Leaves ---- */
+
+void
+psti_place_clear_leaves(psti_place *place)
+{
+	free(place->leaves);
+	place->leaves = NULL;
+	place->nleaves = 0;
+}
+
+/* Where the leaf is, or would be. */
+static size_t
+search_leaf(const psti_place *place, uint32_t oid)
+{
+	size_t low = 0;
+	size_t high = place->nleaves;
+
+	while (low < high)
+	{
+		size_t middle = low + (high - low) / 2;
+
+		if (place->leaves[middle].oid < oid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+psti_leaf *
+psti_place_leaf(const psti_place *place, uint32_t oid)
+{
+	size_t i = search_leaf(place, oid);
+
+	return i < place->nleaves && place->leaves[i].oid == oid ? &place->leaves[i] : NULL;
+}
+
+pst_status
+psti_place_add_leaf(psti_place *place, uint32_t oid, uint32_t filenode, pst_error *err)
+{
+	size_t i = search_leaf(place, oid);
+	psti_leaf *grown;
+
+	if (i < place->nleaves && place->leaves[i].oid == oid)
+	{
+		place->leaves[i].filenode = filenode;
+		return PST_OK;
+	}
+	grown = realloc(place->leaves, (place->nleaves + 1) * sizeof(*grown));
+	if (grown == NULL)
+		return psti_fail_nomem(err);
+	place->leaves = grown;
+	memmove(&grown[i + 1], &grown[i], (place->nleaves - i) * sizeof(*grown));
+	grown[i] = (psti_leaf){oid, filenode};
+	place->nleaves++;
+	return PST_OK;
 }
 
 pst_status
@@ -172,6 +231,15 @@ psti_place_is_read(const psti_place *place)
 		if (place->parts[i].state != PSTI_PART_READ)
 			return false;
 	return true;
+}
+
+bool
+psti_place_is_begun(const psti_place *place)
+{
+	for (size_t i = 0; i < place->nparts; i++)
+		if (place->parts[i].state != PSTI_PART_UNREAD)
+			return true;
+	return false;
 }
 
 void
@@ -305,16 +373,24 @@ put_part(psti_buf *out, const psti_part *part)
 static bool
 is_plain(const psti_place *place)
 {
-	return place->filenode == 0 && !place->gone && place->nparts == 1 &&
+	return place->nleaves == 0 && !place->gone && place->nparts == 1 &&
 		   place->parts[0].state == PSTI_PART_READ && place->parts[0].view == PSTI_NO_VIEW;
+}
+
+static void
+put_leaves(psti_buf *out, const psti_place *place)
+{
+	psti_buf_puts(out, ",\"leaves\":[");
+	for (size_t i = 0; i < place->nleaves; i++)
+		psti_buf_printf(out, "%s[%" PRIu32 ",%" PRIu32 "]", i > 0 ? "," : "", place->leaves[i].oid,
+						place->leaves[i].filenode);
+	psti_buf_putc(out, ']');
 }
 
 static void
 put_place(psti_buf *out, const psti_place *place)
 {
 	psti_buf_printf(out, "{\"oid\":%" PRIu32, place->oid);
-	if (place->filenode != 0)
-		psti_buf_printf(out, ",\"filenode\":%" PRIu32, place->filenode);
 	if (place->gone)
 		psti_buf_puts(out, ",\"gone\":true");
 	if (place->column != NULL)
@@ -329,7 +405,10 @@ put_place(psti_buf *out, const psti_place *place)
 			psti_buf_putc(out, ',');
 		put_part(out, &place->parts[i]);
 	}
-	psti_buf_puts(out, "]}");
+	psti_buf_putc(out, ']');
+	if (place->nleaves > 0)
+		put_leaves(out, place);
+	psti_buf_putc(out, '}');
 }
 
 static void
@@ -519,6 +598,36 @@ get_parts(const psti_json *object, const psti_position *position, psti_place *pl
 	return status;
 }
 
+/* An OID or file node at a place of an array. */
+static bool
+get_element(const psti_json *array, size_t at, uint32_t *out)
+{
+	int64_t number = psti_json_int_value(psti_json_at(array, at), -1);
+
+	if (number < 0 || number > UINT32_MAX)
+		return false;
+	*out = (uint32_t) number;
+	return true;
+}
+
+static pst_status
+get_leaves(const psti_json *object, psti_place *place, pst_error *err)
+{
+	const psti_json *item = psti_json_first(psti_json_get(object, "leaves"));
+	pst_status status = PST_OK;
+
+	for (; status == PST_OK && item != NULL; item = psti_json_next(item))
+	{
+		uint32_t oid;
+		uint32_t filenode;
+
+		if (!get_element(item, 0, &oid) || !get_element(item, 1, &filenode))
+			return not_a_position(err, "a partition is none");
+		status = psti_place_add_leaf(place, oid, filenode, err);
+	}
+	return status;
+}
+
 static pst_status
 get_place(const psti_json *item, psti_position *position, pst_error *err)
 {
@@ -532,7 +641,6 @@ get_place(const psti_json *item, psti_position *position, pst_error *err)
 	status = psti_position_add(position, oid, &place, err);
 	if (status != PST_OK)
 		return status;
-	(void) get_oid(item, "filenode", &place->filenode);
 	place->gone = psti_json_bool(item, "gone", false);
 	if (psti_json_get(item, "column") != NULL)
 	{
@@ -542,7 +650,9 @@ get_place(const psti_json *item, psti_position *position, pst_error *err)
 		place->kind = (psti_key_kind) kind;
 		status = get_text(item, "column", &place->column, err);
 	}
-	return status == PST_OK ? get_parts(item, position, place, err) : status;
+	if (status == PST_OK)
+		status = get_parts(item, position, place, err);
+	return status == PST_OK ? get_leaves(item, place, err) : status;
 }
 
 static pst_status

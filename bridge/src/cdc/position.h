@@ -42,16 +42,25 @@ typedef struct psti_part
 	size_t view; /* index; PSTI_NO_VIEW: it can leave out no more changes */
 } psti_part;
 
+/* A table that has rows of its own: the place's itself, or a partition of it. */
+typedef struct psti_leaf
+{
+	uint32_t oid;
+	uint32_t filenode; /* when it was read or first told of; 0: not watched */
+} psti_leaf;
+
 /* A table as positions know it. */
 typedef struct psti_place
 {
 	uint32_t oid;
-	uint32_t filenode; /* when it was read; 0: not watched */
-	bool gone;		   /* it was dropped before it could be read: its changes are left out */
+	bool gone; /* it was dropped before it could be read: its changes are left out */
 	psti_key_kind kind;
 	char *column; /* that the parts are cut by; NULL: there is one part */
 	psti_part *parts;
 	size_t nparts; /* at least 1 */
+	psti_leaf
+		*leaves; /* tables whose rows are told under its name, where that is watched; ascending */
+	size_t nleaves;
 } psti_place;
 
 typedef struct psti_position
@@ -104,6 +113,12 @@ pst_status psti_place_reset(psti_place *place, pst_error *err);
 /* Parts that are read under one view, and neighbours, become one. */
 void psti_place_merge(psti_place *place);
 bool psti_place_is_read(const psti_place *place);
+bool psti_place_is_begun(const psti_place *place);
+
+/* NULL: the place has no such leaf. */
+psti_leaf *psti_place_leaf(const psti_place *place, uint32_t oid);
+pst_status psti_place_add_leaf(psti_place *place, uint32_t oid, uint32_t filenode, pst_error *err);
+void psti_place_clear_leaves(psti_place *place);
 
 /* ---- Views ---- */
 

@@ -418,8 +418,8 @@ begin_table(pst_cdc *cdc, uint32_t oid, pst_error *err)
 		r->schema_told = true;
 	}
 	status = plan_parts(cdc, subject, place, err);
-	if (cdc->plain)
-		place->filenode = subject->filenode;
+	if (status == PST_OK)
+		status = psti_watch_read(cdc, place, r->source, err);
 	(void) PSTI_FAILPOINT("cdc.table_begun");
 	return status;
 }

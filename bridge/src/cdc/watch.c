@@ -1,0 +1,199 @@
+/*
+ * watch.c - what the stream does not tell. See capture.h.
+ *
+ * pgoutput is silent about an ALTER TABLE that rewrites rows: only the table's file is another one. A
+ * VACUUM FULL or CLUSTER looks the same, so that the table is read anew for nothing; that is dear, and exact.
+ * No plugin tells of a partition that is attached with the rows that it has. One that was made as a
+ * partition had none: its rows in pg_type and pg_inherits were written by one command.
+ */
+#include "cdc/capture.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "source_internal.h"
+
+static const char attached[] = "a partition was attached with the rows that it had";
+static const char rewritten[] = "it was rewritten, and pgoutput does not tell with what";
+
+/* Only who has read a table misses what it had before. */
+static bool
+is_watched(const pst_cdc *cdc)
+{
+	return cdc->startup == PSTI_STARTUP_INITIAL;
+}
+
+pst_status
+psti_watch_read(pst_cdc *cdc, psti_place *place, pst_source *source, pst_error *err)
+{
+	const PGresult *leaves = NULL;
+	bool tree = source->relation->relkind == 'p';
+	pst_status status = PST_OK;
+
+	if (!is_watched(cdc) || (!tree && !cdc->plain))
+		return PST_OK;
+	/* A part of it may have been read before, with other partitions: then what is new is noticed. */
+	if (psti_place_is_begun(place))
+		return PST_OK;
+	psti_place_clear_leaves(place);
+	status = psti_source_leaves(source, &leaves, err);
+	for (int i = 0; status == PST_OK && i < PQntuples(leaves); i++)
+	{
+		uint32_t oid = (uint32_t) strtoul(PQgetvalue(leaves, i, PSTI_LEAF_OID), NULL, 10);
+		uint32_t node = (uint32_t) strtoul(PQgetvalue(leaves, i, PSTI_LEAF_NODE), NULL, 10);
+
+		if (node != 0 && (tree || oid == place->oid))
+			status = psti_place_add_leaf(place, oid, cdc->plain ? node : 0, err);
+	}
+	return status;
+}
+
+/* ---- Partitions ---- */
+
+/*
+ * Of the partitioned tables $1: the leaves that were attached, with their roots. Commands are counted within
+ * a transaction, and making a partition is one.
+ */
+static const char attached_sql[] =
+	"WITH RECURSIVE tree(root, oid) AS (SELECT r.oid, r.oid "
+	"FROM pg_catalog.unnest($1::pg_catalog.oid[]) r(oid) "
+	"UNION SELECT t.root, i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree t "
+	"ON i.inhparent OPERATOR(pg_catalog.=) t.oid) "
+	"SELECT t.root, c.oid, NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h "
+	"JOIN pg_catalog.pg_type y ON y.oid OPERATOR(pg_catalog.=) c.reltype "
+	"WHERE h.inhrelid OPERATOR(pg_catalog.=) c.oid AND h.xmin OPERATOR(pg_catalog.=) y.xmin "
+	"AND h.cmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.-) "
+	"y.cmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<=) 2) "
+	"FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid "
+	"WHERE c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog.\"char\"";
+
+static pst_status
+ask_leaves(pst_cdc *cdc, const char *roots, PGresult **out, pst_error *err)
+{
+	const char *params[] = {roots};
+
+	return psti_conn_query(cdc->conn, "looking for partitions", attached_sql, 1, params, out, err);
+}
+
+/* A leaf that was not there when its table was read. */
+static pst_status
+meet_leaf(psti_place *place, const PGresult *leaves, int row, const char **reason, pst_error *err)
+{
+	uint32_t oid = (uint32_t) strtoul(PQgetvalue(leaves, row, 1), NULL, 10);
+
+	if (psti_place_leaf(place, oid) != NULL)
+		return PST_OK;
+	if (PQgetvalue(leaves, row, 2)[0] == 't')
+		*reason = attached;
+	return psti_place_add_leaf(place, oid, 0, err);
+}
+
+pst_status
+psti_watch_partitions(pst_cdc *cdc, pst_error *err)
+{
+	psti_buf roots = PSTI_BUF_INIT;
+	PGresult *leaves = NULL;
+	const char *separator = "{";
+	pst_status status;
+
+	cdc->watched_at = psti_now_ms();
+	for (size_t i = 0; i < cdc->scope.n && is_watched(cdc); i++)
+	{
+		if (cdc->scope.subjects[i].relkind != 'p')
+			continue;
+		psti_buf_printf(&roots, "%s%" PRIu32, separator, cdc->scope.subjects[i].oid);
+		separator = ",";
+	}
+	if (roots.len == 0)
+		return PST_OK;
+	psti_buf_putc(&roots, '}');
+	status = psti_buf_check(&roots, err);
+	if (status == PST_OK)
+		status = ask_leaves(cdc, roots.data, &leaves, err);
+	for (int row = 0; status == PST_OK && row < PQntuples(leaves); row++)
+	{
+		psti_place *place =
+			psti_position_find(&cdc->at, (uint32_t) strtoul(PQgetvalue(leaves, row, 0), NULL, 10));
+		const char *reason = NULL;
+
+		if (place == NULL || place->gone || !psti_place_is_read(place))
+			continue;
+		status = meet_leaf(place, leaves, row, &reason, err);
+		if (status == PST_OK && reason != NULL)
+			status = psti_capture_reset(cdc, place, reason, err);
+	}
+	PQclear(leaves);
+	psti_buf_free(&roots);
+	return status;
+}
+
+/* ---- Relations of the stream ---- */
+
+static pst_status
+meet_relation(pst_cdc *cdc, psti_place *place, const psti_stream_relation *relation,
+			  const char **reason, pst_error *err)
+{
+	PGresult *leaves = NULL;
+	char root[24];
+	pst_status status = PST_OK;
+
+	if (relation->leaf == relation->oid)
+		return psti_place_add_leaf(place, relation->leaf, relation->filenode, err);
+	snprintf(root, sizeof(root), "{%" PRIu32 "}", place->oid);
+	status = ask_leaves(cdc, root, &leaves, err);
+	for (int row = 0; status == PST_OK && row < PQntuples(leaves); row++)
+		status = meet_leaf(place, leaves, row, reason, err);
+	PQclear(leaves);
+	/* It may have gone again. */
+	if (status == PST_OK)
+		status =
+			psti_place_add_leaf(place, relation->leaf, cdc->plain ? relation->filenode : 0, err);
+	return status;
+}
+
+pst_status
+psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relation, const char **reason,
+					pst_error *err)
+{
+	psti_place *place = psti_position_find(&cdc->at, relation->oid);
+	psti_leaf *leaf;
+
+	*reason = NULL;
+	if (!is_watched(cdc) || (!cdc->plain && relation->leaf == relation->oid))
+		return PST_OK;
+	leaf = psti_place_leaf(place, relation->leaf);
+	if (leaf == NULL)
+		return meet_relation(cdc, place, relation, reason, err);
+	if (!cdc->plain || relation->filenode == 0)
+		return PST_OK;
+	if (leaf->filenode != 0 && leaf->filenode != relation->filenode)
+		*reason = rewritten;
+	leaf->filenode = relation->filenode;
+	return PST_OK;
+}
+
+/* The file is the TRUNCATE's own when nothing has written the table's row in pg_class since. */
+pst_status
+psti_watch_truncate(pst_cdc *cdc, uint32_t oid, pst_error *err)
+{
+	static const char sql[] =
+		"SELECT pg_catalog.pg_relation_filenode(c.oid), c.xmin FROM pg_catalog.pg_class c "
+		"WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
+	psti_leaf *leaf = psti_place_leaf(psti_position_find(&cdc->at, oid), oid);
+	PGresult *result = NULL;
+	char text[16];
+	const char *params[] = {text};
+	pst_status status = PST_OK;
+
+	if (!cdc->plain || leaf == NULL)
+		return PST_OK;
+	snprintf(text, sizeof(text), "%" PRIu32, oid);
+	status =
+		psti_conn_query(cdc->conn, "looking at the emptied table", sql, 1, params, &result, err);
+	if (status == PST_OK && PQntuples(result) == 1 &&
+		strtoul(PQgetvalue(result, 0, 1), NULL, 10) == (uint32_t) cdc->transaction.xid)
+		leaf->filenode = (uint32_t) strtoul(PQgetvalue(result, 0, 0), NULL, 10);
+	PQclear(result);
+	return status;
+}

@@ -10,6 +10,19 @@
 /* What is below was made by initdb, and keeps its name. */
 #define FIRST_USER_OID 16384
 
+/* Where a table stands: under which root, or by itself. Texts are owned. */
+typedef struct place
+{
+	uint32_t leaf; /* 0: none */
+	uint32_t oid;  /* of the root, or leaf */
+	uint32_t filenode;
+	char *schema;
+	char *name;
+	char **columns; /* of the root, in its order */
+	bool *primary;	/* of the leaf's primary key */
+	size_t ncolumns;
+} place;
+
 struct psti_completer
 {
 	psti_conn *conn;
@@ -17,6 +30,9 @@ struct psti_completer
 	psti_type *known; /* of the server's own, asked for once: a hash table; oid 0: free */
 	size_t nknown;
 	size_t cap;
+	place *places; /* of partitions that were seen: a hash table by leaf */
+	size_t nplaces;
+	size_t places_cap;
 };
 
 /* The columns of the text `stream_relation`. */
@@ -191,6 +207,28 @@ complete_types(psti_completer *completer, psti_stream_relation *relation, pst_er
 
 /* ---- Root and order ---- */
 
+static void
+free_place(place *from)
+{
+	for (size_t i = 0; i < from->ncolumns; i++)
+		free(from->columns[i]);
+	free(from->columns);
+	free(from->primary);
+	free(from->schema);
+	free(from->name);
+	memset(from, 0, sizeof(*from));
+}
+
+static size_t
+slot_of(const place *places, size_t cap, uint32_t leaf)
+{
+	size_t i = (leaf * UINT32_C(2654435761)) & (cap - 1);
+
+	while (places[i].leaf != 0 && places[i].leaf != leaf)
+		i = (i + 1) & (cap - 1);
+	return i;
+}
+
 /* The place of a column, from `from` on; ncolumns: there is none of the name. */
 static size_t
 find_column(const psti_stream_relation *relation, const char *name, size_t from)
@@ -205,60 +243,147 @@ static void
 move_column(psti_stream_relation *relation, size_t *order, size_t from, size_t to)
 {
 	psti_stream_column column = relation->columns[from];
-	size_t place = order[from];
+	size_t told = order[from];
 
 	memmove(&relation->columns[to + 1], &relation->columns[to],
 			(from - to) * sizeof(*relation->columns));
 	memmove(&order[to + 1], &order[to], (from - to) * sizeof(*order));
 	relation->columns[to] = column;
-	order[to] = place;
+	order[to] = told;
 }
 
-/* In the order of the answer; those that it does not have stay behind. */
+/* In the order of the place; columns that it does not have stay behind. */
 static void
-sort_columns(const PGresult *answer, psti_stream_relation *relation, size_t *order)
+sort_columns(const place *from, psti_stream_relation *relation, size_t *order)
 {
 	size_t sorted = 0;
 
-	for (int row = 0; row < PQntuples(answer); row++)
+	for (size_t i = 0; i < from->ncolumns; i++)
 	{
-		size_t at;
+		size_t at = find_column(relation, from->columns[i], sorted);
 
-		if (PQgetisnull(answer, row, F_COLUMN))
-			continue;
-		at = find_column(relation, PQgetvalue(answer, row, F_COLUMN), sorted);
 		if (at == relation->ncolumns)
 			continue;
-		relation->columns[at].primary = PQgetvalue(answer, row, F_PRIMARY)[0] == 't';
+		relation->columns[at].primary = from->primary[i];
 		move_column(relation, order, at, sorted++);
 	}
 }
 
 static pst_status
-name_relation(const PGresult *answer, psti_stream_relation *relation, pst_error *err)
+apply_place(const place *from, psti_stream_relation *relation, size_t *order, pst_error *err)
 {
-	Oid oid = (Oid) strtoul(PQgetvalue(answer, 0, F_OID), NULL, 10);
-	char *schema;
-	char *name;
-
-	relation->filenode = (uint32_t) strtoul(PQgetvalue(answer, 0, F_FILENODE), NULL, 10);
+	relation->filenode = from->filenode;
+	sort_columns(from, relation, order);
 	/* Its own name is that of the moment. */
-	if (oid == relation->leaf)
+	if (from->oid == relation->leaf)
 		return PST_OK;
-	schema = strdup(PQgetvalue(answer, 0, F_SCHEMA));
-	name = strdup(PQgetvalue(answer, 0, F_NAME));
-	if (schema == NULL || name == NULL)
-	{
-		free(schema);
-		free(name);
-		return psti_fail_nomem(err);
-	}
 	free(relation->schema);
 	free(relation->name);
-	relation->schema = schema;
-	relation->name = name;
-	relation->oid = oid;
+	relation->schema = strdup(from->schema);
+	relation->name = strdup(from->name);
+	relation->oid = from->oid;
+	return relation->schema == NULL || relation->name == NULL ? psti_fail_nomem(err) : PST_OK;
+}
+
+static pst_status
+read_place(const PGresult *answer, uint32_t leaf, place *out, pst_error *err)
+{
+	int nrows = PQntuples(answer);
+
+	memset(out, 0, sizeof(*out));
+	out->leaf = leaf;
+	out->oid = (uint32_t) strtoul(PQgetvalue(answer, 0, F_OID), NULL, 10);
+	out->filenode = (uint32_t) strtoul(PQgetvalue(answer, 0, F_FILENODE), NULL, 10);
+	out->schema = strdup(PQgetvalue(answer, 0, F_SCHEMA));
+	out->name = strdup(PQgetvalue(answer, 0, F_NAME));
+	out->columns = calloc((size_t) nrows, sizeof(*out->columns));
+	out->primary = calloc((size_t) nrows, sizeof(*out->primary));
+	if (out->schema == NULL || out->name == NULL || out->columns == NULL || out->primary == NULL)
+		return psti_fail_nomem(err);
+	for (int row = 0; row < nrows && !PQgetisnull(answer, row, F_COLUMN); row++)
+	{
+		out->columns[row] = strdup(PQgetvalue(answer, row, F_COLUMN));
+		if (out->columns[row] == NULL)
+			return psti_fail_nomem(err);
+		out->primary[row] = PQgetvalue(answer, row, F_PRIMARY)[0] == 't';
+		out->ncolumns++;
+	}
 	return PST_OK;
+}
+
+static place *
+find_place(const psti_completer *completer, uint32_t leaf)
+{
+	size_t i;
+
+	if (completer->places_cap == 0)
+		return NULL;
+	i = slot_of(completer->places, completer->places_cap, leaf);
+	return completer->places[i].leaf == 0 ? NULL : &completer->places[i];
+}
+
+static bool
+grow_places(psti_completer *completer)
+{
+	size_t cap = completer->places_cap == 0 ? 64 : completer->places_cap * 2;
+	place *grown;
+
+	if (completer->nplaces < completer->places_cap / 2)
+		return true;
+	grown = calloc(cap, sizeof(*grown));
+	if (grown == NULL)
+		return false;
+	for (size_t i = 0; i < completer->places_cap; i++)
+		if (completer->places[i].leaf != 0)
+			grown[slot_of(grown, cap, completer->places[i].leaf)] = completer->places[i];
+	free(completer->places);
+	completer->places = grown;
+	completer->places_cap = cap;
+	return true;
+}
+
+/* Keeps the place of a partition, which is moved; of a table that never was one there is nothing to keep. */
+static bool
+keep_place(psti_completer *completer, place *from)
+{
+	place *known = find_place(completer, from->leaf);
+
+	if (known == NULL && from->oid == from->leaf)
+		return true;
+	if (known == NULL && !grow_places(completer))
+		return false;
+	if (known == NULL)
+	{
+		known = &completer->places[slot_of(completer->places, completer->places_cap, from->leaf)];
+		completer->nplaces++;
+	}
+	free_place(known);
+	*known = *from;
+	memset(from, 0, sizeof(*from));
+	return true;
+}
+
+/* A partition that was dropped since is told of as before: what it had is not out of the stream yet. */
+static pst_status
+complete_place(psti_completer *completer, const PGresult *answer, psti_stream_relation *relation,
+			   size_t *order, pst_error *err)
+{
+	const place *known;
+	place now;
+	pst_status status;
+
+	if (PQntuples(answer) == 0)
+	{
+		known = find_place(completer, relation->leaf);
+		return known == NULL ? PST_OK : apply_place(known, relation, order, err);
+	}
+	status = read_place(answer, relation->leaf, &now, err);
+	if (status == PST_OK)
+		status = apply_place(&now, relation, order, err);
+	if (status == PST_OK && !keep_place(completer, &now))
+		status = psti_fail_nomem(err);
+	free_place(&now);
+	return status;
 }
 
 static pst_status
@@ -276,12 +401,8 @@ complete_relation(psti_completer *completer, psti_stream_relation *relation, siz
 	if (status == PST_OK && PQnfields(answer) != N_FIELDS)
 		status = psti_fail(err, PST_ERR_PROTOCOL, "the catalog query gave %d columns, not %d",
 						   PQnfields(answer), N_FIELDS);
-	if (status == PST_OK && PQntuples(answer) > 0)
-	{
-		status = name_relation(answer, relation, err);
-		if (status == PST_OK)
-			sort_columns(answer, relation, order);
-	}
+	if (status == PST_OK)
+		status = complete_place(completer, answer, relation, order, err);
 	PQclear(answer);
 	return status;
 }
@@ -316,5 +437,8 @@ psti_completer_free(psti_completer *completer)
 	for (size_t i = 0; i < completer->cap; i++)
 		free_type(&completer->known[i]);
 	free(completer->known);
+	for (size_t i = 0; i < completer->places_cap; i++)
+		free_place(&completer->places[i]);
+	free(completer->places);
 	free(completer);
 }

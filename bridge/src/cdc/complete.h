@@ -2,8 +2,8 @@
  * complete.h - what pgoutput does not tell of a relation, from the catalog.
  *
  * The catalog is asked as it is now, while the description is of the moment of the change: columns are
- * found by their names, what is not there any more keeps what the description says. A type is what its
- * OID says, which never changes but in name.
+ * found by their names, what is not there any more keeps what the description says, and a partition the
+ * root that it was last seen under. A type is what its OID says, which never changes but in name.
  */
 #ifndef PSTI_CDC_COMPLETE_H
 #define PSTI_CDC_COMPLETE_H

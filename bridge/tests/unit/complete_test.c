@@ -23,6 +23,9 @@ static const fake_pq_step script[] = {
 	/* … then only those that are not the server's own; and the table is gone. */
 	ASKED("*format_type", FAKE_ROWS(COLUMNS40 "\n" QUERY_TABLE ANY_COLUMN GONE)),
 	ASKED("*relfilenode", FAKE_ROWS("oid|schema|name|file|column|primary")),
+	/* Another one that is gone. */
+	ASKED("*format_type", FAKE_ROWS(COLUMNS40 "\n" QUERY_TABLE ANY_COLUMN GONE)),
+	ASKED("*relfilenode", FAKE_ROWS("oid|schema|name|file|column|primary")),
 };
 
 static pst_status
@@ -56,12 +59,12 @@ describe(psti_stream_relation *relation, pst_error *err)
 
 typedef struct outcome
 {
-	psti_stream_relation relations[2];
-	size_t order[2][3];
+	psti_stream_relation relations[3];
+	size_t order[3][3];
 } outcome;
 
 static pst_status
-complete_twice(void *ctx, pst_error *err)
+complete_all(void *ctx, pst_error *err)
 {
 	play_options given = {{"url", NULL}, {"postgresql://h/shop", NULL}};
 	psti_options *options = NULL;
@@ -77,13 +80,17 @@ complete_twice(void *ctx, pst_error *err)
 		status = psti_conn_open(options, NULL, NULL, &conn, err);
 	if (status == PST_OK)
 		status = psti_completer_new(conn, true, &completer, err);
-	for (size_t i = 0; status == PST_OK && i < 2; i++)
+	for (size_t i = 0; status == PST_OK && i < 3; i++)
 	{
 		for (size_t k = 0; k < 3; k++)
 			out->order[i][k] = k;
 		status = describe(&out->relations[i], err);
 		if (status == PST_OK)
+		{
+			if (i == 2)
+				out->relations[i].leaf = out->relations[i].oid = 16402;
 			status = psti_complete(completer, &out->relations[i], out->order[i], err);
+		}
 	}
 	psti_completer_free(completer);
 	psti_conn_close(conn);
@@ -92,7 +99,7 @@ complete_twice(void *ctx, pst_error *err)
 		fake_pq_end();
 	else
 		fake_pq_abandon();
-	for (size_t i = 0; ctx == NULL && i < 2; i++)
+	for (size_t i = 0; ctx == NULL && i < 3; i++)
 		psti_stream_relation_clear(&unused.relations[i]);
 	return status;
 }
@@ -106,7 +113,7 @@ the_root_gives_name_and_order(void **state)
 
 	(void) state;
 	psti_enter(&err);
-	assert_ok(complete_twice(&out, &err), &err);
+	assert_ok(complete_all(&out, &err), &err);
 	assert_int_equal(r->oid, 16390);
 	assert_int_equal(r->leaf, 16400);
 	assert_int_equal(r->filenode, 16500);
@@ -123,22 +130,44 @@ the_root_gives_name_and_order(void **state)
 	assert_string_equal(r->columns[0].type.name, "bigint");
 	assert_string_equal(r->columns[1].type.name, "text");
 	assert_string_equal(r->columns[2].type.name, "");
-	/* Of what is not there any more the description stays. */
-	r = &out.relations[1];
-	assert_int_equal(r->oid, 16400);
+	psti_stream_relation_clear(&out.relations[0]);
+	psti_stream_relation_clear(&out.relations[1]);
+	psti_stream_relation_clear(&out.relations[2]);
+}
+
+/* What it had may still be in the stream. */
+static void
+what_is_gone_stays_as_it_was(void **state)
+{
+	outcome out = {.order = {{0}}};
+	const psti_stream_relation *r = &out.relations[1];
+	pst_error err;
+
+	(void) state;
+	psti_enter(&err);
+	assert_ok(complete_all(&out, &err), &err);
+	assert_int_equal(r->oid, 16390);
+	assert_string_equal(r->name, "root");
+	assert_string_equal(r->columns[0].type.name, "bigint");
+	assert_true(r->columns[0].primary);
+	assert_int_equal(out.order[1][0], 1);
+	/* One that was never seen has its own name. */
+	r = &out.relations[2];
+	assert_int_equal(r->oid, 16402);
 	assert_string_equal(r->name, "leaf");
 	assert_string_equal(r->columns[0].name, "v");
 	assert_string_equal(r->columns[1].type.name, "bigint");
 	assert_string_equal(r->columns[2].type.name, "");
 	psti_stream_relation_clear(&out.relations[0]);
 	psti_stream_relation_clear(&out.relations[1]);
+	psti_stream_relation_clear(&out.relations[2]);
 }
 
 static void
 no_memory_is_told(void **state)
 {
 	(void) state;
-	assert_true(psti_test_alloc_sweep(complete_twice, NULL) > 30);
+	assert_true(psti_test_alloc_sweep(complete_all, NULL) > 30);
 }
 
 int
@@ -146,6 +175,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_root_gives_name_and_order),
+		cmocka_unit_test(what_is_gone_stays_as_it_was),
 		cmocka_unit_test(no_memory_is_told),
 	};
 

@@ -152,7 +152,7 @@ static void describe(plugin_state *state, plugin_relation *relation);
 
 /*
  * Tables that became unlogged, or logged again, are told of: a row of them may never come, and what was
- * changed in between has not been in the stream.
+ * changed in between has not been in the stream. So are partitions that were attached, with rows maybe.
  */
 static void
 tell_altered(plugin_state *state, ReorderBufferTXN *txn)
@@ -290,6 +290,10 @@ put_change(plugin_state *state, const plugin_relation *relation, Relation table,
 	HeapTuple fresh = kind == CHANGE_DELETE ? NULL : change_tuple_of(change->data.tp.newtuple);
 	bool whole = relation->identity == REPLICA_IDENTITY_FULL;
 
+	/* Of a rewrite, whose new heap is another relation. */
+	if (tupdesc->natts != relation->nattributes)
+		elog(ERROR, "a row of %d columns, where \"%s.%s\" has %d", tupdesc->natts, relation->schema,
+			 relation->table, relation->nattributes);
 	if (old != NULL)
 		heap_deform_tuple(old, tupdesc, relation->values[OLD], relation->nulls[OLD]);
 	if (fresh != NULL)

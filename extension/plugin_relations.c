@@ -279,14 +279,14 @@ make_columns(const plugin_relations *relations, plugin_relation *entry, Relation
 
 /* The table that rows of a leaf are sent under. */
 static Oid
-name_of(const plugin_relations *relations, Relation leaf)
+name_of(const plugin_relations *relations, Oid leaf, const Form_pg_class class)
 {
 	List *ancestors;
 
-	if (!relations->options->as_root || !leaf->rd_rel->relispartition)
-		return RelationGetRelid(leaf);
-	ancestors = get_partition_ancestors(RelationGetRelid(leaf));
-	return ancestors == NIL ? RelationGetRelid(leaf) : llast_oid(ancestors);
+	if (!relations->options->as_root || !class->relispartition)
+		return leaf;
+	ancestors = get_partition_ancestors(leaf);
+	return ancestors == NIL ? leaf : llast_oid(ancestors);
 }
 
 static void
@@ -297,7 +297,10 @@ fill(const plugin_relations *relations, plugin_relation *entry, Relation leaf, R
 
 	entry->schema = pstrdup(schema != NULL ? schema : "");
 	entry->table = pstrdup(NameStr(class->relname));
-	entry->captured = plugin_options_capture(relations->options, entry->schema, entry->table);
+	/* A materialized view's rows are in the WAL too, but what it shows are other tables. */
+	entry->captured =
+		(class->relkind == RELKIND_RELATION || class->relkind == RELKIND_PARTITIONED_TABLE) &&
+		plugin_options_capture(relations->options, entry->schema, entry->table);
 	if (!entry->captured)
 		return;
 	entry->identity = leaf->rd_rel->relreplident;
@@ -332,7 +335,7 @@ make_entry(plugin_relations *relations, plugin_relation *entry, Relation leaf)
 	made.memory =
 		AllocSetContextCreate(relations->entry_memory, "penstock relation", ALLOCSET_SMALL_SIZES);
 	caller = MemoryContextSwitchTo(made.memory);
-	made.named = name_of(relations, leaf);
+	made.named = name_of(relations, made.leaf, leaf->rd_rel);
 	if (made.named != made.leaf)
 	{
 		named = RelationIdGetRelation(made.named);
@@ -362,7 +365,9 @@ plugin_relations_get(plugin_relations *relations, Relation relation)
 	Oid leaf = RelationGetRelid(relation);
 	plugin_relation *entry = hash_search(relations->entries, &leaf, HASH_FIND, NULL);
 
-	if (likely(entry != NULL && entry->valid))
+	/* The number of columns guards the memory of rows, should an invalidation ever not have come. */
+	if (likely(entry != NULL && entry->valid &&
+			   (!entry->captured || entry->nattributes == RelationGetNumberOfAttributes(relation))))
 		return entry;
 	if (entry == NULL)
 	{
@@ -418,23 +423,27 @@ list_altered(plugin_relations *relations)
 	qsort(relations->turning, (size_t) relations->nturning, sizeof(Oid), compare_oids);
 }
 
-/* Whether its rows' way into the stream has begun or ended. */
+/* Whether the consumer's idea of it is wrong: its rows' way into the stream, or the table that they are under. */
 static bool
 has_turned(const plugin_relations *relations, Oid relid)
 {
 	const plugin_relation *entry = hash_search(relations->entries, &relid, HASH_FIND, NULL);
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	char known = RELPERSISTENCE_PERMANENT;
-	bool turned;
+	bool known = entry != NULL && entry->captured && entry->described;
+	bool turned = false;
 	Form_pg_class class;
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	if (entry != NULL && entry->captured && entry->described)
-		known = entry->persistence;
 	class = (Form_pg_class) GETSTRUCT(tuple);
-	turned = class->relkind == RELKIND_RELATION && !OidIsValid(class->relrewrite) &&
-			 class->relpersistence != RELPERSISTENCE_TEMP && class->relpersistence != known;
+	if (class->relkind == RELKIND_RELATION && !OidIsValid(class->relrewrite) &&
+		class->relpersistence != RELPERSISTENCE_TEMP)
+	{
+		turned = class->relpersistence != (known ? entry->persistence : RELPERSISTENCE_PERMANENT);
+		if (relations->options->as_root)
+			turned = turned || (known ? entry->named != name_of(relations, relid, class)
+									  : class->relispartition);
+	}
 	ReleaseSysCache(tuple);
 	return turned;
 }

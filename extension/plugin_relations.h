@@ -59,7 +59,8 @@ extern void plugin_relations_begin(plugin_relations *relations);
 
 /*
  * At the end of a transaction, in its last catalog: the next table of those that it altered of which the
- * consumer is to know although no row of it may come: it became unlogged, or logged again. NULL: no more.
+ * consumer is to know although no row of it may come: it became unlogged, or logged again, or a partition
+ * of another root. NULL: no more.
  * Valid until the next call.
  */
 extern plugin_relation *plugin_relations_altered(plugin_relations *relations);

@@ -22,7 +22,7 @@ ROLLBACK;
 SELECT slot ->> 'name' AS name FROM penstock.slots() slot WHERE slot ->> 'name' LIKE 'penstock_capture%';
 SELECT 'made' FROM pg_create_logical_replication_slot('penstock_capture_a', 'penstock');
 SELECT 'made' FROM pg_create_physical_replication_slot('penstock_capture_b');
-SELECT 'made' FROM pg_create_logical_replication_slot('penstock_capture_c', 'test_decoding', true);
+SELECT 'made' FROM pg_create_logical_replication_slot('penstock_capture_c', 'pgoutput', true);
 SELECT slot ->> 'name' AS name, slot ->> 'type' AS type, slot ->> 'plugin' AS plugin, slot ->> 'database' = current_database() AS here,
 	slot ->> 'temporary' AS temporary, (slot ->> 'active_pid')::int = pg_backend_pid() AS mine, slot ->> 'wal_status' AS wal_status,
 	(slot ->> 'lag')::numeric < 10e6 AS near, slot ->> 'problem' AS problem, slot ->> 'remedy' AS remedy

@@ -143,6 +143,17 @@ INSERT INTO parted VALUES (6, 'north');
 COMMIT;
 SELECT * FROM pg_temp.changes('penstock_plugin', 'partitions', 'root');
 
+-- A partition that is attached is told of under its root: it may have rows
+CREATE TABLE parted_west (id int NOT NULL, place text NOT NULL, PRIMARY KEY (id, place));
+INSERT INTO parted_west VALUES (7, 'west');
+ALTER TABLE parted ATTACH PARTITION parted_west FOR VALUES IN ('west');
+CREATE TABLE parted_east PARTITION OF parted FOR VALUES IN ('east2');
+ALTER TABLE parted DETACH PARTITION parted_west;
+SELECT * FROM pg_temp.peek('penstock_plugin', 'partitions', 'root', 'include', 'public.parted');
+SELECT * FROM pg_temp.peek('penstock_plugin', 'partitions', 'root', 'include', 'public.parted*');
+SELECT * FROM pg_temp.changes('penstock_plugin');
+DROP TABLE parted_west, parted_east;
+
 -- Origins
 SELECT 'made' FROM pg_replication_origin_create('penstock north');
 INSERT INTO other VALUES (70);
@@ -178,6 +189,15 @@ CLUSTER orders USING orders_pkey;
 SELECT * FROM pg_temp.peek('penstock_plugin');
 SELECT * FROM pg_temp.peek('penstock_plugin', 'operations', 'insert');
 SELECT * FROM pg_temp.changes('penstock_plugin', 'exclude', 'public.orders', 'partitions', 'root');
+
+-- What a materialized view has are no changes of its own
+CREATE MATERIALIZED VIEW seen AS SELECT * FROM other;
+CREATE UNIQUE INDEX ON seen (id);
+REFRESH MATERIALIZED VIEW seen;
+INSERT INTO other VALUES (90);
+REFRESH MATERIALIZED VIEW CONCURRENTLY seen;
+SELECT * FROM pg_temp.changes('penstock_plugin');
+DROP MATERIALIZED VIEW seen;
 
 -- A table that becomes unlogged is told of, and so is its return, whether there are rows or not
 CREATE TABLE turning (id int PRIMARY KEY);

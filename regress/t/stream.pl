@@ -144,7 +144,7 @@ kill('KILL', $pid);
 waitpid($pid, 0);
 is(count('I', records("$folder/killed1")), 100, 'what a consumer has before it is killed is whole');
 sql("INSERT INTO t SELECT i FROM generate_series(300101, 300150) i");
-@got = drain('killed', "$folder/killed2");
+@got = drain('killed', "$folder/killed2", 'include=/public\.[a-t]/');
 is(count('I', @got), 50, '... and the next one goes on behind what it confirmed');
 sql("INSERT INTO t SELECT i FROM generate_series(300151, 300160) i");
 restart('crash');

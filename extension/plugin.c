@@ -196,7 +196,7 @@ describe(plugin_state *state, plugin_relation *relation)
 		return;
 	change_open_record(writer, CHANGE_RELATION);
 	change_put_int(writer, relation->index, 2);
-	appendBinaryStringInfo(&writer->out, relation->description.data, relation->description.len);
+	appendBinaryStringInfo(&writer->out, relation->description, relation->ndescription);
 	change_close_record(writer);
 	relation->described = true;
 }

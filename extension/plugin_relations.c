@@ -244,21 +244,23 @@ describe_column(Form_pg_attribute attribute, const plugin_column *column, bool p
 
 static void
 make_columns(const plugin_relations *relations, plugin_relation *entry, Relation leaf,
-			 Relation named)
+			 Relation named, StringInfo description)
 {
 	TupleDesc tupdesc = RelationGetDescr(named);
 	Bitmapset *identity = key_of(RelationGetReplicaIndex(leaf));
 	Bitmapset *primary = key_of(primary_key_index(leaf));
 
-	entry->columns = palloc0(sizeof(plugin_column) * (Size) Max(tupdesc->natts, 1));
+	entry->columns = MemoryContextAllocZero(entry->memory,
+											sizeof(plugin_column) * (Size) Max(tupdesc->natts, 1));
 	for (int i = 0; i < tupdesc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
 		plugin_column *column = &entry->columns[entry->ncolumns];
+		MemoryContext caller;
 
 		if (attribute->attisdropped)
 			continue;
-		column->name = pstrdup(NameStr(attribute->attname));
+		column->name = MemoryContextStrdup(entry->memory, NameStr(attribute->attname));
 		column->attribute =
 			leaf == named ? i + 1 : attribute_of(RelationGetDescr(leaf), column->name);
 		if (column->attribute == 0)
@@ -267,10 +269,11 @@ make_columns(const plugin_relations *relations, plugin_relation *entry, Relation
 			entry->identity == REPLICA_IDENTITY_FULL || bms_is_member(column->attribute, identity);
 		if (!wants_column(relations, entry, attribute, column->identity))
 			continue;
+		caller = MemoryContextSwitchTo(entry->memory);
 		change_type_choose(&column->type, attribute->atttypid);
+		MemoryContextSwitchTo(caller);
 		entry->pinned |= column->type.pinned;
-		describe_column(attribute, column, bms_is_member(column->attribute, primary),
-						&entry->description);
+		describe_column(attribute, column, bms_is_member(column->attribute, primary), description);
 		entry->ncolumns++;
 	}
 }
@@ -294,9 +297,10 @@ fill(const plugin_relations *relations, plugin_relation *entry, Relation leaf, R
 {
 	const Form_pg_class class = named->rd_rel;
 	const char *schema = get_namespace_name(class->relnamespace);
+	StringInfoData description;
 
-	entry->schema = pstrdup(schema != NULL ? schema : "");
-	entry->table = pstrdup(NameStr(class->relname));
+	entry->schema = MemoryContextStrdup(entry->memory, schema != NULL ? schema : "");
+	entry->table = MemoryContextStrdup(entry->memory, NameStr(class->relname));
 	/* A materialized view's rows are in the WAL too, but what it shows are other tables. */
 	entry->captured =
 		(class->relkind == RELKIND_RELATION || class->relkind == RELKIND_PARTITIONED_TABLE) &&
@@ -305,21 +309,26 @@ fill(const plugin_relations *relations, plugin_relation *entry, Relation leaf, R
 		return;
 	entry->identity = leaf->rd_rel->relreplident;
 	entry->persistence = leaf->rd_rel->relpersistence;
-	initStringInfo(&entry->description);
-	put32(&entry->description, entry->named);
-	put32(&entry->description, entry->leaf);
-	put32(&entry->description, leaf->rd_rel->relfilenode);
-	appendStringInfoChar(&entry->description, class->relkind);
-	appendStringInfoChar(&entry->description, entry->identity);
-	appendStringInfoChar(&entry->description, entry->persistence);
-	put_text(&entry->description, entry->schema);
-	put_text(&entry->description, entry->table);
-	make_columns(relations, entry, leaf, named);
+	initStringInfo(&description);
+	put32(&description, entry->named);
+	put32(&description, entry->leaf);
+	put32(&description, leaf->rd_rel->relfilenode);
+	appendStringInfoChar(&description, class->relkind);
+	appendStringInfoChar(&description, entry->identity);
+	appendStringInfoChar(&description, entry->persistence);
+	put_text(&description, entry->schema);
+	put_text(&description, entry->table);
+	make_columns(relations, entry, leaf, named, &description);
+	entry->ndescription = description.len;
+	entry->description = MemoryContextAlloc(entry->memory, (Size) description.len);
+	memcpy(entry->description, description.data, (Size) description.len);
 	entry->nattributes = RelationGetNumberOfAttributes(leaf);
 	for (int i = 0; i < 2; i++)
 	{
-		entry->values[i] = palloc(sizeof(Datum) * (Size) Max(entry->nattributes, 1));
-		entry->nulls[i] = palloc(sizeof(bool) * (Size) Max(entry->nattributes, 1));
+		entry->values[i] =
+			MemoryContextAlloc(entry->memory, sizeof(Datum) * (Size) Max(entry->nattributes, 1));
+		entry->nulls[i] =
+			MemoryContextAlloc(entry->memory, sizeof(bool) * (Size) Max(entry->nattributes, 1));
 	}
 }
 
@@ -329,12 +338,11 @@ make_entry(plugin_relations *relations, plugin_relation *entry, Relation leaf)
 {
 	plugin_relation made = {.leaf = entry->leaf, .index = entry->index};
 	uint64 invalidations = relations->invalidations;
-	MemoryContext caller;
 	Relation named = leaf;
 
+	/* Of what stays; all that is needed to make it is of the caller's context. */
 	made.memory =
 		AllocSetContextCreate(relations->entry_memory, "penstock relation", ALLOCSET_SMALL_SIZES);
-	caller = MemoryContextSwitchTo(made.memory);
 	made.named = name_of(relations, made.leaf, leaf->rd_rel);
 	if (made.named != made.leaf)
 	{
@@ -347,11 +355,9 @@ make_entry(plugin_relations *relations, plugin_relation *entry, Relation leaf)
 	fill(relations, &made, leaf, named);
 	if (named != leaf)
 		RelationClose(named);
-	MemoryContextSwitchTo(caller);
-	made.described =
-		entry->described && entry->captured && made.captured &&
-		entry->description.len == made.description.len &&
-		memcmp(entry->description.data, made.description.data, (Size) made.description.len) == 0;
+	made.described = entry->described && entry->captured && made.captured &&
+					 entry->ndescription == made.ndescription &&
+					 memcmp(entry->description, made.description, (Size) made.ndescription) == 0;
 	made.valid = invalidations == relations->invalidations;
 	relations->any_valid = relations->any_valid || made.valid;
 	if (entry->memory != NULL)

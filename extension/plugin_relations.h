@@ -42,8 +42,9 @@ typedef struct plugin_relation
 	bool *nulls[2];
 	char *schema; /* of named, for errors */
 	char *table;
-	StringInfoData description; /* record CHANGE_RELATION behind its index */
-	MemoryContext memory;		/* of all the above */
+	char *description; /* record CHANGE_RELATION behind its index */
+	int ndescription;
+	MemoryContext memory; /* of all the above */
 } plugin_relation;
 
 typedef struct plugin_relations plugin_relations;
@@ -51,7 +52,7 @@ typedef struct plugin_relations plugin_relations;
 /* Memory is of the current context, which may be deleted at any time: there is nothing to undo. */
 extern plugin_relations *plugin_relations_new(const plugin_options *options);
 
-/* The entry of a table. It is valid until the next call. */
+/* The entry of a table. It is valid until the next call. Temporary memory is of the current context. */
 extern plugin_relation *plugin_relations_get(plugin_relations *relations, Relation relation);
 
 /* A transaction begins: what changes in the catalog from here on is noted. */

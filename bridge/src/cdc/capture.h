@@ -66,21 +66,38 @@ typedef struct psti_captured
 	const char *reset; /* why its rows are to be forgotten before it is read; static; NULL: not */
 } psti_captured;
 
+/* What is read by one COPY: a region, or some blocks of the table that is one. */
+typedef struct psti_piece
+{
+	char *split; /* owned */
+	size_t part;
+} psti_piece;
+
+/* A connection that reads pieces of the table at work. */
+typedef struct psti_reader
+{
+	pst_source *source;
+	struct ArrowArrayStream stream; /* released: idle */
+	size_t piece;
+} psti_reader;
+
 /* The read of tables that is under way. */
 typedef struct psti_reading
 {
 	char *export_id; /* of the slot's snapshot, while it can be imported; owned */
 	bool waited;	 /* all transactions that the position has told of are seen */
 	uint32_t oid;	 /* of the table at work; 0: none */
-	pst_source *source;
-	struct ArrowArrayStream stream; /* of the part at work */
-	size_t part;
-	size_t view; /* that the table is read under; PSTI_NO_VIEW: the slot's own */
-	bool only;	 /* a table with children: their rows are not its own */
-	uint32_t filenode;
 	bool schema_told;
-	bool cleared;	  /* the part at work */
-	bool all_cleared; /* the table */
+	bool cleared;		  /* what the consumer had of the table is forgotten */
+	psti_reader *readers; /* the first has planned, and holds the locks and the snapshot */
+	size_t nreaders;
+	size_t turn;
+	psti_piece *pieces;
+	size_t npieces;
+	size_t begun; /* pieces that were taken up */
+	size_t ended;
+	size_t told; /* the piece, from 1, before which a range was told to be cleared */
+	size_t view; /* that the table is read under; PSTI_NO_VIEW: the slot's own */
 	int64_t rows;
 	int64_t total;
 } psti_reading;

@@ -11,6 +11,8 @@
 
 /* Events that carry nothing but a newer position come no more often than this. */
 #define PROGRESS_MS 1000
+/* How long a batch is held open in a transaction when the server sends nothing. */
+#define GATHER_MS 20
 
 pst_status
 psti_follow_tell(pst_cdc *cdc, bool ask, pst_error *err)
@@ -165,13 +167,18 @@ take_message(pst_cdc *cdc, const char *data, size_t nbytes, pst_error *err)
 	return cdc->decoder->open(cdc->decoder, message.lsn, message.data, message.nbytes, err);
 }
 
-/* Milliseconds until there is something to do without a message; at most the caller's. */
+/*
+ * Milliseconds until there is something to do without a message; at most the caller's. Rows of a
+ * transaction that has not ended wait for more of it, a little.
+ */
 static int
-patience(const pst_cdc *cdc, int64_t deadline)
+patience(const pst_cdc *cdc, bool gathered, int64_t deadline)
 {
 	int64_t now = psti_now_ms();
 	int64_t until = cdc->heartbeat_at + psti_opt_int(cdc->options, PSTI_OPT_HEARTBEAT);
 
+	if (gathered)
+		return cdc->transaction.open ? GATHER_MS : 0;
 	if (cdc->at.safe_lsn > cdc->told_safe && cdc->told_at + PROGRESS_MS < until)
 		until = cdc->told_at + PROGRESS_MS;
 	if (deadline >= 0 && deadline < until)
@@ -201,7 +208,7 @@ receive(pst_cdc *cdc, int64_t deadline, pst_error *err)
 	if (status == PST_OK && cdc->step != PSTI_STEP_STREAM)
 		return PST_AGAIN;
 	if (status == PST_OK)
-		status = psti_conn_stream_next(cdc->stream, gathered ? 0 : patience(cdc, deadline), &data,
+		status = psti_conn_stream_next(cdc->stream, patience(cdc, gathered, deadline), &data,
 									   &nbytes, err);
 	if (status == PST_OK)
 		return take_message(cdc, data, nbytes, err);

@@ -9,6 +9,8 @@
 #include "cdc/capture.h"
 
 #include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "arrow_build.h"
@@ -17,6 +19,7 @@
 #include "split.h"
 
 #define PARTS_MAX 1024
+#define READERS_MAX 64
 
 /* ---- The source of a table ---- */
 
@@ -44,7 +47,7 @@ region_column(const psti_table *version, const psti_subject *subject, psti_key_k
 	size_t i;
 
 	*kind = PSTI_KEY_NONE;
-	if (subject->nkeys != 1 || subject->identity == 'n' || subject->inherited)
+	if (subject->nkeys != 1 || subject->identity == 'n' || subject->inherited || !subject->ordered)
 		return NULL;
 	i = psti_table_find(version, subject->key[0]);
 	if (i < version->ncolumns && version->columns[i].form == PSTI_FORM_ARROW)
@@ -214,11 +217,11 @@ set_parts(psti_place *place, const psti_table *version, const char *column, psti
 	return PST_OK;
 }
 
-/* Cuts a table that nothing was read of into the regions that the source plans. */
+/* Cuts a table that nothing was read of into the regions that the source plans, if it does. */
 static pst_status
 plan_parts(pst_cdc *cdc, const psti_subject *subject, psti_place *place, pst_error *err)
 {
-	psti_reading *r = &cdc->reading;
+	pst_source *source = cdc->reading.readers[0].source;
 	const psti_table *version = psti_capture_of(cdc, subject->oid)->version;
 	psti_split *strides = NULL;
 	char **splits = NULL;
@@ -227,9 +230,9 @@ plan_parts(pst_cdc *cdc, const psti_subject *subject, psti_place *place, pst_err
 	const char *column = region_column(version, subject, &kind);
 	pst_status status;
 
-	if (column == NULL || r->source->partition.column == NULL || place->nparts > 1)
+	if (column == NULL || source->partition.column == NULL || psti_place_is_begun(place))
 		return PST_OK;
-	status = pst_source_plan(r->source, PARTS_MAX, &splits, &n, err);
+	status = pst_source_plan(source, PARTS_MAX, &splits, &n, err);
 	if (status == PST_OK && n > 1)
 	{
 		strides = calloc(n, sizeof(*strides));
@@ -246,21 +249,39 @@ plan_parts(pst_cdc *cdc, const psti_subject *subject, psti_place *place, pst_err
 	return status;
 }
 
-/* The split of one part, in the source's moment. */
+/* ---- Pieces ---- */
+
 static pst_status
-make_split(const psti_reading *r, const psti_place *place, size_t part, char **out, pst_error *err)
+add_piece(psti_reading *r, char *split, size_t part, pst_error *err)
 {
-	const pst_source *source = r->source;
+	psti_piece *pieces = realloc(r->pieces, (r->npieces + 1) * sizeof(*pieces));
+
+	if (pieces == NULL)
+		return psti_fail_nomem(err);
+	r->pieces = pieces;
+	pieces[r->npieces++] = (psti_piece){split, part};
+	return PST_OK;
+}
+
+/* A split of the first reader's moment: of the key range of a part, or (place->column NULL) of its table alone. */
+static pst_status
+add_split(psti_reading *r, const psti_place *place, size_t part, uint32_t filenode, pst_error *err)
+{
+	const pst_source *source = r->readers[0].source;
 	const psti_caps *caps = psti_conn_caps(source->conn);
-	psti_blocks itself = {.oid = place->oid, .first = 0, .end = -1};
-	psti_split split = {.kind = PSTI_SPLIT_ALL,
+	psti_blocks itself = {.oid = place->oid, .node = filenode, .first = 0, .end = -1};
+	psti_split split = {.kind = PSTI_SPLIT_BLOCKS,
 						.snapshot = source->snapshot,
 						.system = (char *) caps->system_identifier,
 						.started = (char *) caps->postmaster_start,
 						.database = (char *) caps->database,
 						.schemas = source->schemas,
 						.options = (char *) source->fingerprint,
-						.relation = source->relation->oid};
+						.relation = source->relation->oid,
+						.blocks = &itself,
+						.nblocks = 1};
+	char *text = NULL;
+	pst_status status;
 
 	if (place->column != NULL)
 	{
@@ -269,26 +290,73 @@ make_split(const psti_reading *r, const psti_place *place, size_t part, char **o
 		split.stride.lower = place->parts[part].lower;
 		split.stride.upper = part + 1 < place->nparts ? place->parts[part + 1].lower : NULL;
 	}
-	else if (r->only)
+	status = psti_split_print(&split, &text, err);
+	if (status == PST_OK)
+		status = add_piece(r, text, part, err);
+	if (status != PST_OK)
+		free(text);
+	return status;
+}
+
+/* A table that is one region is read by blocks, where the server can. */
+static pst_status
+add_blocks(psti_reading *r, pst_error *err)
+{
+	char **splits = NULL;
+	size_t n = 0;
+	pst_status status = pst_source_plan(r->readers[0].source, 0, &splits, &n, err);
+
+	for (size_t i = 0; status == PST_OK && i < n; i++)
 	{
-		split.kind = PSTI_SPLIT_BLOCKS;
-		itself.node = r->filenode;
-		split.blocks = &itself;
-		split.nblocks = 1;
+		char *copy = strdup(splits[i]);
+
+		status = copy == NULL ? psti_fail_nomem(err) : add_piece(r, copy, 0, err);
+		if (status != PST_OK)
+			free(copy);
 	}
-	return psti_split_print(&split, out, err);
+	pst_free(splits);
+	return status;
+}
+
+static pst_status
+make_pieces(psti_reading *r, const psti_place *place, const psti_subject *subject, pst_error *err)
+{
+	pst_status status = PST_OK;
+
+	if (place->column == NULL)
+		return subject->inherited ? add_split(r, place, 0, subject->filenode, err)
+								  : add_blocks(r, err);
+	for (size_t i = 0; status == PST_OK && i < place->nparts; i++)
+		if (place->parts[i].state != PSTI_PART_READ)
+			status = add_split(r, place, i, 0, err);
+	return status;
 }
 
 /* ---- A table ---- */
 
 static void
+end_stream(psti_reader *reader)
+{
+	if (reader->stream.release != NULL)
+		reader->stream.release(&reader->stream);
+	memset(&reader->stream, 0, sizeof(reader->stream));
+}
+
+static void
 close_table(psti_reading *r)
 {
-	if (r->stream.release != NULL)
-		r->stream.release(&r->stream);
-	memset(&r->stream, 0, sizeof(r->stream));
-	pst_source_close(r->source);
-	r->source = NULL;
+	for (size_t i = 0; i < r->nreaders; i++)
+	{
+		end_stream(&r->readers[i]);
+		pst_source_close(r->readers[i].source);
+	}
+	for (size_t i = 0; i < r->npieces; i++)
+		free(r->pieces[i].split);
+	free(r->readers);
+	free(r->pieces);
+	r->readers = NULL;
+	r->pieces = NULL;
+	r->nreaders = r->npieces = r->begun = r->ended = r->turn = 0;
 	r->oid = 0;
 }
 
@@ -305,6 +373,7 @@ static pst_status
 take_view(pst_cdc *cdc, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
+	pst_source *source = r->readers[0].source;
 	psti_waiting waiting = {cdc->conn, &cdc->hooks,
 							psti_opt_int(cdc->options, PSTI_OPT_WAIT_TIMEOUT), cdc->extension};
 	psti_snapshot snapshot = {0};
@@ -315,9 +384,9 @@ take_view(pst_cdc *cdc, pst_error *err)
 		status = psti_moment_wait(&waiting, err);
 	r->waited = status == PST_OK;
 	if (status == PST_OK)
-		status = psti_source_begin(r->source, err);
+		status = psti_source_begin(source, err);
 	if (status == PST_OK)
-		status = psti_moment_take(&waiting, r->source->conn, &snapshot, &horizon, err);
+		status = psti_moment_take(&waiting, source->conn, &snapshot, &horizon, err);
 	if (status == PST_OK)
 		status = psti_position_see(&cdc->at, &snapshot, horizon, &r->view, err);
 	if (status == PST_OK && horizon > cdc->at.complete_lsn)
@@ -331,21 +400,21 @@ stand(pst_cdc *cdc, const psti_subject *subject, const psti_place *place, bool p
 	  pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
-	pst_status status = PST_ERR_CONFLICT;
+	pst_status status;
 
 	r->view = PSTI_NO_VIEW;
-	if (r->export_id != NULL && place->nparts == 1 && place->parts[0].state == PSTI_PART_UNREAD)
+	if (r->export_id != NULL && !psti_place_is_begun(place))
 	{
-		status = psti_source_adopt(r->source, r->export_id, err);
+		status = psti_source_adopt(r->readers[0].source, r->export_id, err);
 		/* Without a stream one snapshot serves all tables. */
 		if (status == PST_OK || !has_changed_since(err) || cdc->startup == PSTI_STARTUP_SNAPSHOT)
 			return status;
 		psti_log(&cdc->hooks, PST_LOG_INFO, "%s is read under a snapshot of its own: %s",
 				 subject->qualified, err->message);
 		/* What it looks like now may differ from what was opened. */
-		pst_source_close(r->source);
-		r->source = NULL;
-		status = open_source(cdc, subject, parts, &r->source, err);
+		pst_source_close(r->readers[0].source);
+		r->readers[0].source = NULL;
+		status = open_source(cdc, subject, parts, &r->readers[0].source, err);
 		if (status != PST_OK)
 			return status;
 	}
@@ -360,98 +429,80 @@ let_go(pst_cdc *cdc, uint32_t oid)
 	pst_error ignored;
 
 	psti_log(&cdc->hooks, PST_LOG_WARNING,
-			 "table %u was dropped, or renamed out of what is captured, before it was read", oid);
+			 "table %" PRIu32
+			 " was dropped, or renamed out of what is captured, before it was read",
+			 oid);
 	close_table(&cdc->reading);
-	if (psti_place_reset(place, &ignored) == PST_OK)
-		place->gone = true;
-	place->parts[0].state = PSTI_PART_READ;
+	(void) psti_place_reset(place, &ignored);
+	for (size_t i = 0; i < place->nparts; i++)
+		place->parts[i].state = PSTI_PART_READ;
+	psti_place_merge(place);
+	place->gone = true;
+}
+
+/* Opens the first reader, at a moment, and what follows from what it sees. */
+static pst_status
+take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
+{
+	psti_reading *r = &cdc->reading;
+	psti_place *place = psti_position_find(&cdc->at, subject->oid);
+	psti_captured *captured = psti_capture_of(cdc, subject->oid);
+	size_t jobs = (size_t) psti_opt_int(cdc->options, PSTI_OPT_CDC_JOBS);
+	psti_table *version = NULL;
+	/* A table of which parts are read already is cut as it was. */
+	bool parts = !psti_place_is_begun(place) && subject->nkeys == 1 && !subject->inherited &&
+				 subject->ordered && count_parts(cdc, subject) > 1;
+	pst_status status;
+
+	r->readers = calloc(jobs, sizeof(*r->readers));
+	if (captured == NULL || r->readers == NULL)
+		return psti_fail_nomem(err);
+	r->nreaders = 1;
+	status = open_source(cdc, subject, parts, &r->readers[0].source, err);
+	if (status == PST_OK)
+		status = stand(cdc, subject, place, parts, err);
+	if (status == PST_OK)
+		status = psti_source_export(r->readers[0].source, err);
+	if (status == PST_OK)
+		status = make_version(cdc, subject, r->readers[0].source, &version, err);
+	if (status != PST_OK)
+		return status;
+	r->schema_told = captured->version != NULL && psti_table_same(captured->version, version);
+	if (r->schema_told)
+		psti_table_free(version);
+	else
+		psti_capture_version(cdc, captured, version);
+	status = psti_watch_read(cdc, place, r->readers[0].source, err);
+	if (status == PST_OK)
+		status = plan_parts(cdc, subject, place, err);
+	if (status == PST_OK)
+		status = make_pieces(r, place, subject, err);
+	return status;
 }
 
 static pst_status
 begin_table(pst_cdc *cdc, uint32_t oid, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
-	psti_place *place = psti_position_find(&cdc->at, oid);
-	psti_captured *captured = psti_capture_of(cdc, oid);
 	const psti_subject *subject = NULL;
-	psti_table *version = NULL;
-	bool parts;
-	pst_status status = captured == NULL
-							? psti_fail_nomem(err)
-							: psti_scope_look(&cdc->scope, cdc->conn, oid, &subject, err);
+	pst_status status = psti_scope_look(&cdc->scope, cdc->conn, oid, &subject, err);
 
 	if (status != PST_OK)
 		return status;
-	if (subject == NULL)
-	{
-		let_go(cdc, oid);
-		return PST_OK;
-	}
-	/* A table of which parts are read already is cut as it was. */
-	parts = place->nparts == 1 && subject->nkeys == 1 && !subject->inherited &&
-			count_parts(cdc, subject) > 1;
 	r->oid = oid;
-	r->only = subject->inherited;
-	r->filenode = subject->filenode;
-	r->schema_told = false;
 	r->cleared = false;
-	r->all_cleared = false;
-	status = open_source(cdc, subject, parts, &r->source, err);
-	if (status == PST_ERR_NOT_FOUND)
+	if (subject != NULL)
+		status = take_up(cdc, subject, err);
+	if (subject == NULL || status == PST_ERR_NOT_FOUND)
 	{
 		let_go(cdc, oid);
 		return PST_OK;
 	}
-	if (status == PST_OK)
-		status = stand(cdc, subject, place, parts, err);
-	if (status == PST_OK)
-		status = psti_source_export(r->source, err);
-	if (status == PST_OK)
-		status = make_version(cdc, subject, r->source, &version, err);
-	if (status != PST_OK)
-		return status;
-	if (captured->version == NULL || !psti_table_same(captured->version, version))
-		psti_capture_version(cdc, captured, version);
-	else
-	{
-		psti_table_free(version);
-		r->schema_told = true;
-	}
-	status = plan_parts(cdc, subject, place, err);
-	if (status == PST_OK)
-		status = psti_watch_read(cdc, place, r->source, err);
 	(void) PSTI_FAILPOINT("cdc.table_begun");
 	return status;
 }
 
-/* ---- Parts ---- */
-
-static size_t
-next_unread(const psti_place *place)
-{
-	size_t i = 0;
-
-	while (i < place->nparts && place->parts[i].state == PSTI_PART_READ)
-		i++;
-	return i;
-}
-
-static void
-end_part(pst_cdc *cdc, psti_place *place)
-{
-	psti_reading *r = &cdc->reading;
-
-	if (r->stream.release != NULL)
-		r->stream.release(&r->stream);
-	memset(&r->stream, 0, sizeof(r->stream));
-	place->parts[r->part].state = PSTI_PART_READ;
-	place->parts[r->part].view = r->view;
-	r->cleared = false;
-	psti_place_merge(place);
-	if (psti_place_is_read(place))
-		close_table(r);
-	(void) PSTI_FAILPOINT("cdc.part_read");
-}
+/* ---- Events of a table ---- */
 
 /*
  * Rows of the part that the consumer may have are forgotten first. Who stores positions with the data has
@@ -460,20 +511,22 @@ end_part(pst_cdc *cdc, psti_place *place)
 static bool
 must_clear(const pst_cdc *cdc, const psti_part *part)
 {
-	if (cdc->reading.cleared || cdc->reading.all_cleared || cdc->consumer == PSTI_CONSUMER_UPSERT)
+	if (cdc->reading.cleared || cdc->consumer == PSTI_CONSUMER_UPSERT)
 		return false;
-	return part->state == PSTI_PART_BEGUN ||
-		   (cdc->consumer == PSTI_CONSUMER_REPLAY && cdc->resumed);
+	return part->state == PSTI_PART_BEGUN || (cdc->consumer == PSTI_CONSUMER_REPLAY &&
+											  cdc->resumed && part->state == PSTI_PART_UNREAD);
 }
 
-static pst_status
-tell_clear(pst_cdc *cdc, const psti_captured *captured, const psti_place *place, size_t part,
+/* An event by which a part is cleared; then it is unread, and will be begun. */
+static void
+tell_clear(pst_cdc *cdc, const psti_captured *captured, psti_place *place, size_t part,
 		   pst_event *out)
 {
 	if (place->column == NULL)
 	{
 		psti_event_begin(cdc, PST_EVENT_RESET, out);
 		out->reason = "its read was interrupted, and begins anew";
+		cdc->reading.cleared = true;
 	}
 	else
 	{
@@ -483,47 +536,143 @@ tell_clear(pst_cdc *cdc, const psti_captured *captured, const psti_place *place,
 		out->upper = part + 1 < place->nparts ? place->parts[part + 1].lower : NULL;
 	}
 	psti_event_table(cdc, captured, out);
-	cdc->reading.cleared = true;
+	place->parts[part].state = PSTI_PART_BEGUN;
+}
+
+/* What is told before the first row. PST_AGAIN: nothing more. */
+static pst_status
+tell_table(pst_cdc *cdc, psti_captured *captured, pst_event *out)
+{
+	psti_reading *r = &cdc->reading;
+
+	if (captured->reset != NULL)
+	{
+		psti_event_begin(cdc, PST_EVENT_RESET, out);
+		psti_event_table(cdc, captured, out);
+		out->reason = captured->reset;
+		captured->reset = NULL;
+		r->cleared = true;
+		return PST_OK;
+	}
+	if (r->schema_told)
+		return PST_AGAIN;
+	psti_event_begin(cdc, PST_EVENT_SCHEMA, out);
+	psti_event_table(cdc, captured, out);
+	r->schema_told = true;
 	return PST_OK;
 }
 
+/* An idle reader takes up the next piece. PST_OK: an event comes first; PST_AGAIN: it is begun. */
 static pst_status
-begin_part(pst_cdc *cdc, const psti_place *place, size_t part, pst_error *err)
+begin_piece(pst_cdc *cdc, psti_reader *reader, pst_event *out, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
-	char *split = NULL;
-	pst_status status = make_split(r, place, part, &split, err);
+	psti_place *place = psti_position_find(&cdc->at, r->oid);
+	const psti_piece *piece = &r->pieces[r->begun];
+	bool first = r->begun == 0 || r->pieces[r->begun - 1].part != piece->part;
+	pst_status status = PST_OK;
 
+	if (first && r->told != r->begun + 1 && must_clear(cdc, &place->parts[piece->part]))
+	{
+		r->told = r->begun + 1;
+		tell_clear(cdc, psti_capture_of(cdc, r->oid), place, piece->part, out);
+		return PST_OK;
+	}
+	if (reader->source == NULL)
+	{
+		const psti_subject *subject = psti_scope_subject(&cdc->scope, r->oid);
+
+		status = open_source(cdc, subject, r->readers[0].source->partition.column != NULL,
+							 &reader->source, err);
+	}
 	if (status == PST_OK)
-		status = pst_source_read(r->source, split, &r->stream, err);
-	pst_free(split);
-	r->part = part;
-	return status;
+		status = pst_source_read(reader->source, piece->split, &reader->stream, err);
+	reader->piece = r->begun++;
+	return status == PST_OK ? PST_AGAIN : status;
 }
 
-/* PST_END: the part has no more rows. */
-static pst_status
-take_rows(pst_cdc *cdc, psti_place *place, psti_captured *captured, pst_event *out, pst_error *err)
+/* The reader's piece has no more rows. */
+static void
+end_piece(pst_cdc *cdc, psti_reader *reader)
 {
 	psti_reading *r = &cdc->reading;
+	psti_place *place = psti_position_find(&cdc->at, r->oid);
+	psti_part *part = &place->parts[r->pieces[reader->piece].part];
+
+	end_stream(reader);
+	r->ended++;
+	/* Of a table that is one region all pieces make it up. */
+	if (place->column != NULL || r->ended == r->npieces)
+	{
+		part->state = PSTI_PART_READ;
+		part->view = r->view;
+	}
+	if (r->ended < r->npieces)
+		return;
+	psti_place_merge(place);
+	close_table(r);
+	(void) PSTI_FAILPOINT("cdc.table_read");
+}
+
+/* The reader whose turn it is, among those that have something to read at once, if there are any. */
+static psti_reader *
+choose_reader(psti_reading *r)
+{
+	struct pollfd fds[READERS_MAX];
+	psti_reader *chosen = NULL;
+
+	for (size_t i = 0; i < r->nreaders; i++)
+	{
+		const psti_reader *reader = &r->readers[i];
+
+		fds[i] = (struct pollfd){.fd = -1, .events = POLLIN};
+		if (reader->stream.release != NULL)
+			fds[i].fd = PQsocket(psti_conn_pg(reader->source->conn));
+	}
+	if (r->nreaders > 1)
+		(void) poll(fds, (nfds_t) r->nreaders, 0);
+	for (size_t i = 1; i <= r->nreaders; i++)
+	{
+		size_t at = (r->turn + i) % r->nreaders;
+		bool ready = (fds[at].revents & POLLIN) != 0;
+
+		if (fds[at].fd < 0 || (chosen != NULL && !ready))
+			continue;
+		chosen = &r->readers[at];
+		if (ready)
+			break;
+	}
+	r->turn = (size_t) (chosen - r->readers);
+	return chosen;
+}
+
+/* Rows of the reader's piece. PST_AGAIN: it has no more. */
+static pst_status
+take_rows(pst_cdc *cdc, psti_reader *reader, pst_event *out, pst_error *err)
+{
+	psti_reading *r = &cdc->reading;
+	psti_place *place = psti_position_find(&cdc->at, r->oid);
 	struct ArrowArray array = {0};
 
 	do
 	{
 		if (array.release != NULL)
 			array.release(&array);
-		if (r->stream.get_next(&r->stream, &array) != 0)
+		if (reader->stream.get_next(&reader->stream, &array) != 0)
 		{
-			pst_status status = pst_source_error(r->source, err);
+			pst_status status = pst_source_error(reader->source, err);
 
 			return status < 0 ? status : psti_fail(err, PST_ERR_STATE, "the read has ended early");
 		}
 		if (array.release == NULL)
-			return PST_END;
+		{
+			end_piece(cdc, reader);
+			return PST_AGAIN;
+		}
 	} while (array.length == 0);
-	place->parts[r->part].state = PSTI_PART_BEGUN;
+	place->parts[r->pieces[reader->piece].part].state = PSTI_PART_BEGUN;
 	psti_event_begin(cdc, PST_EVENT_ROWS, out);
-	psti_event_table(cdc, captured, out);
+	psti_event_table(cdc, psti_capture_of(cdc, r->oid), out);
 	out->rows = (pst_change_batch){.struct_size = sizeof(out->rows),
 								   .database = out->database,
 								   .schema_name = out->schema_name,
@@ -540,40 +689,22 @@ static pst_status
 go_on(pst_cdc *cdc, pst_event *out, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
-	psti_place *place = psti_position_find(&cdc->at, r->oid);
-	psti_captured *captured = psti_capture_of(cdc, r->oid);
-	size_t part;
-	pst_status status;
+	size_t jobs = (size_t) psti_opt_int(cdc->options, PSTI_OPT_CDC_JOBS);
+	pst_status status = tell_table(cdc, psti_capture_of(cdc, r->oid), out);
 
-	if (captured->reset != NULL)
+	if (status != PST_AGAIN)
+		return status;
+	if (r->nreaders < jobs && r->nreaders < r->npieces)
+		r->nreaders = jobs < r->npieces ? jobs : r->npieces;
+	for (size_t i = 0; i < r->nreaders && r->begun < r->npieces; i++)
 	{
-		psti_event_begin(cdc, PST_EVENT_RESET, out);
-		psti_event_table(cdc, captured, out);
-		out->reason = captured->reset;
-		captured->reset = NULL;
-		r->all_cleared = true;
-		return PST_OK;
-	}
-	if (!r->schema_told)
-	{
-		psti_event_begin(cdc, PST_EVENT_SCHEMA, out);
-		psti_event_table(cdc, captured, out);
-		r->schema_told = true;
-		return PST_OK;
-	}
-	if (r->stream.release != NULL)
-	{
-		status = take_rows(cdc, place, captured, out, err);
-		if (status != PST_END)
+		if (r->readers[i].stream.release != NULL)
+			continue;
+		status = begin_piece(cdc, &r->readers[i], out, err);
+		if (status != PST_AGAIN)
 			return status;
-		end_part(cdc, place);
-		return PST_AGAIN;
 	}
-	part = next_unread(place);
-	if (must_clear(cdc, &place->parts[part]))
-		return tell_clear(cdc, captured, place, part, out);
-	status = begin_part(cdc, place, part, err);
-	return status == PST_OK ? PST_AGAIN : status;
+	return take_rows(cdc, choose_reader(r), out, err);
 }
 
 static uint32_t

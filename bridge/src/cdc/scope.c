@@ -21,6 +21,7 @@ enum
 	S_FILENODE,
 	S_ROWS,
 	S_BYTES,
+	S_ORDERED,
 	S_ROW_SECURITY,
 	S_KEY,
 	S_COLUMNS,
@@ -197,6 +198,16 @@ put_query(const psti_scope *scope, uint32_t oid, int server_version, psti_buf *s
 			 "COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
 			 "c.reltuples::pg_catalog.int8, c.relpages::pg_catalog.int8 OPERATOR(pg_catalog.*) "
 			 "pg_catalog.current_setting('block_size')::pg_catalog.int8, "
+			 "COALESCE((SELECT pg_catalog.abs(s.correlation) OPERATOR(pg_catalog.>) "
+			 "0.8::pg_catalog.float4 FROM pg_catalog.pg_index i "
+			 "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid "
+			 "AND a.attnum OPERATOR(pg_catalog.=) i.indkey[0] "
+			 "JOIN pg_catalog.pg_stats s ON s.schemaname OPERATOR(pg_catalog.=) n.nspname "
+			 "AND s.tablename OPERATOR(pg_catalog.=) c.relname "
+			 "AND s.attname OPERATOR(pg_catalog.=) a.attname AND NOT s.inherited "
+			 "WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid "
+			 "AND CASE c.relreplident WHEN 'i' THEN i.indisreplident "
+			 "ELSE i.indisprimary END LIMIT 1), false), "
 			 "pg_catalog.row_security_active(c.oid), ");
 	psti_buf_puts(sql, key_sql);
 	psti_buf_puts(sql, "f.columns, f.readable, pg_catalog.concat(''");
@@ -319,6 +330,7 @@ read_subject(const PGresult *result, int row, psti_subject *out, pst_error *err)
 	out->filenode = (uint32_t) strtoul(cell(result, row, S_FILENODE), NULL, 10);
 	out->rows = strtoll(cell(result, row, S_ROWS), NULL, 10);
 	out->bytes = strtoll(cell(result, row, S_BYTES), NULL, 10);
+	out->ordered = cell(result, row, S_ORDERED)[0] == 't';
 	status = read_texts(cell(result, row, S_COLUMNS), &out->columns, &out->ncolumns, err);
 	if (status == PST_OK)
 		status = read_texts(cell(result, row, S_KEY), &out->key, &out->nkeys, err);

@@ -22,6 +22,7 @@ typedef struct psti_subject
 	uint32_t filenode;
 	int64_t rows;	/* as the planner's statistics say, -1 unknown */
 	int64_t bytes;	/* likewise, of its main fork; of a partitioned table 0 */
+	bool ordered;	/* its rows lie about in the order of its one key column */
 	char **columns; /* that are captured */
 	size_t ncolumns;
 	char **key; /* of the replica identity's index, else of the primary key */

@@ -19,7 +19,20 @@ struct pst_decoder
 	const psti_decoder_ops *ops;
 };
 
-/* In the order of the option's words: csv|json|arrow. */
+/* What is written only has no decoder. */
+static pst_status
+no_decoder(const psti_options *options, const char *describe, const psti_input *input, void **self,
+		   const psti_decoder_ops **ops, pst_error *err)
+{
+	(void) options;
+	(void) describe;
+	(void) input;
+	(void) ops;
+	*self = NULL;
+	return psti_fail(err, PST_ERR_INVALID, "option format: debezium lines can be written only");
+}
+
+/* In the order of the option's words: csv|json|arrow|debezium. */
 static const struct
 {
 	pst_status (*encoder)(const psti_options *options, const struct ArrowSchema *schema,
@@ -31,6 +44,7 @@ static const struct
 	{psti_csv_encoder, psti_csv_decoder},
 	{psti_json_encoder, psti_json_decoder},
 	{psti_arrow_encoder, psti_arrow_decoder},
+	{psti_debezium_encoder, no_decoder},
 };
 
 pst_status
@@ -201,13 +215,34 @@ pst_encoder_write(pst_encoder *encoder, const struct ArrowArray *batch, pst_writ
 
 	psti_enter(&full);
 	psti_buf_reset(&encoder->out);
-	status = psti_arrow_check(&encoder->schema, batch, &full);
+	status = encoder->ops->write == NULL
+				 ? psti_fail(&full, PST_ERR_INVALID, "lines of format debezium are made of events")
+				 : psti_arrow_check(&encoder->schema, batch, &full);
 	if (status == PST_OK && encoder->ops->ready != NULL)
 		ready = encoder->ops->ready(batch, &nbytes);
 	if (ready != NULL)
 		return psti_leave(err, &full, pass_on(ready, nbytes, write, ctx, &full));
 	if (status == PST_OK)
 		status = encoder->ops->write(encoder->self, batch, &encoder->out, &full);
+	return psti_leave(err, &full, pass_encoded(encoder, status, write, ctx, &full));
+}
+
+pst_status
+pst_encoder_event(pst_encoder *encoder, const pst_event *event, pst_write_fn write, void *ctx,
+				  pst_error *err)
+{
+	pst_error full;
+	pst_status status = PST_OK;
+
+	psti_enter(&full);
+	psti_buf_reset(&encoder->out);
+	if (encoder->ops->event == NULL)
+		status = psti_fail(&full, PST_ERR_INVALID,
+						   "events of a change capture are lines of format debezium");
+	if (status == PST_OK && event->kind == PST_EVENT_ROWS)
+		status = psti_arrow_check(&encoder->schema, &event->rows.array, &full);
+	if (status == PST_OK)
+		status = encoder->ops->event(encoder->self, event, &encoder->out, &full);
 	return psti_leave(err, &full, pass_encoded(encoder, status, write, ctx, &full));
 }
 

@@ -23,6 +23,8 @@ typedef struct psti_encoder_ops
 	 * format that always encodes.
 	 */
 	const void *(*ready)(const struct ArrowArray *batch, size_t *nbytes);
+	/* Lines of a change capture; NULL for a format that has none, which then has write. */
+	pst_status (*event)(void *self, const pst_event *event, psti_buf *out, pst_error *err);
 } psti_encoder_ops;
 
 typedef struct psti_decoder_ops
@@ -63,6 +65,8 @@ pst_status psti_json_encoder(const psti_options *options, const struct ArrowSche
 							 void **self, const psti_encoder_ops **ops, pst_error *err);
 pst_status psti_arrow_encoder(const psti_options *options, const struct ArrowSchema *schema,
 							  void **self, const psti_encoder_ops **ops, pst_error *err);
+pst_status psti_debezium_encoder(const psti_options *options, const struct ArrowSchema *schema,
+								 void **self, const psti_encoder_ops **ops, pst_error *err);
 
 /* describe may be NULL; input is copied. */
 pst_status psti_csv_decoder(const psti_options *options, const char *describe,

@@ -124,8 +124,11 @@ pst_status
 psti_arrow_encoder(const psti_options *options, const struct ArrowSchema *schema, void **self,
 				   const psti_encoder_ops **ops, pst_error *err)
 {
-	static const psti_encoder_ops encoder_ops = {encoder_begin, encoder_write, encoder_end,
-												 encoder_free, encoder_ready};
+	static const psti_encoder_ops encoder_ops = {.begin = encoder_begin,
+												 .write = encoder_write,
+												 .end = encoder_end,
+												 .free = encoder_free,
+												 .ready = encoder_ready};
 	encoder *e = NULL;
 	arrow_ipc_error wire = {"", ""};
 	arrow_ipc_status written;

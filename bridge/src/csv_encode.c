@@ -196,7 +196,8 @@ csv_free(void *self)
 	free(csv);
 }
 
-static const psti_encoder_ops csv_ops = {csv_begin, csv_write, csv_end, csv_free, NULL};
+static const psti_encoder_ops csv_ops = {
+	.begin = csv_begin, .write = csv_write, .end = csv_end, .free = csv_free};
 
 static pst_status
 csv_init(csv_encoder *csv, const psti_options *options, const struct ArrowSchema *schema,

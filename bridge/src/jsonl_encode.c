@@ -109,7 +109,8 @@ json_free(void *self)
 	free(json);
 }
 
-static const psti_encoder_ops json_ops = {json_nothing, json_write, json_nothing, json_free, NULL};
+static const psti_encoder_ops json_ops = {
+	.begin = json_nothing, .write = json_write, .end = json_nothing, .free = json_free};
 
 static json_form
 form_of(const struct ArrowSchema *field, psti_arrow_kind kind)

@@ -41,9 +41,9 @@ fixed_at(const struct ArrowArray *array, int64_t i, size_t width)
 
 #define FIXED(ctype, array, i) (*(const ctype *) fixed_at(array, i, sizeof(ctype)))
 
-/* The bytes of a text or binary value of variable length. */
-static const char *
-variable_at(const psti_arrow_type *type, const struct ArrowArray *array, int64_t i, size_t *nbytes)
+const char *
+psti_value_bytes(const psti_arrow_type *type, const struct ArrowArray *array, int64_t i,
+				 size_t *nbytes)
 {
 	const char *data = array->buffers[2];
 	int64_t row = i + array->offset;
@@ -152,6 +152,28 @@ timestamp_at(const struct ArrowSchema *schema, const psti_arrow_type *type,
 	if (*microseconds2000 < TIMESTAMP_MIN || *microseconds2000 >= TIMESTAMP_END)
 		return out_of_range(schema, "timestamp", value, err);
 	return PST_OK;
+}
+
+pst_status
+psti_value_moment(const struct ArrowSchema *schema, const psti_arrow_type *type,
+				  const struct ArrowArray *array, int64_t i, int64_t *out, pst_error *err)
+{
+	int32_t days = 0;
+	pst_status status;
+
+	switch (type->kind)
+	{
+		case PSTI_ARROW_DATE32:
+		case PSTI_ARROW_DATE64:
+			status = date_at(schema, type, array, i, &days, err);
+			*out = days;
+			return status;
+		case PSTI_ARROW_TIME32:
+		case PSTI_ARROW_TIME64:
+			return time_at(schema, type, array, i, out, err);
+		default:
+			return timestamp_at(schema, type, array, i, out, err);
+	}
 }
 
 /* The kinds whose text fits in a small array; *n is its length. */
@@ -374,7 +396,7 @@ binary_form_text(const struct ArrowSchema *schema, const psti_arrow_type *type,
 {
 	const char *name = schema->name != NULL ? schema->name : "";
 	size_t n;
-	const char *bytes = variable_at(type, array, i, &n);
+	const char *bytes = psti_value_bytes(type, array, i, &n);
 	size_t named;
 	const char *binary;
 
@@ -402,14 +424,14 @@ psti_value_text(const struct ArrowSchema *schema, const psti_arrow_type *type,
 	{
 		case PSTI_ARROW_UTF8:
 		case PSTI_ARROW_LARGE_UTF8:
-			bytes = variable_at(type, array, i, &n);
+			bytes = psti_value_bytes(type, array, i, &n);
 			psti_buf_put(out, bytes, n);
 			return PST_OK;
 		case PSTI_ARROW_BINARY:
 		case PSTI_ARROW_LARGE_BINARY:
 			if (type->pg_type != 0)
 				return binary_form_text(schema, type, array, i, false, out, err);
-			bytes = variable_at(type, array, i, &n);
+			bytes = psti_value_bytes(type, array, i, &n);
 			psti_text_bytea((const uint8_t *) bytes, n, out);
 			return PST_OK;
 		case PSTI_ARROW_FIXED_BINARY:
@@ -561,7 +583,7 @@ psti_value_json(const struct ArrowSchema *schema, const psti_arrow_type *type,
 			return datetime_json(schema, type, array, i, out, err);
 		case PSTI_ARROW_UTF8:
 		case PSTI_ARROW_LARGE_UTF8:
-			bytes = variable_at(type, array, i, &n);
+			bytes = psti_value_bytes(type, array, i, &n);
 			if (psti_value_is_json(schema))
 				psti_value_raw_json(bytes, n, out);
 			else

@@ -28,6 +28,15 @@ pst_status psti_value_json(const struct ArrowSchema *schema, const psti_arrow_ty
 						   const struct ArrowArray *array, int64_t i, psti_buf *out,
 						   pst_error *err);
 
+/* The bytes of a value of a utf8 or binary field; borrowed from the array. */
+const char *psti_value_bytes(const psti_arrow_type *type, const struct ArrowArray *array, int64_t i,
+							 size_t *nbytes);
+
+/* A date, time or timestamp as PostgreSQL has it: days, microseconds, or microseconds since 2000. */
+pst_status psti_value_moment(const struct ArrowSchema *schema, const psti_arrow_type *type,
+							 const struct ArrowArray *array, int64_t i, int64_t *out,
+							 pst_error *err);
+
 /* Whether a utf8 field holds json texts, by its metadata. */
 bool psti_value_is_json(const struct ArrowSchema *schema);
 

@@ -137,7 +137,7 @@ put_source(const debezium_encoder *self, const change *c, psti_buf *out)
 	{
 		put_uint(",\"sequence\":\"[\\\"", c->commit_lsn, out);
 		put_uint("\\\",\\\"", c->lsn, out);
-		psti_buf_put(out, "\\\"]\"", 5);
+		psti_buf_put(out, "\\\"]\"", 4);
 	}
 	if (c->has_commit)
 		put_uint(",\"commit_lsn\":", c->commit_lsn, out);

@@ -39,6 +39,14 @@ typedef enum cli_opt
 	CLI_NO_HEADER,
 	CLI_MAX_RATE,
 	CLI_GRANTS,
+	CLI_DROP,
+	CLI_ADVANCE,
+	CLI_SLOT,
+	CLI_START,
+	CLI_JSON_VALUES,
+	CLI_UNTIL,
+	CLI_POSITION_FILE,
+	CLI_DROP_SLOT,
 	CLI_QUIET,
 	CLI_LOG,
 	CLI_HELP,
@@ -105,6 +113,8 @@ extern const cli_command cmd_describe;
 extern const cli_command cmd_read;
 extern const cli_command cmd_write;
 extern const cli_command cmd_copy;
+extern const cli_command cmd_cdc;
+extern const cli_command cmd_slots;
 extern const cli_command cmd_doctor;
 
 /* Every command, in the order of the manual; NULL-terminated. */

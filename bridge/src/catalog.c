@@ -290,10 +290,9 @@ give_array(const PGresult *result, bool names, int sqlstate_column, char **out, 
 	return status;
 }
 
-/* One of the list texts, whose rows are (value[, sqlstate, message, hint]), as a json array. */
-static pst_status
-list(pst_catalog *catalog, const psti_question *question, bool names, bool messages, char **out,
-	 pst_error *err)
+pst_status
+psti_catalog_list(pst_catalog *catalog, const psti_question *question, bool names, bool messages,
+				  char **out, pst_error *err)
 {
 	pst_error full;
 	PGresult *result = NULL;
@@ -322,7 +321,7 @@ pst_catalog_databases(pst_catalog *catalog, char **json, pst_error *err)
 							  .nparams = 3,
 							  .values = lists};
 
-	return list(catalog, &question, true, true, json, err);
+	return psti_catalog_list(catalog, &question, true, true, json, err);
 }
 
 pst_status
@@ -330,7 +329,7 @@ pst_catalog_schemas(pst_catalog *catalog, char **json, pst_error *err)
 {
 	psti_question question = {.what = "listing schemas", .sql = psti_sql_schemas};
 
-	return list(catalog, &question, true, false, json, err);
+	return psti_catalog_list(catalog, &question, true, false, json, err);
 }
 
 pst_status
@@ -343,7 +342,7 @@ pst_catalog_tables(pst_catalog *catalog, const char *schema, char **json, pst_er
 							  .nparams = 1,
 							  .values = values};
 
-	return list(catalog, &question, false, true, json, err);
+	return psti_catalog_list(catalog, &question, false, true, json, err);
 }
 
 /* The text `describe` with the half that fits the server's version. */

@@ -35,6 +35,13 @@ typedef struct psti_question
 pst_status psti_catalog_ask(pst_catalog *catalog, const psti_question *question, bool *found,
 							PGresult **out, pst_error *err);
 
+/*
+ * A question whose rows are (value[, sqlstate, message, hint]), as a json array: of names, or of values that
+ * are json already. For a public function: err may be NULL.
+ */
+pst_status psti_catalog_list(pst_catalog *catalog, const psti_question *question, bool names,
+							 bool messages, char **out, pst_error *err);
+
 /* Opens the connection when there is none that can be used. */
 pst_status psti_catalog_connect(pst_catalog *catalog, pst_error *err);
 

@@ -187,15 +187,15 @@ check_advance(const PGresult *row, const char *slot, uint64_t lsn, pst_error *er
 	}
 	if (lsn < stands)
 	{
-		psti_fail(err, PST_ERR_INVALID,
+		psti_fail(err, PST_ERR_STATE,
 				  "cannot advance replication slot \"%s\" to " LSN_FORMAT
 				  ": it stands at " LSN_FORMAT,
 				  slot, LSN_ARGS(lsn), LSN_ARGS(stands));
 		psti_error_hint(err, "A slot never goes back.");
-		return PST_ERR_INVALID;
+		return PST_ERR_STATE;
 	}
 	if (parse_lsn(column(row, 7), &ends) && lsn > ends)
-		return psti_fail(err, PST_ERR_INVALID,
+		return psti_fail(err, PST_ERR_STATE,
 						 "cannot advance replication slot \"%s\" to " LSN_FORMAT
 						 ": the server's WAL ends at " LSN_FORMAT,
 						 slot, LSN_ARGS(lsn), LSN_ARGS(ends));

@@ -16,6 +16,8 @@ static pst_canceller *canceller; /* set before the handlers are installed */
 static int wake[2] = {-1, -1};	 /* a pipe; a byte in it means stop */
 static atomic_int exit_code;
 static atomic_bool stopping;
+static atomic_bool finishes_first; /* the first signal only asks */
+static atomic_bool asked;
 static char temporary[PATH_MAX];
 static atomic_bool temporary_there;
 
@@ -40,7 +42,13 @@ on_signal(int signo)
 {
 	static atomic_bool again;
 	int saved = errno;
+	int expected = 0;
 
+	if (atomic_load(&finishes_first) && !atomic_exchange(&asked, true))
+	{
+		atomic_compare_exchange_strong(&exit_code, &expected, CLI_EXIT_SIGNAL + signo);
+		return;
+	}
 	if (atomic_exchange(&again, true))
 	{
 		signals_remove_temporary();
@@ -85,6 +93,18 @@ signals_install(pst_canceller *switch_to_throw)
 			return false;
 	}
 	return sigaction(SIGPIPE, &ignore, NULL) == 0;
+}
+
+void
+signals_finish_first(void)
+{
+	atomic_store(&finishes_first, true);
+}
+
+bool
+signals_asked(void)
+{
+	return atomic_load(&asked) || atomic_load(&stopping);
 }
 
 int

@@ -15,6 +15,15 @@
 /* Installs the handlers; canceller is borrowed for the life of the process. */
 bool signals_install(pst_canceller *canceller);
 
+/*
+ * For a command that can stop at any of its batches: from here on the first signal only asks, and the second
+ * one does what is the first's otherwise.
+ */
+void signals_finish_first(void);
+
+/* Whether a signal has asked to stop, or anything has stopped the command. */
+bool signals_asked(void);
+
 /* Becomes readable, and stays so, once the command is to stop. */
 int signals_fd(void);
 

@@ -22,10 +22,9 @@ typedef struct cdc_table
 {
 	uint32_t oid;
 	pst_encoder *encoder;
-	struct ArrowSchema copied; /* arrow: what the encoder was made for … */
-	bool begun;				   /* … and whether the stream has begun */
-	output out;				   /* a file of its own; fd -1: none */
-	char *path;				   /* its name, for messages */
+	bool begun; /* arrow: its stream is */
+	output out; /* a file of its own; fd -1: none */
+	char *path; /* its name, for messages */
 	struct cdc_table *next;
 } cdc_table;
 
@@ -83,17 +82,17 @@ write_failed(const output *out, const char *path, int code, pst_error *err)
 static int
 append(void *ctx, const void *data, size_t nbytes)
 {
-	cdc_output *output = ctx;
+	cdc_output *to = ctx;
 
-	if (output->cap - output->nbytes < nbytes)
+	if (to->cap - to->nbytes < nbytes)
 	{
-		size_t cap = output->cap + output->cap / 2 + nbytes;
+		size_t cap = to->cap + to->cap / 2 + nbytes;
 
-		output->bytes = cli_realloc(output->bytes, cap);
-		output->cap = cap;
+		to->bytes = cli_realloc(to->bytes, cap);
+		to->cap = cap;
 	}
-	memcpy(output->bytes + output->nbytes, data, nbytes);
-	output->nbytes += nbytes;
+	memcpy(to->bytes + to->nbytes, data, nbytes);
+	to->nbytes += nbytes;
 	return 0;
 }
 
@@ -104,14 +103,12 @@ forget_encoder(cdc_table *table)
 {
 	pst_encoder_free(table->encoder);
 	table->encoder = NULL;
-	if (table->copied.release != NULL)
-		table->copied.release(&table->copied);
 }
 
 static cdc_table *
-find_table(cdc_output *output, uint32_t oid)
+find_table(cdc_output *to, uint32_t oid)
 {
-	cdc_table *table = output->tables;
+	cdc_table *table = to->tables;
 
 	while (table != NULL && table->oid != oid)
 		table = table->next;
@@ -120,25 +117,25 @@ find_table(cdc_output *output, uint32_t oid)
 		table = cli_alloc(sizeof(*table));
 		table->oid = oid;
 		table->out.fd = -1;
-		table->next = output->tables;
-		output->tables = table;
+		table->next = to->tables;
+		to->tables = table;
 	}
 	return table;
 }
 
 static pst_status
-new_encoder(const cdc_output *output, const struct ArrowSchema *schema, pst_encoder **out,
+new_encoder(const cdc_output *to, const struct ArrowSchema *schema, pst_encoder **out,
 			pst_error *err)
 {
-	return pst_encoder_new((const char *const *) output->options->keys,
-						   (const char *const *) output->options->values, schema, out, err);
+	return pst_encoder_new((const char *const *) to->options->keys,
+						   (const char *const *) to->options->values, schema, out, err);
 }
 
 /* ---- Arrow streams ---- */
 
 /* SCHEMA.TABLE.N.arrows, N being the first that is free: a file of an earlier run stays as it is. */
 static pst_status
-open_file(const cdc_output *output, cdc_table *table, const pst_event *event, pst_error *err)
+open_file(const cdc_output *to, cdc_table *table, const pst_event *event, pst_error *err)
 {
 	char *name = cli_format("%s.%s", event->schema_name, event->table);
 	int fd = -1;
@@ -150,7 +147,7 @@ open_file(const cdc_output *output, cdc_table *table, const pst_event *event, ps
 	for (int n = 1; fd < 0; n++)
 	{
 		free(table->path);
-		table->path = cli_format("%s/%s.%d.arrows", output->folder, name, n);
+		table->path = cli_format("%s/%s.%d.arrows", to->folder, name, n);
 		fd = open(table->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 		if (fd < 0 && errno != EEXIST)
 			break;
@@ -164,23 +161,23 @@ open_file(const cdc_output *output, cdc_table *table, const pst_event *event, ps
 
 /* Where a table's stream goes. */
 static void *
-place_of(cdc_output *output, cdc_table *table, pst_write_fn *write)
+place_of(cdc_output *to, cdc_table *table, pst_write_fn *write)
 {
-	if (output->folder == NULL)
+	if (to->folder == NULL)
 	{
 		*write = append;
-		return output;
+		return to;
 	}
 	*write = output_write;
 	return &table->out;
 }
 
 static pst_status
-end_stream(cdc_output *output, cdc_table *table, pst_error *err)
+end_stream(cdc_output *to, cdc_table *table, pst_error *err)
 {
 	pst_status status = PST_OK;
 	pst_write_fn write;
-	void *place = place_of(output, table, &write);
+	void *place = place_of(to, table, &write);
 
 	if (table->begun)
 		status = pst_encoder_end(table->encoder, write, place, err);
@@ -198,15 +195,15 @@ end_stream(cdc_output *output, cdc_table *table, pst_error *err)
 }
 
 static pst_status
-begin_stream(cdc_output *output, cdc_table *table, const pst_event *event, pst_error *err)
+begin_stream(cdc_output *to, cdc_table *table, const pst_event *event, pst_error *err)
 {
 	pst_write_fn write;
 	void *place;
 	pst_status status = PST_OK;
 
-	if (output->folder != NULL)
-		status = open_file(output, table, event, err);
-	place = place_of(output, table, &write);
+	if (to->folder != NULL)
+		status = open_file(to, table, event, err);
+	place = place_of(to, table, &write);
 	if (status == PST_OK)
 		status = pst_encoder_begin(table->encoder, write, place, err);
 	if (status == PST_ERR_IO && table->out.error != 0)
@@ -217,10 +214,9 @@ begin_stream(cdc_output *output, cdc_table *table, const pst_event *event, pst_e
 
 /* One stream has one schema, and standard output one stream. */
 static pst_status
-check_single(const cdc_output *output, const cdc_table *mine, const pst_event *event,
-			 pst_error *err)
+check_single(const cdc_output *to, const cdc_table *mine, const pst_event *event, pst_error *err)
 {
-	for (const cdc_table *table = output->tables; table != NULL; table = table->next)
+	for (const cdc_table *table = to->tables; table != NULL; table = table->next)
 	{
 		if (!table->begun)
 			continue;
@@ -236,36 +232,36 @@ check_single(const cdc_output *output, const cdc_table *mine, const pst_event *e
 }
 
 static pst_status
-arrow_encoder(cdc_output *output, cdc_table *table, const pst_event *event, pst_error *err)
+arrow_encoder(cdc_output *to, cdc_table *table, const pst_event *event, pst_error *err)
 {
 	struct ArrowSchema schema;
 	const char *twice = NULL;
 	pst_status status = PST_OK;
 
-	if (output->folder == NULL)
-		status = check_single(output, table, event, err);
+	if (to->folder == NULL)
+		status = check_single(to, table, event, err);
 	if (status == PST_OK)
-		status = end_stream(output, table, err);
+		status = end_stream(to, table, err);
 	forget_encoder(table);
 	if (status != PST_OK)
 		return status;
-	if (!cdc_rows_schema(event->schema, output->row_kind, &schema, &twice))
+	if (!cdc_rows_schema(event->schema, to->row_kind, &schema, &twice))
 	{
 		fail(err, PST_ERR_UNSUPPORTED,
 			 "table %s.%s has a column \"%s\", which is the name of one of ours",
 			 event->schema_name, event->table, twice);
-		if (twice == output->row_kind)
+		if (twice == to->row_kind)
 			snprintf(err->hint, sizeof(err->hint),
 					 "Call ours otherwise with --with row-kind-column=NAME.");
 		return PST_ERR_UNSUPPORTED;
 	}
-	status = new_encoder(output, &schema, &table->encoder, err);
+	status = new_encoder(to, &schema, &table->encoder, err);
 	schema.release(&schema);
 	return status;
 }
 
 static pst_status
-arrow_rows(cdc_output *output, cdc_table *table, pst_event *event, pst_error *err)
+arrow_rows(cdc_output *to, cdc_table *table, pst_event *event, pst_error *err)
 {
 	struct ArrowArray rows;
 	pst_write_fn write;
@@ -273,10 +269,10 @@ arrow_rows(cdc_output *output, cdc_table *table, pst_event *event, pst_error *er
 	pst_status status = PST_OK;
 
 	if (!table->begun)
-		status = begin_stream(output, table, event, err);
+		status = begin_stream(to, table, event, err);
 	if (status != PST_OK)
 		return status;
-	place = place_of(output, table, &write);
+	place = place_of(to, table, &write);
 	cdc_rows_take(&event->rows, &rows);
 	status = pst_encoder_write(table->encoder, &rows, write, place, err);
 	rows.release(&rows);
@@ -287,11 +283,11 @@ arrow_rows(cdc_output *output, cdc_table *table, pst_event *event, pst_error *er
 
 /* Rows alone can be told in Arrow. */
 static pst_status
-arrow_emptied(cdc_output *output, const pst_event *event, pst_error *err)
+arrow_emptied(cdc_output *to, const pst_event *event, pst_error *err)
 {
 	bool reset = event->kind == PST_EVENT_RESET;
 
-	if (output->skips_truncate)
+	if (to->skips_truncate)
 		return PST_OK;
 	fail(err, PST_ERR_UNSUPPORTED, "table %s.%s %s, which Arrow rows cannot tell",
 		 event->schema_name, event->table, reset ? "has to be read anew" : "was truncated");
@@ -306,19 +302,19 @@ arrow_emptied(cdc_output *output, const pst_event *event, pst_error *err)
 
 /* What the reader of the lines may stumble over, said once. */
 static void
-warn(cdc_output *output, const pst_event *event)
+warn(cdc_output *to, const pst_event *event)
 {
 	const pst_change_batch *rows = &event->rows;
 
-	if (event->kind == PST_EVENT_TRUNCATE && output->skips_truncate && !output->warned_truncate)
+	if (event->kind == PST_EVENT_TRUNCATE && to->skips_truncate && !to->warned_truncate)
 	{
-		output->warned_truncate = true;
+		to->warned_truncate = true;
 		report_warning(
 			"table %s.%s was truncated, which truncate=skip leaves out: its rows stay where "
 			"the lines go",
 			event->schema_name, event->table);
 	}
-	if (event->kind != PST_EVENT_ROWS || !output->flink || output->arrow || output->warned_before ||
+	if (event->kind != PST_EVENT_ROWS || !to->flink || to->arrow || to->warned_before ||
 		rows->row_kind == NULL)
 		return;
 	for (int64_t row = 0; row < rows->array.length; row++)
@@ -326,7 +322,7 @@ warn(cdc_output *output, const pst_event *event)
 		if (rows->row_kind[row] != PST_ROW_UPDATE_AFTER ||
 			(row > 0 && rows->row_kind[row - 1] == PST_ROW_UPDATE_BEFORE))
 			continue;
-		output->warned_before = true;
+		to->warned_before = true;
 		report_warning(
 			"updates of table %s.%s come without the old row: Flink's debezium-json stops at "
 			"them (ALTER TABLE %s.%s REPLICA IDENTITY FULL makes the server tell it)",
@@ -337,24 +333,24 @@ warn(cdc_output *output, const pst_event *event)
 
 /* The encoder of an event's table; that of no table where nothing is known of its columns. */
 static pst_status
-encoder_of(cdc_output *output, const pst_event *event, cdc_table **table, pst_encoder **encoder,
+encoder_of(cdc_output *to, const pst_event *event, cdc_table **table, pst_encoder **encoder,
 		   pst_error *err)
 {
 	pst_status status = PST_OK;
 
 	*table = NULL;
-	*encoder = output->plain;
+	*encoder = to->plain;
 	if (event->kind != PST_EVENT_ROWS && event->kind != PST_EVENT_SCHEMA)
 		return PST_OK;
-	*table = find_table(output, event->table_oid);
+	*table = find_table(to, event->table_oid);
 	if (event->kind == PST_EVENT_SCHEMA || (*table)->encoder == NULL)
 	{
-		if (output->arrow)
-			status = arrow_encoder(output, *table, event, err);
+		if (to->arrow)
+			status = arrow_encoder(to, *table, event, err);
 		else
 		{
 			forget_encoder(*table);
-			status = new_encoder(output, event->schema, &(*table)->encoder, err);
+			status = new_encoder(to, event->schema, &(*table)->encoder, err);
 		}
 	}
 	*encoder = (*table)->encoder;
@@ -362,80 +358,79 @@ encoder_of(cdc_output *output, const pst_event *event, cdc_table **table, pst_en
 }
 
 pst_status
-cdc_output_event(cdc_output *output, pst_event *event, pst_error *err)
+cdc_output_event(cdc_output *to, pst_event *event, pst_error *err)
 {
 	cdc_table *table;
 	pst_encoder *encoder;
-	pst_status status = encoder_of(output, event, &table, &encoder, err);
+	pst_status status = encoder_of(to, event, &table, &encoder, err);
 
 	if (status != PST_OK)
 		return status;
-	warn(output, event);
-	if (!output->arrow)
-		return pst_encoder_event(encoder, event, append, output, err);
+	warn(to, event);
+	if (!to->arrow)
+		return pst_encoder_event(encoder, event, append, to, err);
 	switch (event->kind)
 	{
 		case PST_EVENT_ROWS:
-			return arrow_rows(output, table, event, err);
+			return arrow_rows(to, table, event, err);
 		case PST_EVENT_TRUNCATE:
 		case PST_EVENT_RESET:
-			return arrow_emptied(output, event, err);
+			return arrow_emptied(to, event, err);
 		default:
 			return PST_OK;
 	}
 }
 
 size_t
-cdc_output_pending(const cdc_output *output)
+cdc_output_pending(const cdc_output *to)
 {
-	return output->nbytes;
+	return to->nbytes;
 }
 
 static pst_status
-sync_tables(cdc_output *output, pst_error *err)
+sync_tables(cdc_output *to, pst_error *err)
 {
-	for (cdc_table *table = output->tables; table != NULL; table = table->next)
+	for (cdc_table *table = to->tables; table != NULL; table = table->next)
 		if (table->out.fd >= 0 && fdatasync(table->out.fd) != 0)
 			return write_failed(&table->out, table->path, errno, err);
 	return PST_OK;
 }
 
 pst_status
-cdc_output_flush(cdc_output *output, bool durable, pst_error *err)
+cdc_output_flush(cdc_output *to, bool durable, pst_error *err)
 {
 	int code = 0;
 
-	if (output->nbytes > 0)
-		code = output_write(&output->out, output->bytes, output->nbytes);
+	if (to->nbytes > 0)
+		code = output_write(&to->out, to->bytes, to->nbytes);
 	if (code != 0)
-		return write_failed(&output->out, NULL, code, err);
-	output->nbytes = 0;
+		return write_failed(&to->out, NULL, code, err);
+	to->nbytes = 0;
 	if (!durable)
 		return PST_OK;
 	/* Not of a pipe or device, which have no disk of theirs. */
-	if (output->out.chunk == 0 && fdatasync(output->out.fd) != 0 && errno != EINVAL &&
-		errno != EROFS)
-		return write_failed(&output->out, NULL, errno, err);
-	return sync_tables(output, err);
+	if (to->out.chunk == 0 && fdatasync(to->out.fd) != 0 && errno != EINVAL && errno != EROFS)
+		return write_failed(&to->out, NULL, errno, err);
+	return sync_tables(to, err);
 }
 
 pst_status
-cdc_output_end(cdc_output *output, pst_error *err)
+cdc_output_end(cdc_output *to, pst_error *err)
 {
 	pst_status status = PST_OK;
 
-	for (cdc_table *table = output->tables; table != NULL && status == PST_OK; table = table->next)
-		if (output->arrow)
-			status = end_stream(output, table, err);
-	return status == PST_OK ? cdc_output_flush(output, true, err) : status;
+	for (cdc_table *table = to->tables; table != NULL && status == PST_OK; table = table->next)
+		if (to->arrow)
+			status = end_stream(to, table, err);
+	return status == PST_OK ? cdc_output_flush(to, true, err) : status;
 }
 
 bool
-cdc_output_is_closed(const cdc_output *output)
+cdc_output_is_closed(const cdc_output *to)
 {
-	struct pollfd fd = {.fd = output->out.fd};
+	struct pollfd fd = {.fd = to->out.fd};
 
-	return output->folder == NULL && poll(&fd, 1, 0) > 0 && (fd.revents & POLLERR) != 0;
+	return to->folder == NULL && poll(&fd, 1, 0) > 0 && (fd.revents & POLLERR) != 0;
 }
 
 static bool
@@ -446,55 +441,59 @@ is_word(const cli_pairs *options, const char *key, const char *word)
 	return value != NULL && strcasecmp(value, word) == 0;
 }
 
+static void
+keep_schema(struct ArrowSchema *schema)
+{
+	schema->release = NULL;
+}
+
 pst_status
 cdc_output_open(const cli_pairs *options, bool arrow, const char *folder, cdc_output **out,
 				pst_error *err)
 {
-	static const struct ArrowSchema nothing = {.format = "+s", .name = ""};
-	struct ArrowSchema schema = nothing;
-	cdc_output *output = cli_alloc(sizeof(*output));
+	const struct ArrowSchema schema = {.format = "+s", .name = "", .release = keep_schema};
+	cdc_output *to = cli_alloc(sizeof(*to));
 	const char *row_kind = pairs_get(options, "row-kind-column");
 	struct stat st;
 	pst_status status;
 	int code;
 
-	*out = output;
-	output->options = options;
-	output->folder = folder;
-	output->arrow = arrow;
-	output->flink = !is_word(options, "json-values", "debezium");
-	output->skips_truncate = is_word(options, "truncate", "skip");
-	output->row_kind = row_kind != NULL ? row_kind : "row_kind";
-	output->out.fd = -1;
-	schema.release = (void (*)(struct ArrowSchema *)) free; /* never called: it is borrowed */
-	status = new_encoder(output, &schema, &output->plain, err);
+	*out = to;
+	to->options = options;
+	to->folder = folder;
+	to->arrow = arrow;
+	to->flink = !is_word(options, "json-values", "debezium");
+	to->skips_truncate = is_word(options, "truncate", "skip");
+	to->row_kind = row_kind != NULL ? row_kind : "row_kind";
+	to->out.fd = -1;
+	status = new_encoder(to, &schema, &to->plain, err);
 	if (status != PST_OK)
 		return status;
 	if (folder != NULL && (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode)))
 		return fail(err, PST_ERR_IO, "\"%s\" is no folder", folder);
-	code = output_open(&output->out, NULL, NULL);
+	code = output_open(&to->out, NULL, NULL);
 	return code == 0 ? PST_OK
 					 : fail(err, PST_ERR_IO, "cannot write to standard output: %s", strerror(code));
 }
 
 void
-cdc_output_close(cdc_output *output)
+cdc_output_close(cdc_output *to)
 {
-	if (output == NULL)
+	if (to == NULL)
 		return;
-	while (output->tables != NULL)
+	while (to->tables != NULL)
 	{
-		cdc_table *table = output->tables;
+		cdc_table *table = to->tables;
 
-		output->tables = table->next;
+		to->tables = table->next;
 		forget_encoder(table);
 		if (table->out.fd >= 0)
 			close(table->out.fd);
 		free(table->path);
 		free(table);
 	}
-	pst_encoder_free(output->plain);
-	output_close(&output->out, true);
-	free(output->bytes);
-	free(output);
+	pst_encoder_free(to->plain);
+	output_close(&to->out, true);
+	free(to->bytes);
+	free(to);
 }

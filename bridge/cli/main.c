@@ -15,8 +15,8 @@
 #include "report.h"
 
 const cli_command *const cli_commands[] = {
-	&cmd_databases, &cmd_tables, &cmd_describe, &cmd_read, &cmd_write,
-	&cmd_copy,		&cmd_slots,	 &cmd_doctor,	NULL,
+	&cmd_databases, &cmd_tables, &cmd_describe, &cmd_read,	 &cmd_write,
+	&cmd_copy,		&cmd_cdc,	 &cmd_slots,	&cmd_doctor, NULL,
 };
 
 static int

@@ -442,6 +442,9 @@ complete_options(capture *c, const cli_pairs *given)
 		pairs_add(&c->options, "read.values", "lossless");
 	pairs_add(&c->options, "cdc.consumer",
 			  truncate != NULL && strcasecmp(truncate, "skip") == 0 ? "upsert" : "replay");
+	/* There is one position file, the newest: nobody restores an older one. */
+	if (pairs_get(given, "scan.lsn-commit.checkpoints-num-delay") == NULL)
+		pairs_add(&c->options, "scan.lsn-commit.checkpoints-num-delay", "0");
 	if (mode != NULL)
 		pairs_add(&c->options, "scan.startup.mode", mode);
 	else if (start != NULL)

@@ -154,7 +154,9 @@ parse_lsn(const char *text, uint64_t *lsn)
 	int used = 0;
 
 	/* The server's own text: two numbers of up to eight digits. */
-	if (text == NULL || sscanf(text, "%8" SCNx32 "/%8" SCNx32 "%n", &high, &low, &used) != 2 ||
+	if (text == NULL ||
+		sscanf(text, "%8" SCNx32 "/%8" SCNx32 "%n", &high, &low, &used) !=
+			2 || /* NOLINT(cert-err34-c) */
 		text[used] != '\0')
 		return false;
 	*lsn = (uint64_t) high << 32 | low;

@@ -215,9 +215,12 @@ pst_encoder_write(pst_encoder *encoder, const struct ArrowArray *batch, pst_writ
 
 	psti_enter(&full);
 	psti_buf_reset(&encoder->out);
-	status = encoder->ops->write == NULL
-				 ? psti_fail(&full, PST_ERR_INVALID, "lines of format debezium are made of events")
-				 : psti_arrow_check(&encoder->schema, batch, &full);
+	if (encoder->ops->write == NULL)
+	{
+		status = psti_fail(&full, PST_ERR_INVALID, "lines of format debezium are made of events");
+		return psti_leave(err, &full, status);
+	}
+	status = psti_arrow_check(&encoder->schema, batch, &full);
 	if (status == PST_OK && encoder->ops->ready != NULL)
 		ready = encoder->ops->ready(batch, &nbytes);
 	if (ready != NULL)
@@ -237,9 +240,12 @@ pst_encoder_event(pst_encoder *encoder, const pst_event *event, pst_write_fn wri
 	psti_enter(&full);
 	psti_buf_reset(&encoder->out);
 	if (encoder->ops->event == NULL)
+	{
 		status = psti_fail(&full, PST_ERR_INVALID,
 						   "events of a change capture are lines of format debezium");
-	if (status == PST_OK && event->kind == PST_EVENT_ROWS)
+		return psti_leave(err, &full, status);
+	}
+	if (event->kind == PST_EVENT_ROWS)
 		status = psti_arrow_check(&encoder->schema, &event->rows.array, &full);
 	if (status == PST_OK)
 		status = encoder->ops->event(encoder->self, event, &encoder->out, &full);

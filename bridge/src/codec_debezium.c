@@ -524,20 +524,20 @@ debezium_init(debezium_encoder *self, const psti_options *options, const struct 
 }
 
 pst_status
-psti_debezium_encoder(const psti_options *options, const struct ArrowSchema *schema, void **out,
+psti_debezium_encoder(const psti_options *options, const struct ArrowSchema *schema, void **self,
 					  const psti_encoder_ops **ops, pst_error *err)
 {
-	debezium_encoder *self = calloc(1, sizeof(*self));
+	debezium_encoder *encoder = calloc(1, sizeof(*encoder));
 	pst_status status =
-		self != NULL ? debezium_init(self, options, schema, err) : psti_fail_nomem(err);
+		encoder != NULL ? debezium_init(encoder, options, schema, err) : psti_fail_nomem(err);
 
-	*out = NULL;
+	*self = NULL;
 	if (status == PST_OK)
 	{
-		*out = self;
+		*self = encoder;
 		*ops = &debezium_ops;
 	}
-	else if (self != NULL)
-		debezium_free(self);
+	else if (encoder != NULL)
+		debezium_free(encoder);
 	return status;
 }

@@ -851,7 +851,8 @@ form_of_name(const char *type, size_t n)
 
 	if (n > 2 && memcmp(type + n - 2, "[]", 2) == 0)
 		return PSTI_DEBEZIUM_STRING;
-	if (n >= 4 + sizeof(zone) - 1 && memcmp(type, "time", 4) == 0 && memcmp(type, "times", 5) != 0 &&
+	if (n >= 4 + sizeof(zone) - 1 && memcmp(type, "time", 4) == 0 &&
+		memcmp(type, "times", 5) != 0 &&
 		memcmp(type + n - (sizeof(zone) - 1), zone, sizeof(zone) - 1) == 0)
 		return PSTI_DEBEZIUM_TIMETZ;
 	for (size_t i = 0; i < sizeof(named_forms) / sizeof(named_forms[0]); i++)

@@ -241,7 +241,7 @@ pst_status
 psti_follow_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 {
 	int64_t deadline = timeout_ms < 0 ? -1 : psti_now_ms() + timeout_ms;
-	pst_status status = PST_OK;
+	pst_status status = PST_AGAIN;
 
 	while (cdc->step == PSTI_STEP_STREAM)
 	{

@@ -5,11 +5,9 @@
  * The server's own errors tell neither who uses a slot nor that it was asked for what it does not do: so the
  * slot is looked at first. What changes between the look and the call is the server's error.
  */
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "catalog.h"
 #include "catalog_ddl.h"
+#include "cdc/position.h"
 #include "options.h"
 #include "sql_texts.h"
 
@@ -145,32 +143,13 @@ pst_catalog_drop_slot(pst_catalog *catalog, const char *slot, pst_error *err)
 	return psti_leave(err, &full, status);
 }
 
-/* 16/B374D848 */
-static bool
-parse_lsn(const char *text, uint64_t *lsn)
-{
-	uint32_t high;
-	uint32_t low;
-	int used = 0;
-
-	/* The server's own text: two numbers of up to eight digits. */
-	if (text == NULL ||
-		sscanf(text, "%8" SCNx32 "/%8" SCNx32 "%n", &high, &low, &used) !=
-			2 || /* NOLINT(cert-err34-c) */
-		text[used] != '\0')
-		return false;
-	*lsn = (uint64_t) high << 32 | low;
-	return true;
-}
-
-#define LSN_FORMAT "%" PRIX32 "/%" PRIX32
-#define LSN_ARGS(lsn) (uint32_t)((lsn) >> 32), (uint32_t) (lsn)
-
 /* What the server would do other than asked, or refuse without a remedy. */
 static pst_status
 check_advance(const PGresult *row, const char *slot, uint64_t lsn, pst_error *err)
 {
 	const char *database = column(row, 1);
+	char lsn_text[PSTI_LSN_SIZE];
+	char other[PSTI_LSN_SIZE];
 	uint64_t stands;
 	uint64_t ends;
 
@@ -181,7 +160,7 @@ check_advance(const PGresult *row, const char *slot, uint64_t lsn, pst_error *er
 		psti_error_hint(err, "Connect to that database to advance it.");
 		return PST_ERR_STATE;
 	}
-	if (!parse_lsn(column(row, 6), &stands))
+	if (column(row, 6) == NULL || !psti_lsn_parse(column(row, 6), &stands))
 	{
 		psti_fail(err, PST_ERR_STATE, "replication slot \"%s\" stands nowhere", slot);
 		psti_error_detail(err, "It was invalidated, or has never reserved WAL.");
@@ -190,27 +169,26 @@ check_advance(const PGresult *row, const char *slot, uint64_t lsn, pst_error *er
 	if (lsn < stands)
 	{
 		psti_fail(err, PST_ERR_STATE,
-				  "cannot advance replication slot \"%s\" to " LSN_FORMAT
-				  ": it stands at " LSN_FORMAT,
-				  slot, LSN_ARGS(lsn), LSN_ARGS(stands));
+				  "cannot advance replication slot \"%s\" to %s: it "
+				  "stands at %s",
+				  slot, psti_lsn_print(lsn, lsn_text), psti_lsn_print(stands, other));
 		psti_error_hint(err, "A slot never goes back.");
 		return PST_ERR_STATE;
 	}
-	if (parse_lsn(column(row, 7), &ends) && lsn > ends)
+	if (column(row, 7) != NULL && psti_lsn_parse(column(row, 7), &ends) && lsn > ends)
 		return psti_fail(err, PST_ERR_STATE,
-						 "cannot advance replication slot \"%s\" to " LSN_FORMAT
-						 ": the server's WAL ends at " LSN_FORMAT,
-						 slot, LSN_ARGS(lsn), LSN_ARGS(ends));
+						 "cannot advance replication slot \"%s\" to %s: the "
+						 "server's WAL ends at %s",
+						 slot, psti_lsn_print(lsn, lsn_text), psti_lsn_print(ends, other));
 	return PST_OK;
 }
 
 static pst_status
 advance(pst_catalog *catalog, const char *slot, uint64_t lsn, pst_error *err)
 {
-	char text[32];
-	const char *values[] = {slot, text};
+	char text[PSTI_LSN_SIZE];
+	const char *values[] = {slot, psti_lsn_print(lsn, text)};
 
-	snprintf(text, sizeof(text), LSN_FORMAT, LSN_ARGS(lsn));
 	return psti_conn_query(catalog->conn, "advancing the replication slot",
 						   "SELECT pg_catalog.pg_replication_slot_advance($1::pg_catalog.name, "
 						   "$2::pg_catalog.pg_lsn)",

@@ -272,11 +272,3 @@ pst_cdc_close(pst_cdc *cdc, bool drop_slot, pst_error *err)
 		note("close", drop_slot ? "drop" : "keep");
 	return PST_OK;
 }
-
-pst_status
-pst_position_compare(const char *a, const char *b, int *order, pst_error *err)
-{
-	(void) err;
-	*order = strcmp(a, b);
-	return PST_OK;
-}

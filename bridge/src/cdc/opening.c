@@ -235,7 +235,7 @@ use_plugin(pst_cdc *cdc, const char *plugin, pst_error *err)
 		return psti_fail_nomem(err);
 	free(cdc->at.plugin);
 	cdc->at.plugin = copy;
-	cdc->plain = strcmp(plugin, PGOUTPUT) == 0;
+	cdc->plain = strcmp(copy, PGOUTPUT) == 0; /* plugin may have been the one just freed */
 	cdc->scope.plain = cdc->plain;
 	if (cdc->decoder != NULL)
 		cdc->decoder->free(cdc->decoder);

@@ -108,7 +108,9 @@ def test_snapshot_and_changes_replay_to_the_table(database, capture):
         database.execute(statement)
         capture.run("t", "--position-file", "p", "--until", "current")
         assert replayed(capture.lines) == table(database), statement
-    keys = [(line["source"]["commit_lsn"], line["source"]["seq"], line["op"]) for line in capture.lines[100:]]
+    # Over a restart pgoutput cannot tell a TRUNCATE from another rewrite: the table is read anew there.
+    stream = [line["source"] | line for line in capture.lines if line["source"]["snapshot"] == "false"]
+    keys = [(line["commit_lsn"], line["seq"], line["op"]) for line in stream]
     assert len(set(keys)) == len(keys) and [key[:2] for key in keys] == sorted(key[:2] for key in keys)
     assert slots(database) == ["penstock_t"]
 

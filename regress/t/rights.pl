@@ -123,7 +123,7 @@ for my $role ('postgres', 'penstock_nobody')
 	{
 		push(@lines, split(/\n/, sql(qq{BEGIN ISOLATION LEVEL $round->[0];
 			SET LOCAL statement_timeout = '300s'; $as DO \$\$ BEGIN PERFORM setseed(0.3); END \$\$;
-			SELECT json_build_array(name, state, call, message) FROM trial.call($round->[1]); COMMIT})));
+			SELECT json_build_array(name, state, call, message) FROM trial.call($round->[1])})));
 	}
 	for my $line (@lines)
 	{

@@ -58,7 +58,7 @@ sql(<<'END');
 	GRANT USAGE ON SCHEMA trial TO PUBLIC;
 
 	CREATE TABLE trial.arguments (type regtype, value text);
-	INSERT INTO trial.arguments SELECT 'text', unnest(ARRAY[NULL, NULL, '', ' ', 'id', 'v', 'Id', 'nowhere', 'odd', 'public', 'read', 'write', 'catalog',
+	INSERT INTO trial.arguments SELECT 'text', unnest(ARRAY[NULL, NULL, '', ' ', 'id', 'v', 'Id', 'nowhere', 'odd', 'public', 'read', 'write', 'cdc', 'catalog',
 		'error', 'null', 'clamp', '0', '1', '-1', '99999999999999999999', 'NaN', 'infinity', '-infinity', '2020-01-01', '2020-13-01', 'x''"\;--',
 		E'\\x01\n\t', 'é日', repeat('x', 100000), repeat(';', 5000), 'a;b', '{', '00000000-0000-0000-0000-000000000000',
 		'SELECT 1 AS id', 'SELECT id FROM odd.granted', 'SELECT', 'SELECT 1; SELECT 2', 'INSERT INTO odd.t VALUES (1)', 'VACUUM', 'SELECT $1',

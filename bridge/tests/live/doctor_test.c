@@ -365,6 +365,12 @@ a_standby_blocks_writing_and_warns_of_conflicts(void **state)
 	assert_check(report, "read", "standby", "reduced", "max_standby_streaming_delay",
 				 "ALTER SYSTEM SET hot_standby_feedback = on;");
 	assert_check(report, "catalog", "creating tables", "reduced", "standby", "");
+	if (server_version() < 160000)
+		assert_check(report, "cdc", "server", "blocked", "standby",
+					 "target_session_attrs=read-write");
+	else
+		assert_check(report, "cdc", "server", "reduced", "standby without hot_standby_feedback",
+					 "ALTER SYSTEM SET hot_standby_feedback = on;");
 	psti_json_free(report);
 	pst_catalog_close(catalog);
 }

@@ -21,6 +21,7 @@
 #include "output.h"
 #include "progress.h"
 #include "report.h"
+#include "scan.h"
 #include "session.h"
 #include "signals.h"
 
@@ -442,6 +443,13 @@ complete_options(capture *c, const cli_pairs *given)
 		pairs_add(&c->options, "read.values", "lossless");
 	pairs_add(&c->options, "cdc.consumer",
 			  truncate != NULL && strcasecmp(truncate, "skip") == 0 ? "upsert" : "replay");
+	if (pairs_get(given, "cdc.jobs") == NULL)
+	{
+		char *jobs = cli_format("%d", scan_jobs(c->args));
+
+		pairs_add(&c->options, "cdc.jobs", jobs);
+		free(jobs);
+	}
 	/* There is one position file, the newest: nobody restores an older one. */
 	if (pairs_get(given, "scan.lsn-commit.checkpoints-num-delay") == NULL)
 		pairs_add(&c->options, "scan.lsn-commit.checkpoints-num-delay", "0");
@@ -623,6 +631,10 @@ static const cli_option options[] = {
 	 "scan.stop.at"},
 	{CLI_POSITION_FILE, 0, "position-file", CLI_TEXT, "FILE", NULL,
 	 "Keep there how far the capture has come; the same command line goes on behind it", NULL},
+	{CLI_JOBS, 0, "jobs", CLI_POSITIVE, "N", NULL,
+	 "Connections that a table's snapshot is read over; at most four and the number of CPUs by "
+	 "default",
+	 "cdc.jobs"},
 	{CLI_DROP_SLOT, 0, "drop-slot", CLI_FLAG, NULL, NULL,
 	 "When the capture has come to its end (--until, --start snapshot), drop the slot and remove "
 	 "the "
@@ -640,7 +652,7 @@ static const char *const synopsis[] = {
 	"                    [--start initial|never|snapshot|latest|POSITION]\n"
 	"                    [--format debezium|arrow] [--json-values flink|debezium]\n"
 	"                    [--until current|LSN] [--position-file FILE]\n"
-	"                    [--drop-slot] [-o DIR]",
+	"                    [--jobs N] [--drop-slot] [-o DIR]",
 	NULL,
 };
 static const char *const operands[] = {"DB", "TABLE", NULL};

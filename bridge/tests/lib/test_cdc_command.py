@@ -90,6 +90,8 @@ def test_options_reach_the_capture_by_their_names(run):
     assert options["scan.startup.mode"] == "committed-offset" and options["scan.stop.at"] == "0/10"
     assert options["cdc.consumer"] == "replay" and options["read.values"] == "lossless" and options["cdc.messages"] == "app"
     assert done.logged("open") == ["-"] and done.logged("close") == ["keep"]
+    assert options["cdc.jobs"] == str(min(4, os.cpu_count())) and options["scan.lsn-commit.checkpoints-num-delay"] == "0"
+    assert "cdc.jobs=3" in run("t", "--jobs", "3", script=["Z"]).end().logged("option")
 
 
 def test_start_is_a_word_or_a_position(run):

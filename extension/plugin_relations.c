@@ -219,14 +219,15 @@ key_of(Oid index)
 
 static void
 describe_column(Form_pg_attribute attribute, const plugin_column *column, bool primary,
-				StringInfo out)
+				bool missing, StringInfo out)
 {
 	int32 typmod = attribute->atttypmod;
 	Oid base = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
 	int flags = (column->identity ? CHANGE_COLUMN_IDENTITY : 0) |
 				(primary ? CHANGE_COLUMN_PRIMARY : 0) |
 				(attribute->attnotnull ? CHANGE_COLUMN_NOT_NULL : 0) |
-				(attribute->attgenerated != '\0' ? CHANGE_COLUMN_GENERATED : 0);
+				(attribute->attgenerated != '\0' ? CHANGE_COLUMN_GENERATED : 0) |
+				(missing ? CHANGE_COLUMN_MISSING : 0);
 
 	/* A typmod of an array is its elements'; they can be of a domain that has one. */
 	if (OidIsValid(column->type.elem_base) && typmod == -1)
@@ -273,7 +274,9 @@ make_columns(const plugin_relations *relations, plugin_relation *entry, Relation
 		change_type_choose(&column->type, attribute->atttypid);
 		MemoryContextSwitchTo(caller);
 		entry->pinned |= column->type.pinned;
-		describe_column(attribute, column, bms_is_member(column->attribute, primary), description);
+		describe_column(attribute, column, bms_is_member(column->attribute, primary),
+						TupleDescAttr(RelationGetDescr(leaf), column->attribute - 1)->atthasmissing,
+						description);
 		entry->ncolumns++;
 	}
 }

@@ -2,8 +2,8 @@
 -- of publications. Servers 10 to 18.
 
 -- What pgoutput does not tell of the table $1: under which root it lies as a partition ($2: whether that is
--- wanted, else it is its own), the root's columns in their order, and which of them the table's own primary
--- key has. One row a column; a root without columns gives one row without a name; a table that is not
+-- wanted, else it is its own), the root's columns in their order, which of them the table's own primary
+-- key has, and which have a missing value: rows from before ADD COLUMN have its default. One row a column; a root without columns gives one row without a name; a table that is not
 -- there any more gives none.
 -- embed: stream_relation
 WITH RECURSIVE up AS (
@@ -24,7 +24,10 @@ WITH RECURSIVE up AS (
 	WHERE p.conrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND p.contype OPERATOR(pg_catalog.=) 'p'
 )
 SELECT c.oid, n.nspname, c.relname, l.relfilenode, a.attname,
-	a.attname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT k.attname FROM keys k))
+	a.attname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT k.attname FROM keys k)),
+	(SELECT (pg_catalog.to_jsonb(m) OPERATOR(pg_catalog.->>) 'atthasmissing')::pg_catalog.bool
+	 FROM pg_catalog.pg_attribute m
+	 WHERE m.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND m.attname OPERATOR(pg_catalog.=) a.attname)
 FROM top t
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace

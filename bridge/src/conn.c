@@ -1200,6 +1200,47 @@ psti_conn_stream_end(psti_conn *conn, pst_error *err)
 	return status == PST_END ? PST_OK : status;
 }
 
+/* --- statements that take long ------------------------------------------------------------ */
+
+pst_status
+psti_conn_send(psti_conn *conn, const char *what, const char *sql, pst_error *err)
+{
+	pst_status status = check_usable(conn, what, err);
+
+	if (status != PST_OK)
+		return status;
+	psti_error_copy(conn->copy_what, sizeof(conn->copy_what), what);
+	return PQsendQuery(conn->pg, sql) ? flush_out(conn, what, err) : fail_lost(conn, what, err);
+}
+
+pst_status
+psti_conn_receive(psti_conn *conn, int timeout_ms, PGresult **out, pst_error *err)
+{
+	int64_t until = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+	pst_status status = check_usable(conn, conn->copy_what, err);
+
+	*out = NULL;
+	while (status == PST_OK && PQisBusy(conn->pg))
+	{
+		status = wait_message(conn, until, err);
+		if (status == PST_OK && !PQconsumeInput(conn->pg))
+			break; /* PQgetResult has the error */
+	}
+	return status == PST_OK ? take_results(conn, conn->copy_what, out, err) : status;
+}
+
+void
+psti_conn_give_up(psti_conn *conn)
+{
+	pst_error ignored;
+
+	if (conn->broken)
+		return;
+	ask_to_stop(conn);
+	(void) take_results(conn, conn->copy_what, NULL, &ignored);
+	conn->stop_by = -1;
+}
+
 /* --- pipelines --------------------------------------------------------------------------- */
 
 static int

@@ -97,6 +97,14 @@ PGconn *psti_conn_pg(psti_conn *conn);
 pst_status psti_conn_exec(psti_conn *conn, const char *what, const char *sql, PGresult **out,
 						  pst_error *err);
 
+/*
+ * psti_conn_exec in two steps, for what may take long: receive waits at most timeout_ms (-1: for ever) for
+ * the result, then it is PST_AGAIN. give_up asks the server to stop, for at most five seconds.
+ */
+pst_status psti_conn_send(psti_conn *conn, const char *what, const char *sql, pst_error *err);
+pst_status psti_conn_receive(psti_conn *conn, int timeout_ms, PGresult **out, pst_error *err);
+void psti_conn_give_up(psti_conn *conn);
+
 /* Runs one statement with text parameters (NULL entries are NULL); text results. */
 pst_status psti_conn_query(psti_conn *conn, const char *what, const char *sql, int nparams,
 						   const char *const *params, PGresult **out, pst_error *err);

@@ -120,6 +120,10 @@ find_table(pst_cdc *cdc, psti_stream_relation *relation, psti_table **out, pst_e
 	captured = psti_capture_of(cdc, relation->oid);
 	if (captured == NULL)
 		return psti_fail_nomem(err);
+	/* What was read has all of the transaction, and maybe columns that came after it. */
+	if (captured->regions.n > 0 &&
+		psti_judge_truncate(&captured->regions, cdc->transaction.xid) == PSTI_LEAVE_OUT)
+		return PST_AGAIN;
 	status = psti_watch_relation(cdc, relation, &unfit, err);
 	if (status == PST_OK && unfit != NULL)
 		status = psti_capture_reset(cdc, place, unfit, err);
@@ -128,6 +132,13 @@ find_table(pst_cdc *cdc, psti_stream_relation *relation, psti_table **out, pst_e
 	status = psti_table_of_stream(&cdc->rules, relation, &made, err);
 	if (status != PST_OK)
 		return status;
+	unfit = psti_watch_columns(cdc, relation, made);
+	if (unfit != NULL)
+	{
+		psti_table_free(made);
+		status = psti_capture_reset(cdc, place, unfit, err);
+		return status == PST_OK ? PST_END : status;
+	}
 	if (captured->version != NULL && psti_table_same(captured->version, made))
 	{
 		psti_table_free(made);
@@ -312,6 +323,32 @@ put_verdict(pst_cdc *cdc, psti_table *table, psti_verdict verdict, pst_error *er
 	return put_unknown(cdc, table, err);
 }
 
+/* Whether the relation has columns by which its rows are known. */
+static bool
+has_identity(const psti_stream_relation *relation)
+{
+	for (size_t i = 0; i < relation->ncolumns; i++)
+		if (relation->columns[i].identity)
+			return true;
+	return false;
+}
+
+/*
+ * Whether the change does not tell which row it is of: the replica identity has no key, or the update of a row
+ * without old key may have changed it.
+ */
+static bool
+lacks_key(const psti_change *change)
+{
+	char identity = change->row.relation->identity;
+
+	if (change->kind == PSTI_CHANGE_INSERT || change->row.old != NULL)
+		return false;
+	if (change->kind == PSTI_CHANGE_DELETE)
+		return true;
+	return identity == 'n' || identity == 'f' || !has_identity(change->row.relation);
+}
+
 /* Whether the new row lacks a value that a consumer who sees the change twice would have lost. */
 static bool
 needs_whole_row(const pst_cdc *cdc, const psti_table *table)
@@ -382,6 +419,8 @@ apply_row(pst_cdc *cdc, pst_event *out, pst_error *err)
 		return done(cdc);
 	if (verdict == PSTI_RESET)
 		unfit = "a change of it cannot be placed in what was read";
+	else if (lacks_key(change) && cdc->startup == PSTI_STARTUP_INITIAL)
+		unfit = "a change of it does not tell of which row (its replica identity has no key)";
 	else if (needs_whole_row(cdc, table))
 		unfit = "a change of a key does not tell the whole row";
 	if (unfit != NULL)
@@ -473,6 +512,18 @@ apply_truncate(pst_cdc *cdc, pst_event *out, pst_error *err)
 			return status;
 	}
 	return done(cdc);
+}
+
+/* A description: what it brings is told, though no row may follow. */
+static pst_status
+apply_relation(pst_cdc *cdc, pst_event *out, pst_error *err)
+{
+	psti_table *table;
+	pst_status status = find_table(cdc, cdc->change.relation, &table, out, err);
+
+	if (status == PST_END)
+		return PST_AGAIN;
+	return status == PST_AGAIN ? done(cdc) : status;
 }
 
 /* ---- Transactions ---- */
@@ -575,6 +626,8 @@ psti_apply(pst_cdc *cdc, pst_event *out, pst_error *err)
 	}
 	switch (cdc->change.kind)
 	{
+		case PSTI_CHANGE_RELATION:
+			return apply_relation(cdc, out, err);
 		case PSTI_CHANGE_TRUNCATE:
 			return apply_truncate(cdc, out, err);
 		case PSTI_CHANGE_MESSAGE:

@@ -33,6 +33,14 @@ search(const pst_cdc *cdc, uint32_t oid)
 }
 
 psti_captured *
+psti_capture_find(const pst_cdc *cdc, uint32_t oid)
+{
+	size_t i = search(cdc, oid);
+
+	return i < cdc->ncaptured && cdc->captured[i]->oid == oid ? cdc->captured[i] : NULL;
+}
+
+psti_captured *
 psti_capture_of(pst_cdc *cdc, uint32_t oid)
 {
 	size_t i = search(cdc, oid);
@@ -145,7 +153,7 @@ psti_capture_reset(pst_cdc *cdc, psti_place *place, const char *reason, pst_erro
 void
 psti_capture_version(pst_cdc *cdc, psti_captured *captured, psti_table *version)
 {
-	const psti_place *place = psti_position_find(&cdc->at, captured->oid);
+	psti_place *place = psti_position_find(&cdc->at, captured->oid);
 
 	if (cdc->decoder != NULL)
 		cdc->decoder->forget_tables(cdc->decoder);
@@ -154,6 +162,8 @@ psti_capture_version(pst_cdc *cdc, psti_captured *captured, psti_table *version)
 	if (version == NULL)
 		return;
 	version->captured = captured;
+	if (place != NULL)
+		place->columns = psti_table_hash(version);
 	if (place != NULL && place->column != NULL)
 		captured->key_column = psti_table_find(version, place->column);
 }

@@ -48,10 +48,12 @@ typedef enum psti_consumer
 /* What is to be done next. */
 typedef enum psti_cdc_step
 {
-	PSTI_STEP_TELL,	  /* that a slot is about to be made */
-	PSTI_STEP_CREATE, /* the slot */
-	PSTI_STEP_GO_ON,  /* at a position: see to the publication */
-	PSTI_STEP_READ,	  /* tables */
+	PSTI_STEP_TELL,	   /* that a slot is about to be made */
+	PSTI_STEP_CREATE,  /* the slot: ask for it */
+	PSTI_STEP_CREATED, /* wait for it */
+	PSTI_STEP_COVER,   /* wait until what its snapshot sees is seen by all */
+	PSTI_STEP_GO_ON,   /* at a position: see to the publication */
+	PSTI_STEP_READ,	   /* tables */
 	PSTI_STEP_STREAM,
 	PSTI_STEP_END
 } psti_cdc_step;
@@ -63,6 +65,7 @@ typedef struct psti_captured
 	psti_table *version;  /* its columns as they were told last; owned; NULL: not told yet */
 	psti_regions regions; /* for the judge; owned; none: nothing is left out */
 	size_t key_column;	  /* of version, that regions are cut by */
+	bool unlogged;		  /* its changes are in no WAL, until it is logged again */
 	const char *reset; /* why its rows are to be forgotten before it is read; static; NULL: not */
 } psti_captured;
 
@@ -84,9 +87,10 @@ typedef struct psti_reader
 /* The read of tables that is under way. */
 typedef struct psti_reading
 {
-	char *export_id; /* of the slot's snapshot, while it can be imported; owned */
-	bool waited;	 /* all transactions that the position has told of are seen */
-	uint32_t oid;	 /* of the table at work; 0: none */
+	char *export_id;   /* of the slot's snapshot, while it can be imported; owned */
+	uint32_t outdated; /* the table that cannot be read under it any more */
+	bool waited;	   /* all transactions that the position has told of are seen */
+	uint32_t oid;	   /* of the table at work; 0: none */
 	bool schema_told;
 	bool cleared;		  /* what the consumer had of the table is forgotten */
 	psti_reader *readers; /* the first has planned, and holds the locks and the snapshot */
@@ -136,7 +140,10 @@ struct pst_cdc
 	psti_rows *rows;
 
 	psti_cdc_step step;
-	bool streaming; /* the stream was started */
+	psti_patience patience;		 /* of the wait that is under way */
+	psti_snapshot slot_snapshot; /* PSTI_STEP_COVER */
+	int64_t start_by;			 /* until when a slot in use is waited for; 0: it was not in use */
+	bool streaming;				 /* the stream was started */
 	bool failed;
 	bool half_made;		   /* a slot of the name is there, and of no use */
 	bool may_fall_back;	   /* to pgoutput, where penstock is refused */
@@ -186,6 +193,9 @@ struct pst_cdc
 /* The captured table of the OID; one is made when there is none. NULL: out of memory. */
 psti_captured *psti_capture_of(pst_cdc *cdc, uint32_t oid);
 
+/* The same; NULL: there is none. */
+psti_captured *psti_capture_find(const pst_cdc *cdc, uint32_t oid);
+
 /* Makes what the judge needs of the position's places and views, after either has changed. */
 pst_status psti_capture_judged(pst_cdc *cdc, pst_error *err);
 
@@ -201,8 +211,8 @@ void psti_event_table(pst_cdc *cdc, const psti_captured *captured, pst_event *ou
 
 int64_t psti_now_ms(void);
 
-/* reading.c: the next event of the read. PST_END: all is read. */
-pst_status psti_reading_next(pst_cdc *cdc, pst_event *out, pst_error *err);
+/* reading.c: the next event of the read. PST_END: all is read; PST_AGAIN: it waits for transactions. */
+pst_status psti_reading_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err);
 void psti_reading_free(pst_cdc *cdc);
 
 /* follow.c */
@@ -227,6 +237,10 @@ pst_status psti_watch_read(pst_cdc *cdc, psti_place *place, pst_source *source, 
 /* Before a described relation's first change: *reason is why the table must be read anew, or NULL. */
 pst_status psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relation,
 							   const char **reason, pst_error *err);
+
+/* Before a version that the stream describes is told: likewise. */
+const char *psti_watch_columns(const pst_cdc *cdc, const psti_stream_relation *relation,
+							   const psti_table *made);
 
 /* After a TRUNCATE, which changes the file node, was told of. */
 pst_status psti_watch_truncate(pst_cdc *cdc, uint32_t oid, pst_error *err);

@@ -17,6 +17,7 @@ static void
 free_capture(pst_cdc *cdc)
 {
 	psti_reading_free(cdc);
+	psti_snapshot_free(&cdc->slot_snapshot);
 	if (cdc->decoder != NULL)
 		cdc->decoder->free(cdc->decoder);
 	psti_completer_free(cdc->completer);
@@ -104,6 +105,12 @@ take_step(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 		case PSTI_STEP_CREATE:
 			status = psti_opening_create(cdc, err);
 			return status == PST_OK ? PST_AGAIN : status;
+		case PSTI_STEP_CREATED:
+			status = psti_opening_created(cdc, timeout_ms, err);
+			return status == PST_OK ? PST_AGAIN : status;
+		case PSTI_STEP_COVER:
+			status = psti_opening_covered(cdc, timeout_ms, err);
+			return status == PST_OK ? PST_AGAIN : status;
 		case PSTI_STEP_GO_ON:
 			status = psti_opening_go_on(cdc, err);
 			return status == PST_OK ? PST_AGAIN : status;
@@ -114,7 +121,7 @@ take_step(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 				tell_store(cdc, out);
 				return PST_OK;
 			}
-			status = psti_reading_next(cdc, out, err);
+			status = psti_reading_next(cdc, timeout_ms, out, err);
 			if (status == PST_END)
 				status = end_reading(cdc, err) == PST_OK ? PST_AGAIN : err->status;
 			return status;
@@ -137,18 +144,15 @@ next_event(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 	int64_t deadline = timeout_ms < 0 ? -1 : psti_now_ms() + timeout_ms;
 	pst_status status;
 
-	do
+	for (;;)
 	{
 		int64_t left = deadline < 0 ? -1 : deadline - psti_now_ms();
-		psti_cdc_step step = cdc->step;
-		bool streaming = cdc->streaming;
 
 		status = take_step(cdc, deadline < 0 ? -1 : left > 0 ? (int) left : 0, out, err);
-		/* The step has changed: there is more to do. Else the time is over. */
-		if (status == PST_AGAIN && step == cdc->step && streaming == cdc->streaming)
-			break;
-	} while (status == PST_AGAIN);
-	return status;
+		/* A step was made, or the time is over. */
+		if (status != PST_AGAIN || (deadline >= 0 && psti_now_ms() >= deadline))
+			return status;
+	}
 }
 
 static pst_status
@@ -309,7 +313,7 @@ drop_slot(pst_cdc *cdc, pst_error *err)
 	psti_conn_close(cdc->stream); /* it holds the slot */
 	cdc->stream = NULL;
 	if (!cdc->temporary)
-		status = psti_slot_drop(cdc->conn, cdc->at.slot, err);
+		status = psti_slot_drop(cdc->conn, cdc->at.slot, false, err);
 	/* One that the options name is its maker's. */
 	if (status == PST_OK && cdc->plain && !psti_opt_given(cdc->options, PSTI_OPT_PUBLICATION))
 		status = psti_publication_drop(cdc->conn, cdc->publication, err);

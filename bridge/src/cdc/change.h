@@ -20,6 +20,7 @@ typedef struct psti_stream_column
 	bool text; /* values are the text of the output function, else the bytes of the send function */
 	bool identity;
 	bool primary;
+	bool missing; /* rows from before ADD COLUMN have its default, which no row told */
 } psti_stream_column;
 
 /* A relation as the stream has described it. */
@@ -29,6 +30,7 @@ typedef struct psti_stream_relation
 	uint32_t leaf;	   /* of the one that the rows lie in: differs for a partition under its root */
 	uint32_t filenode; /* of leaf; 0: not known */
 	char identity;	   /* replica identity of leaf: d, i, f, n */
+	char persistence;  /* of leaf: u: unlogged, its changes are in no WAL; 0: not told */
 	char *schema;
 	char *name;
 	psti_stream_column *columns;
@@ -49,6 +51,7 @@ typedef struct psti_row
 typedef enum psti_change_kind
 {
 	PSTI_CHANGE_BEGIN,
+	PSTI_CHANGE_RELATION, /* described, anew or otherwise than before; number is 0 */
 	PSTI_CHANGE_INSERT,
 	PSTI_CHANGE_UPDATE,
 	PSTI_CHANGE_DELETE,
@@ -75,6 +78,7 @@ typedef struct psti_change
 		{
 			uint64_t end_lsn; /* behind the commit record */
 		} commit;
+		psti_stream_relation *relation;
 		struct
 		{
 			psti_stream_relation *relation;

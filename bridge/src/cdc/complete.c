@@ -20,6 +20,7 @@ typedef struct place
 	char *name;
 	char **columns; /* of the root, in its order */
 	bool *primary;	/* of the leaf's primary key */
+	bool *missing;	/* has a missing value in the leaf */
 	size_t ncolumns;
 } place;
 
@@ -44,6 +45,7 @@ enum
 	F_FILENODE,
 	F_COLUMN,
 	F_PRIMARY,
+	F_MISSING,
 	N_FIELDS
 };
 
@@ -214,6 +216,7 @@ free_place(place *from)
 		free(from->columns[i]);
 	free(from->columns);
 	free(from->primary);
+	free(from->missing);
 	free(from->schema);
 	free(from->name);
 	memset(from, 0, sizeof(*from));
@@ -265,6 +268,7 @@ sort_columns(const place *from, psti_stream_relation *relation, size_t *order)
 		if (at == relation->ncolumns)
 			continue;
 		relation->columns[at].primary = from->primary[i];
+		relation->columns[at].missing = from->missing[i];
 		move_column(relation, order, at, sorted++);
 	}
 }
@@ -298,7 +302,9 @@ read_place(const PGresult *answer, uint32_t leaf, place *out, pst_error *err)
 	out->name = strdup(PQgetvalue(answer, 0, F_NAME));
 	out->columns = calloc((size_t) nrows, sizeof(*out->columns));
 	out->primary = calloc((size_t) nrows, sizeof(*out->primary));
-	if (out->schema == NULL || out->name == NULL || out->columns == NULL || out->primary == NULL)
+	out->missing = calloc((size_t) nrows, sizeof(*out->missing));
+	if (out->schema == NULL || out->name == NULL || out->columns == NULL || out->primary == NULL ||
+		out->missing == NULL)
 		return psti_fail_nomem(err);
 	for (int row = 0; row < nrows && !PQgetisnull(answer, row, F_COLUMN); row++)
 	{
@@ -306,6 +312,7 @@ read_place(const PGresult *answer, uint32_t leaf, place *out, pst_error *err)
 		if (out->columns[row] == NULL)
 			return psti_fail_nomem(err);
 		out->primary[row] = PQgetvalue(answer, row, F_PRIMARY)[0] == 't';
+		out->missing[row] = PQgetvalue(answer, row, F_MISSING)[0] == 't';
 		out->ncolumns++;
 	}
 	return PST_OK;

@@ -13,6 +13,9 @@
 #define PROGRESS_MS 1000
 /* How long a batch is held open in a transaction when the server sends nothing. */
 #define GATHER_MS 20
+/* How long a slot that another session holds is waited for, and the server's word for it. */
+#define IN_USE_MS 8000
+#define IN_USE "55006"
 
 pst_status
 psti_follow_tell(pst_cdc *cdc, bool ask, pst_error *err)
@@ -63,6 +66,27 @@ give_pgoutput(const pst_cdc *cdc, plugin_options *to)
 		give(to, "origin", "none");
 }
 
+/* The session of a client that died may hold the slot a little longer. PST_AGAIN: try again. */
+static pst_status
+wait_unused(pst_cdc *cdc, pst_error *err)
+{
+	int64_t now = psti_now_ms();
+	pst_error full = *err;
+
+	if (!psti_conn_usable(cdc->stream))
+		return err->status;
+	if (cdc->start_by == 0)
+		cdc->start_by = now + IN_USE_MS;
+	if (now < cdc->start_by)
+		return psti_conn_pause(&cdc->hooks, 100, err) == PST_OK ? PST_AGAIN : err->status;
+	*err = full;
+	psti_error_hint(err,
+					"Another capture may be running. To end it: SELECT pg_terminate_backend(pid) "
+					"with the process of the message.");
+	err->retryable = true;
+	return err->status;
+}
+
 pst_status
 psti_follow_start(pst_cdc *cdc, pst_error *err)
 {
@@ -79,6 +103,8 @@ psti_follow_start(pst_cdc *cdc, pst_error *err)
 								 options.n, err);
 	psti_buf_free(&options.include);
 	psti_buf_free(&options.publication);
+	if (status < 0 && strcmp(err->sqlstate, IN_USE) == 0)
+		return wait_unused(cdc, err);
 	if (status != PST_OK)
 		return status;
 	cdc->streaming = true;

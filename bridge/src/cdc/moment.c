@@ -146,35 +146,32 @@ tell_holders(psti_conn *conn, uint64_t bound, char *out, size_t size)
 	PQclear(result);
 }
 
-/* A wait for transactions: how long it has lasted, and what was said of it. */
-typedef struct patience
-{
-	const psti_waiting *waiting;
-	uint64_t bound; /* xids up to it are waited for */
-	int64_t began;
-	int64_t reported;
-	int pause;
-} patience;
-
-static patience
-begin_patience(const psti_waiting *waiting, uint64_t bound)
+static void
+begin_patience(psti_patience *patience, uint64_t bound)
 {
 	int64_t now = now_ms();
 
-	return (patience){waiting, bound, now, now, PAUSE_MS};
+	*patience = (psti_patience){true, bound, now, now, PAUSE_MS};
 }
 
-/* Pauses before the next look. */
-static pst_status
-be_patient(patience *p, pst_error *err)
+pst_status
+psti_moment_look(const psti_waiting *waiting, psti_patience *patience, pst_error *err)
 {
-	const psti_waiting *waiting = p->waiting;
 	int64_t now = now_ms();
 	char holders[512];
 
-	if (waiting->timeout_ms > 0 && now - p->began >= waiting->timeout_ms)
+	if (!patience->waiting)
 	{
-		tell_holders(waiting->conn, p->bound, holders, sizeof(holders));
+		uint64_t next = 0;
+		pst_status status = psti_moment_next_xid(waiting->conn, &next, err);
+
+		if (status != PST_OK)
+			return status;
+		begin_patience(patience, next - 1);
+	}
+	if (waiting->timeout_ms > 0 && now - patience->began >= waiting->timeout_ms)
+	{
+		tell_holders(waiting->conn, patience->bound, holders, sizeof(holders));
 		psti_fail(err, PST_ERR_TIMEOUT,
 				  "older transactions did not end within cdc.wait-timeout (%lld ms)",
 				  (long long) waiting->timeout_ms);
@@ -186,15 +183,30 @@ be_patient(patience *p, pst_error *err)
 		err->retryable = true;
 		return PST_ERR_TIMEOUT;
 	}
-	if (now - p->reported >= REPORT_MS)
+	if (now - patience->reported >= REPORT_MS)
 	{
-		tell_holders(waiting->conn, p->bound, holders, sizeof(holders));
+		tell_holders(waiting->conn, patience->bound, holders, sizeof(holders));
 		psti_log(waiting->hooks, PST_LOG_INFO, "waiting for older transactions to end: %s",
 				 holders);
-		p->reported = now;
+		patience->reported = now;
 	}
-	p->pause = p->pause * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : p->pause * 2;
-	return psti_conn_pause(waiting->hooks, p->pause, err);
+	return PST_OK;
+}
+
+/* Pauses before the next look, not beyond until. PST_AGAIN: that has come. */
+static pst_status
+be_patient(const psti_waiting *waiting, psti_patience *patience, int64_t until, pst_error *err)
+{
+	int64_t left = until < 0 ? PAUSE_MAX_MS : until - now_ms();
+	pst_status status = psti_moment_look(waiting, patience, err);
+
+	if (status != PST_OK)
+		return status;
+	if (left <= 0)
+		return PST_AGAIN;
+	patience->pause = patience->pause * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : patience->pause * 2;
+	return psti_conn_pause(waiting->hooks, left < patience->pause ? (int) left : patience->pause,
+						   err);
 }
 
 /* A bound of all xids that are assigned now. */
@@ -213,11 +225,9 @@ find_bound(const psti_waiting *waiting, uint64_t *out, pst_error *err)
 }
 
 pst_status
-psti_moment_wait(const psti_waiting *waiting, pst_error *err)
+psti_moment_begin(const psti_waiting *waiting, psti_patience *patience, pst_error *err)
 {
-	patience p;
 	uint64_t bound = 0;
-	uint64_t oldest = 0;
 	pst_status status = find_bound(waiting, &bound, err);
 
 	if (waiting->assisted && psti_conn_usable(waiting->conn))
@@ -227,26 +237,49 @@ psti_moment_wait(const psti_waiting *waiting, pst_error *err)
 		(void) psti_conn_exec(waiting->conn, "asking for the next transaction", "ROLLBACK", NULL,
 							  &ignored);
 	}
-	p = begin_patience(waiting, bound);
+	if (status == PST_OK)
+		begin_patience(patience, bound);
+	return status;
+}
+
+static int64_t
+until_of(int timeout_ms)
+{
+	return timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+}
+
+pst_status
+psti_moment_wait(const psti_waiting *waiting, psti_patience *patience, int timeout_ms,
+				 pst_error *err)
+{
+	int64_t until = until_of(timeout_ms);
+	uint64_t oldest = 0;
+	pst_status status = PST_OK;
+
 	while (status == PST_OK)
 	{
 		status =
 			ask_number(waiting->conn, "waiting for older transactions",
 					   "SELECT pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())",
 					   &oldest, err);
-		if (status != PST_OK || oldest > bound)
+		if (status != PST_OK || oldest > patience->bound)
 			break;
-		status = be_patient(&p, err);
+		status = be_patient(waiting, patience, until, err);
 	}
+	if (status == PST_OK)
+		patience->waiting = false;
 	return status;
 }
 
 pst_status
-psti_moment_cover(const psti_waiting *waiting, const psti_snapshot *snapshot, pst_error *err)
+psti_moment_cover(const psti_waiting *waiting, psti_patience *patience,
+				  const psti_snapshot *snapshot, int timeout_ms, pst_error *err)
 {
-	patience p = begin_patience(waiting, snapshot->xmax - 1);
+	int64_t until = until_of(timeout_ms);
 	pst_status status = PST_OK;
 
+	if (!patience->waiting)
+		begin_patience(patience, snapshot->xmax - 1);
 	while (status == PST_OK)
 	{
 		psti_snapshot here = {0};
@@ -258,8 +291,10 @@ psti_moment_cover(const psti_waiting *waiting, const psti_snapshot *snapshot, ps
 		if (covers)
 			break;
 		if (status == PST_OK)
-			status = be_patient(&p, err);
+			status = be_patient(waiting, patience, until, err);
 	}
+	if (status == PST_OK)
+		patience->waiting = false;
 	return status;
 }
 

@@ -22,15 +22,32 @@ typedef struct psti_waiting
 /* Whether penstock.snapshot() is there, and may be called. */
 pst_status psti_moment_assisted(psti_conn *conn, bool *out, pst_error *err);
 
-/*
- * Waits until all transactions that have an xid now have ended and are seen to have. Holds nothing
- * meanwhile. PST_ERR_TIMEOUT names those that it waited for.
- */
-pst_status psti_moment_wait(const psti_waiting *waiting, pst_error *err);
+/* A wait for older transactions that is under way: how long it has lasted, and what was said of it. */
+typedef struct psti_patience
+{
+	bool waiting;
+	uint64_t bound; /* xids up to it are waited for */
+	int64_t began;	/* milliseconds of a monotonic clock */
+	int64_t reported;
+	int pause;
+} psti_patience;
 
-/* Waits until an ordinary snapshot sees all that this one sees; see psti_snapshot_covers. */
-pst_status psti_moment_cover(const psti_waiting *waiting, const psti_snapshot *snapshot,
-							 pst_error *err);
+/* Begins to wait for all transactions that have an xid now. Holds nothing meanwhile. */
+pst_status psti_moment_begin(const psti_waiting *waiting, psti_patience *patience, pst_error *err);
+
+/*
+ * Whether they have ended, and are seen to have. PST_AGAIN: not within timeout_ms (-1: for ever).
+ * PST_ERR_TIMEOUT, after cdc.wait-timeout, names those that it waited for.
+ */
+pst_status psti_moment_wait(const psti_waiting *waiting, psti_patience *patience, int timeout_ms,
+							pst_error *err);
+
+/* The same until an ordinary snapshot sees all that this one sees; see psti_snapshot_covers. */
+pst_status psti_moment_cover(const psti_waiting *waiting, psti_patience *patience,
+							 const psti_snapshot *snapshot, int timeout_ms, pst_error *err);
+
+/* One look of a wait that is somebody else's: reports, and fails when cdc.wait-timeout is over. */
+pst_status psti_moment_look(const psti_waiting *waiting, psti_patience *patience, pst_error *err);
 
 /* The text of an exported snapshot, by its id. */
 pst_status psti_moment_of_export(psti_conn *conn, const char *id, psti_snapshot *out,

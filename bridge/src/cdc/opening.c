@@ -18,6 +18,9 @@
 #define RECORDS "penstock"
 #define PGOUTPUT "pgoutput"
 
+/* How often a wait for the server is looked at. */
+#define LOOK_MS 1000
+
 /* ---- Options ---- */
 
 static pst_status
@@ -607,7 +610,7 @@ psti_opening(pst_cdc *cdc, const char *const *keys, const char *const *values, c
 	if (status == PST_OK)
 		status = parse_position(cdc, position, err);
 	if (status == PST_OK)
-		status = psti_scope_init(&cdc->scope, cdc->options, false, err);
+		status = psti_scope_init(&cdc->scope, cdc->options, &cdc->hooks, false, err);
 	if (status == PST_OK)
 		status = connect_all(cdc, system, sizeof(system), &timeline, &slot, err);
 	if (status == PST_OK)
@@ -714,63 +717,20 @@ plugin_refused(const pst_error *err)
 		   strcmp(err->sqlstate, "42501") == 0 || strcmp(err->sqlstate, "42704") == 0;
 }
 
-static pst_status
-set_wait(pst_cdc *cdc, pst_error *err)
+static psti_slot_recipe
+make_recipe(const pst_cdc *cdc)
 {
-	char sql[64];
-
-	snprintf(sql, sizeof(sql), "SET lock_timeout = %lld",
-			 (long long) psti_opt_int(cdc->options, PSTI_OPT_WAIT_TIMEOUT));
-	return psti_conn_exec(cdc->stream, "setting the time to wait", sql, NULL, err);
-}
-
-static pst_status
-make_slot(pst_cdc *cdc, uint64_t *consistent, pst_error *err)
-{
-	psti_slot_recipe recipe = {.name = cdc->at.slot,
-							   .plugin = cdc->at.plugin,
-							   .temporary = cdc->temporary,
-							   .failover = psti_opt_bool(cdc->options, PSTI_OPT_SLOT_FAILOVER),
-							   .snapshot = cdc->startup == PSTI_STARTUP_INITIAL};
-	bool changed;
-	pst_status status = psti_slot_create(cdc->stream, &recipe, consistent,
-										 recipe.snapshot ? &cdc->reading.export_id : NULL, err);
-
-	if (status == PST_OK || !cdc->may_fall_back || !plugin_refused(err) ||
-		!psti_conn_usable(cdc->stream))
-		return status;
-	psti_log(&cdc->hooks, PST_LOG_INFO, "capture is plain: %s", err->message);
-	status = use_plugin(cdc, PGOUTPUT, err);
-	if (status == PST_OK)
-		status = psti_scope_find(&cdc->scope, cdc->conn, err);
-	recipe.plugin = cdc->at.plugin;
-	if (status == PST_OK)
-		status = publish(cdc, &changed, err);
-	if (status == PST_OK)
-		status = psti_slot_create(cdc->stream, &recipe, consistent,
-								  recipe.snapshot ? &cdc->reading.export_id : NULL, err);
-	return status;
-}
-
-/* The slot's snapshot may see commits that no other session sees yet: they are waited for. */
-static pst_status
-wait_covered(pst_cdc *cdc, pst_error *err)
-{
-	psti_waiting waiting = {cdc->conn, &cdc->hooks,
-							psti_opt_int(cdc->options, PSTI_OPT_WAIT_TIMEOUT), cdc->extension};
-	psti_snapshot snapshot;
-	pst_status status = psti_moment_of_export(cdc->conn, cdc->reading.export_id, &snapshot, err);
-
-	if (status == PST_OK)
-		status = psti_moment_cover(&waiting, &snapshot, err);
-	psti_snapshot_free(&snapshot);
-	return status;
+	return (psti_slot_recipe){.name = cdc->at.slot,
+							  .plugin = cdc->at.plugin,
+							  .temporary = cdc->temporary,
+							  .failover = psti_opt_bool(cdc->options, PSTI_OPT_SLOT_FAILOVER),
+							  .snapshot = cdc->startup == PSTI_STARTUP_INITIAL};
 }
 
 pst_status
 psti_opening_create(pst_cdc *cdc, pst_error *err)
 {
-	uint64_t consistent = 0;
+	psti_slot_recipe recipe;
 	bool changed;
 	pst_status status = PST_OK;
 
@@ -781,22 +741,104 @@ psti_opening_create(pst_cdc *cdc, pst_error *err)
 		return hold_snapshot(cdc, err);
 	}
 	if (cdc->half_made)
-		status = psti_slot_drop(cdc->conn, cdc->at.slot, err);
+		status = psti_slot_drop(cdc->conn, cdc->at.slot, true, err);
+	cdc->half_made = false;
 	if (status == PST_OK)
 		status = publish(cdc, &changed, err);
+	recipe = make_recipe(cdc);
 	if (status == PST_OK)
-		status = set_wait(cdc, err);
+		status = psti_slot_create(cdc->stream, &recipe, err);
+	cdc->patience.waiting = false;
+	cdc->step = PSTI_STEP_CREATED;
+	return status;
+}
+
+/* The server does not have the plugin: another one does it, less well. */
+static pst_status
+fall_back(pst_cdc *cdc, pst_error *err)
+{
+	pst_status status;
+
+	psti_log(&cdc->hooks, PST_LOG_INFO, "capture is plain: %s", err->message);
+	cdc->may_fall_back = false;
+	status = use_plugin(cdc, PGOUTPUT, err);
 	if (status == PST_OK)
-		status = make_slot(cdc, &consistent, err);
-	(void) PSTI_FAILPOINT("cdc.slot_made");
-	if (status == PST_OK && cdc->reading.export_id != NULL)
-		status = wait_covered(cdc, err);
-	if (status != PST_OK)
-		return status;
+		status = psti_scope_find(&cdc->scope, cdc->conn, err);
+	cdc->step = PSTI_STEP_CREATE;
+	return status;
+}
+
+static psti_waiting
+make_waiting(const pst_cdc *cdc)
+{
+	return (psti_waiting){cdc->conn, &cdc->hooks, psti_opt_int(cdc->options, PSTI_OPT_WAIT_TIMEOUT),
+						  cdc->extension};
+}
+
+static pst_status
+begin_at(pst_cdc *cdc, uint64_t consistent, pst_error *err)
+{
 	cdc->at.safe_lsn = consistent;
 	cdc->at.complete_lsn = consistent;
 	cdc->acked = consistent;
-	cdc->at.stage = cdc->startup == PSTI_STARTUP_INITIAL ? PSTI_STAGE_SNAPSHOT : PSTI_STAGE_STREAM;
-	cdc->step = cdc->startup == PSTI_STARTUP_INITIAL ? PSTI_STEP_READ : PSTI_STEP_STREAM;
-	return PST_OK;
+	(void) PSTI_FAILPOINT("cdc.slot_made");
+	if (cdc->startup != PSTI_STARTUP_INITIAL)
+	{
+		cdc->at.stage = PSTI_STAGE_STREAM;
+		cdc->step = PSTI_STEP_STREAM;
+		return PST_OK;
+	}
+	cdc->at.stage = PSTI_STAGE_SNAPSHOT;
+	cdc->step = PSTI_STEP_COVER;
+	/* From here on the slot must stay: who can only upsert misses nothing then. */
+	cdc->tell_store = cdc->consumer == PSTI_CONSUMER_UPSERT;
+	return psti_moment_of_export(cdc->conn, cdc->reading.export_id, &cdc->slot_snapshot, err);
+}
+
+pst_status
+psti_opening_created(pst_cdc *cdc, int timeout_ms, pst_error *err)
+{
+	int64_t deadline = timeout_ms < 0 ? -1 : psti_now_ms() + timeout_ms;
+	psti_slot_recipe recipe = make_recipe(cdc);
+	psti_waiting waiting = make_waiting(cdc);
+	uint64_t consistent = 0;
+	pst_status status = PST_AGAIN;
+
+	while (status == PST_AGAIN)
+	{
+		int64_t left = deadline < 0 ? LOOK_MS : deadline - psti_now_ms();
+
+		if (left < 0)
+			return PST_AGAIN;
+		status =
+			psti_slot_created(cdc->stream, &recipe, left < LOOK_MS ? (int) left : LOOK_MS,
+							  &consistent, recipe.snapshot ? &cdc->reading.export_id : NULL, err);
+		if (status == PST_AGAIN && psti_moment_look(&waiting, &cdc->patience, err) != PST_OK)
+		{
+			psti_conn_give_up(cdc->stream);
+			return err->status;
+		}
+		if (status == PST_AGAIN && deadline >= 0 && psti_now_ms() >= deadline)
+			return PST_AGAIN;
+	}
+	cdc->patience.waiting = false;
+	if (status < 0 && cdc->may_fall_back && plugin_refused(err) && psti_conn_usable(cdc->stream))
+		return fall_back(cdc, err);
+	return status == PST_OK ? begin_at(cdc, consistent, err) : status;
+}
+
+/* The slot's snapshot may see commits that no other session sees yet. */
+pst_status
+psti_opening_covered(pst_cdc *cdc, int timeout_ms, pst_error *err)
+{
+	psti_waiting waiting = make_waiting(cdc);
+	pst_status status =
+		psti_moment_cover(&waiting, &cdc->patience, &cdc->slot_snapshot, timeout_ms, err);
+
+	if (status == PST_OK)
+	{
+		psti_snapshot_free(&cdc->slot_snapshot);
+		cdc->step = PSTI_STEP_READ;
+	}
+	return status;
 }

@@ -8,8 +8,12 @@
 pst_status psti_opening(pst_cdc *cdc, const char *const *keys, const char *const *values,
 						const char *position, const pst_hooks *hooks, pst_error *err);
 
-/* PSTI_STEP_CREATE: makes the slot, after what must be there before it. */
+/* PSTI_STEP_CREATE: asks for the slot, after what must be there before it. */
 pst_status psti_opening_create(pst_cdc *cdc, pst_error *err);
+
+/* PSTI_STEP_CREATED and PSTI_STEP_COVER: PST_AGAIN, not in time. */
+pst_status psti_opening_created(pst_cdc *cdc, int timeout_ms, pst_error *err);
+pst_status psti_opening_covered(pst_cdc *cdc, int timeout_ms, pst_error *err);
 
 /* PSTI_STEP_GO_ON: what must be there before tables are read, or the stream goes on. */
 pst_status psti_opening_go_on(pst_cdc *cdc, pst_error *err);

@@ -210,7 +210,7 @@ static bool
 same_column(const psti_stream_column *a, const psti_stream_column *b)
 {
 	return same_text(a->name, b->name) && a->text == b->text && a->identity == b->identity &&
-		   a->primary == b->primary && a->type.oid == b->type.oid &&
+		   a->primary == b->primary && a->missing == b->missing && a->type.oid == b->type.oid &&
 		   a->type.typmod == b->type.typmod && a->type.base == b->type.base &&
 		   a->type.base_typmod == b->type.base_typmod && a->type.elem == b->type.elem &&
 		   a->type.elem_base == b->type.elem_base && a->type.elem_typmod == b->type.elem_typmod &&

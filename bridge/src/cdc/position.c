@@ -173,6 +173,7 @@ psti_place_reset(psti_place *place, pst_error *err)
 		return psti_fail_nomem(err);
 	part->view = PSTI_NO_VIEW;
 	free_place(place);
+	place->columns = 0;
 	place->kind = PSTI_KEY_NONE;
 	place->parts = part;
 	place->nparts = 1;
@@ -391,6 +392,8 @@ static void
 put_place(psti_buf *out, const psti_place *place)
 {
 	psti_buf_printf(out, "{\"oid\":%" PRIu32, place->oid);
+	if (place->columns != 0)
+		psti_buf_printf(out, ",\"columns\":\"%016" PRIx64 "\"", place->columns);
 	if (place->gone)
 		psti_buf_puts(out, ",\"gone\":true");
 	if (place->column != NULL)
@@ -421,7 +424,8 @@ put_places(psti_buf *out, const psti_position *position)
 	{
 		if (!is_plain(&position->places[i]))
 			continue;
-		psti_buf_printf(out, "%s%" PRIu32, separator, position->places[i].oid);
+		psti_buf_printf(out, "%s[%" PRIu32 ",\"%016" PRIx64 "\"]", separator,
+						position->places[i].oid, position->places[i].columns);
 		separator = ",";
 	}
 	psti_buf_puts(out, "],\"tables\":[");
@@ -538,19 +542,32 @@ get_oid(const psti_json *value, const char *key, uint32_t *out)
 	return true;
 }
 
+/* n hexadecimal digits, at most 16. */
 static bool
-parse_key(const char *text, psti_region_key *out)
+parse_hex(const char *text, size_t n, uint64_t *out)
 {
 	char half[17];
 	char *end;
 
-	if (text == NULL || strlen(text) != 32 || strspn(text, "0123456789abcdef") != 32)
+	if (strspn(text, "0123456789abcdef") < n)
 		return false;
-	memcpy(half, text, 16);
-	half[16] = '\0';
-	out->high = strtoull(half, &end, 16);
-	out->low = strtoull(text + 16, &end, 16);
+	memcpy(half, text, n);
+	half[n] = '\0';
+	*out = strtoull(half, &end, 16);
 	return true;
+}
+
+static bool
+parse_key(const char *text, psti_region_key *out)
+{
+	return text != NULL && strlen(text) == 32 && parse_hex(text, 16, &out->high) &&
+		   parse_hex(text + 16, 16, &out->low);
+}
+
+static bool
+parse_hash(const char *text, uint64_t *out)
+{
+	return text != NULL && strlen(text) == 16 && parse_hex(text, 16, out);
 }
 
 static pst_status
@@ -642,6 +659,9 @@ get_place(const psti_json *item, psti_position *position, pst_error *err)
 	if (status != PST_OK)
 		return status;
 	place->gone = psti_json_bool(item, "gone", false);
+	if (psti_json_get(item, "columns") != NULL &&
+		!parse_hash(psti_json_text(item, "columns"), &place->columns))
+		return not_a_position(err, "a table has columns that are none");
 	if (psti_json_get(item, "column") != NULL)
 	{
 		kind = find_word(kinds, sizeof(kinds) / sizeof(kinds[0]), psti_json_text(item, "kind"));
@@ -663,14 +683,19 @@ get_places(const psti_json *root, psti_position *position, pst_error *err)
 
 	for (; status == PST_OK && item != NULL; item = psti_json_next(item))
 	{
-		int64_t oid = psti_json_int_value(item, -1);
+		const char *columns = psti_json_string_value(psti_json_at(item, 1));
 		psti_place *place = NULL;
+		uint64_t hash;
+		uint32_t oid;
 
-		if (oid < 0 || oid > UINT32_MAX || psti_position_find(position, (uint32_t) oid) != NULL)
+		if (!get_element(item, 0, &oid) || !parse_hash(columns, &hash) ||
+			psti_position_find(position, oid) != NULL)
 			return not_a_position(err, "a table is there twice, or is none");
-		status = psti_position_add(position, (uint32_t) oid, &place, err);
-		if (status == PST_OK)
-			place->parts[0].state = PSTI_PART_READ;
+		status = psti_position_add(position, oid, &place, err);
+		if (status != PST_OK)
+			break;
+		place->parts[0].state = PSTI_PART_READ;
+		place->columns = hash;
 	}
 	item = psti_json_first(psti_json_get(root, "tables"));
 	for (; status == PST_OK && item != NULL; item = psti_json_next(item))

@@ -53,7 +53,8 @@ typedef struct psti_leaf
 typedef struct psti_place
 {
 	uint32_t oid;
-	bool gone; /* it was dropped before it could be read: its changes are left out */
+	uint64_t columns; /* hash of the names of its columns as they were told last; 0: not told yet */
+	bool gone;		  /* it was dropped before it could be read: its changes are left out */
 	psti_key_kind kind;
 	char *column; /* that the parts are cut by; NULL: there is one part */
 	psti_part *parts;

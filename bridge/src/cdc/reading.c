@@ -15,11 +15,13 @@
 
 #include "arrow_build.h"
 #include "failpoint.h"
+#include "hash.h"
 #include "source_internal.h"
 #include "split.h"
 
 #define PARTS_MAX 1024
 #define READERS_MAX 64
+#define BEGIN_TRIES 10
 
 /* ---- The source of a table ---- */
 
@@ -160,6 +162,17 @@ make_version(const pst_cdc *cdc, const psti_subject *subject, const pst_source *
 							source->ncolumns, out, err);
 	free(columns);
 	return status;
+}
+
+/* Of the columns that are captured. */
+static uint64_t
+hash_columns(const psti_subject *subject)
+{
+	uint64_t hash = PSTI_HASH_INIT;
+
+	for (size_t i = 0; i < subject->ncolumns; i++)
+		hash = psti_hash_text(hash, subject->columns[i]);
+	return hash;
 }
 
 /* ---- Regions ---- */
@@ -378,13 +391,9 @@ take_view(pst_cdc *cdc, pst_error *err)
 							psti_opt_int(cdc->options, PSTI_OPT_WAIT_TIMEOUT), cdc->extension};
 	psti_snapshot snapshot = {0};
 	uint64_t horizon = 0;
-	pst_status status = PST_OK;
+	pst_status status;
 
-	if (!r->waited)
-		status = psti_moment_wait(&waiting, err);
-	r->waited = status == PST_OK;
-	if (status == PST_OK)
-		status = psti_source_begin(source, err);
+	status = psti_source_begin(source, err);
 	if (status == PST_OK)
 		status = psti_moment_take(&waiting, source->conn, &snapshot, &horizon, err);
 	if (status == PST_OK)
@@ -395,30 +404,50 @@ take_view(pst_cdc *cdc, pst_error *err)
 	return status;
 }
 
+/* Whether the table can be read under the slot's own snapshot, as far as is known here. */
+static bool
+takes_export(const pst_cdc *cdc, const psti_place *place)
+{
+	return cdc->reading.export_id != NULL && !psti_place_is_begun(place) &&
+		   cdc->reading.outdated != place->oid;
+}
+
+/*
+ * Stands at a moment at which the table is read. PST_AGAIN: the slot's own snapshot is of no use for it any
+ * more, another must be taken.
+ */
 static pst_status
-stand(pst_cdc *cdc, const psti_subject *subject, const psti_place *place, bool parts,
-	  pst_error *err)
+stand(pst_cdc *cdc, const psti_subject *subject, const psti_place *place, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
 	pst_status status;
 
 	r->view = PSTI_NO_VIEW;
-	if (r->export_id != NULL && !psti_place_is_begun(place))
-	{
-		status = psti_source_adopt(r->readers[0].source, r->export_id, err);
-		/* Without a stream one snapshot serves all tables. */
-		if (status == PST_OK || !has_changed_since(err) || cdc->startup == PSTI_STARTUP_SNAPSHOT)
-			return status;
-		psti_log(&cdc->hooks, PST_LOG_INFO, "%s is read under a snapshot of its own: %s",
-				 subject->qualified, err->message);
-		/* What it looks like now may differ from what was opened. */
-		pst_source_close(r->readers[0].source);
-		r->readers[0].source = NULL;
-		status = open_source(cdc, subject, parts, &r->readers[0].source, err);
-		if (status != PST_OK)
-			return status;
-	}
-	return take_view(cdc, err);
+	if (!takes_export(cdc, place))
+		return take_view(cdc, err);
+	status = psti_source_adopt(r->readers[0].source, r->export_id, err);
+	/* Without a stream one snapshot serves all tables. */
+	if (status == PST_OK || !has_changed_since(err) || cdc->startup == PSTI_STARTUP_SNAPSHOT)
+		return status;
+	psti_log(&cdc->hooks, PST_LOG_INFO, "%s is read under a snapshot of its own: %s",
+			 subject->qualified, err->message);
+	r->outdated = place->oid;
+	return PST_AGAIN;
+}
+
+/*
+ * Now that the table is locked: whether it still has the columns that it was opened with. PST_AGAIN: it has
+ * not, and is to be opened anew.
+ */
+static pst_status
+check_columns(pst_cdc *cdc, uint32_t oid, uint64_t columns, pst_error *err)
+{
+	const psti_subject *subject = NULL;
+	pst_status status = psti_scope_look(&cdc->scope, cdc->conn, oid, &subject, err);
+
+	if (status != PST_OK)
+		return status;
+	return subject != NULL && hash_columns(subject) == columns ? PST_OK : PST_AGAIN;
 }
 
 /* A table that is not there any more: nothing of it can be read, and nothing will be told. */
@@ -440,7 +469,7 @@ let_go(pst_cdc *cdc, uint32_t oid)
 	place->gone = true;
 }
 
-/* Opens the first reader, at a moment, and what follows from what it sees. */
+/* Opens the first reader, at a moment, and what follows from what it sees. PST_AGAIN: try anew. */
 static pst_status
 take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
 {
@@ -448,6 +477,7 @@ take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
 	psti_place *place = psti_position_find(&cdc->at, subject->oid);
 	psti_captured *captured = psti_capture_of(cdc, subject->oid);
 	size_t jobs = (size_t) psti_opt_int(cdc->options, PSTI_OPT_CDC_JOBS);
+	uint64_t columns = hash_columns(subject);
 	psti_table *version = NULL;
 	/* A table of which parts are read already is cut as it was. */
 	bool parts = !psti_place_is_begun(place) && subject->nkeys == 1 && !subject->inherited &&
@@ -460,7 +490,10 @@ take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
 	r->nreaders = 1;
 	status = open_source(cdc, subject, parts, &r->readers[0].source, err);
 	if (status == PST_OK)
-		status = stand(cdc, subject, place, parts, err);
+		status = stand(cdc, subject, place, err);
+	if (status == PST_OK)
+		status = check_columns(cdc, place->oid, columns, err);
+	subject = psti_scope_subject(&cdc->scope, place->oid);
 	if (status == PST_OK)
 		status = psti_source_export(r->readers[0].source, err);
 	if (status == PST_OK)
@@ -480,26 +513,65 @@ take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
 	return status;
 }
 
+/* All transactions that the position has told of must be seen by the snapshot. PST_AGAIN: not in time. */
 static pst_status
-begin_table(pst_cdc *cdc, uint32_t oid, pst_error *err)
+wait_for_view(pst_cdc *cdc, int timeout_ms, pst_error *err)
+{
+	psti_reading *r = &cdc->reading;
+	psti_waiting waiting = {cdc->conn, &cdc->hooks,
+							psti_opt_int(cdc->options, PSTI_OPT_WAIT_TIMEOUT), cdc->extension};
+	pst_status status = PST_OK;
+
+	if (r->waited)
+		return PST_OK;
+	if (!cdc->patience.waiting)
+		status = psti_moment_begin(&waiting, &cdc->patience, err);
+	if (status == PST_OK)
+		status = psti_moment_wait(&waiting, &cdc->patience, timeout_ms, err);
+	r->waited = status == PST_OK;
+	return status;
+}
+
+/* PST_AGAIN: not in time. Nothing is locked while transactions are waited for. */
+static pst_status
+begin_table(pst_cdc *cdc, uint32_t oid, int timeout_ms, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
 	const psti_subject *subject = NULL;
-	pst_status status = psti_scope_look(&cdc->scope, cdc->conn, oid, &subject, err);
+	pst_status status = PST_OK;
 
-	if (status != PST_OK)
-		return status;
-	r->oid = oid;
-	r->cleared = false;
-	if (subject != NULL)
-		status = take_up(cdc, subject, err);
-	if (subject == NULL || status == PST_ERR_NOT_FOUND)
+	for (int i = 0; i < BEGIN_TRIES; i++)
 	{
-		let_go(cdc, oid);
-		return PST_OK;
+		if (!takes_export(cdc, psti_position_find(&cdc->at, oid)))
+			status = wait_for_view(cdc, timeout_ms, err);
+		if (status == PST_OK)
+			status = psti_scope_look(&cdc->scope, cdc->conn, oid, &subject, err);
+		if (status != PST_OK)
+			return status;
+		r->oid = oid;
+		r->cleared = false;
+		if (subject != NULL)
+			status = take_up(cdc, subject, err);
+		if (subject == NULL || status == PST_ERR_NOT_FOUND)
+		{
+			let_go(cdc, oid);
+			return PST_OK;
+		}
+		if (status == PST_OK)
+		{
+			(void) PSTI_FAILPOINT("cdc.table_begun");
+			return PST_OK;
+		}
+		close_table(r);
+		if (status != PST_AGAIN && status != PST_ERR_CONFLICT)
+			return status;
+		status = PST_OK;
 	}
-	(void) PSTI_FAILPOINT("cdc.table_begun");
-	return status;
+	psti_fail(err, PST_ERR_CONFLICT, "table %s is altered all the time",
+			  subject != NULL ? subject->qualified : "");
+	psti_error_hint(err, "Open again at the stored position when ALTER TABLE is over.");
+	err->retryable = true;
+	return PST_ERR_CONFLICT;
 }
 
 /* ---- Events of a table ---- */
@@ -717,7 +789,7 @@ next_table(const pst_cdc *cdc)
 }
 
 pst_status
-psti_reading_next(pst_cdc *cdc, pst_event *out, pst_error *err)
+psti_reading_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
 	pst_status status = PST_AGAIN;
@@ -734,7 +806,9 @@ psti_reading_next(pst_cdc *cdc, pst_event *out, pst_error *err)
 		oid = next_table(cdc);
 		if (oid == 0)
 			return PST_END;
-		status = begin_table(cdc, oid, err);
+		status = begin_table(cdc, oid, timeout_ms, err);
+		if (status == PST_AGAIN)
+			return PST_AGAIN;
 		if (status == PST_OK)
 			status = PST_AGAIN;
 	}

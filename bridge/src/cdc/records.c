@@ -92,6 +92,7 @@ fill_columns(psti_stream_relation *relation, const change_relation *record, pst_
 		to->text = column.form == CHANGE_TEXT;
 		to->identity = (column.flags & CHANGE_COLUMN_IDENTITY) != 0;
 		to->primary = (column.flags & CHANGE_COLUMN_PRIMARY) != 0;
+		to->missing = (column.flags & CHANGE_COLUMN_MISSING) != 0;
 		to->name = copy_text(column.name);
 		if (to->name == NULL || !fill_type(&to->type, &column))
 			return psti_fail_nomem(err);
@@ -133,7 +134,7 @@ free_relation(psti_stream_relation *relation)
 }
 
 static pst_status
-take_relation(records *self, const change_relation *record, pst_error *err)
+take_relation(records *self, const change_relation *record, psti_change *out, pst_error *err)
 {
 	psti_stream_relation *relation = calloc(1, sizeof(*relation));
 	pst_status status;
@@ -147,6 +148,7 @@ take_relation(records *self, const change_relation *record, pst_error *err)
 	relation->leaf = record->leaf;
 	relation->filenode = record->filenode;
 	relation->identity = record->identity;
+	relation->persistence = record->persistence;
 	relation->schema = copy_text(record->schema);
 	relation->name = copy_text(record->name);
 	if (relation->schema == NULL || relation->name == NULL)
@@ -160,6 +162,8 @@ take_relation(records *self, const change_relation *record, pst_error *err)
 	}
 	free_relation(self->relations[record->index]);
 	self->relations[record->index] = relation;
+	out->kind = PSTI_CHANGE_RELATION;
+	out->relation = relation;
 	return PST_OK;
 }
 
@@ -294,7 +298,7 @@ take(records *self, const change_record *record, psti_change *out, pst_error *er
 	switch (record->kind)
 	{
 		case CHANGE_RELATION:
-			return take_relation(self, &record->relation, err);
+			return take_relation(self, &record->relation, out, err);
 		case CHANGE_BEGIN:
 			return take_begin(self, &record->begin, out, err);
 		case CHANGE_INSERT:
@@ -344,20 +348,14 @@ records_next(psti_change_decoder *decoder, psti_change *out, pst_error *err)
 {
 	records *self = (records *) decoder;
 	change_record record;
-	pst_status status = PST_OK;
+	change_status read = change_next(&self->reader, &record);
 
-	do
-	{
-		change_status read = change_next(&self->reader, &record);
-
-		if (read == CHANGE_END)
-			return PST_END;
-		if (read != CHANGE_OK)
-			return broken(err, "bytes that are no record");
-		memset(out, 0, sizeof(*out));
-		status = take(self, &record, out, err);
-	} while (status == PST_OK && record.kind == CHANGE_RELATION);
-	return status;
+	if (read == CHANGE_END)
+		return PST_END;
+	if (read != CHANGE_OK)
+		return broken(err, "bytes that are no record");
+	memset(out, 0, sizeof(*out));
+	return take(self, &record, out, err);
 }
 
 static void

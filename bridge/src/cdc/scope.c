@@ -31,6 +31,8 @@ enum
 
 /* option changelog-mode */
 #define CHANGELOG_ALL 1
+/* option cdc.consumer */
+#define CONSUMER_UPSERT 2
 /* option cdc.partitions */
 #define PARTITIONS_LEAF 1
 
@@ -40,12 +42,14 @@ static const char *const column_names[] = {
 	"n.nspname::pg_catalog.text", "c.relname::pg_catalog.text", "a.attname::pg_catalog.text"};
 
 pst_status
-psti_scope_init(psti_scope *scope, const psti_options *options, bool plain, pst_error *err)
+psti_scope_init(psti_scope *scope, const psti_options *options, const pst_hooks *hooks, bool plain,
+				pst_error *err)
 {
 	pst_status status;
 
 	memset(scope, 0, sizeof(*scope));
 	scope->options = options;
+	scope->hooks = hooks;
 	scope->plain = plain;
 	scope->leaves = psti_opt_int(options, PSTI_OPT_PARTITIONS) == PARTITIONS_LEAF;
 	if (!psti_opt_given(options, PSTI_OPT_TABLE))
@@ -432,6 +436,16 @@ check_identity(const psti_scope *scope, const PGresult *result, int row,
 		PSTI_ERROR_SET(err, table, subject->name);
 		return PST_ERR_UNSUPPORTED;
 	}
+	if (psti_opt_int(scope->options, PSTI_OPT_CONSUMER) == CONSUMER_UPSERT && subject->nkeys == 0 &&
+		!psti_opt_given(scope->options, PSTI_OPT_OPERATIONS))
+		return refuse(result, row, err, "it has no key that a consumer could upsert by",
+					  "Give it a primary key, or leave it out.");
+	if (!subject->has_key)
+		psti_log(
+			scope->hooks, PST_LOG_WARNING,
+			"%s has no key in its replica identity: each update or delete of it makes it be read "
+			"anew. Give it a primary key, or ALTER TABLE %s REPLICA IDENTITY FULL",
+			subject->qualified, subject->qualified);
 	for (size_t i = 0; i < subject->nkeys; i++)
 		if (!names_column(subject, subject->key[i]))
 		{

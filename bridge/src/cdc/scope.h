@@ -32,6 +32,7 @@ typedef struct psti_subject
 typedef struct psti_scope
 {
 	const psti_options *options; /* borrowed */
+	const pst_hooks *hooks;		 /* borrowed */
 	bool plain;					 /* the stream is pgoutput's: no generated columns */
 	bool leaves;				 /* partitions are tables of their own */
 	psti_patterns tables;
@@ -43,8 +44,8 @@ typedef struct psti_scope
 } psti_scope;
 
 /* Reads the options; no table is looked for yet. */
-pst_status psti_scope_init(psti_scope *scope, const psti_options *options, bool plain,
-						   pst_error *err);
+pst_status psti_scope_init(psti_scope *scope, const psti_options *options, const pst_hooks *hooks,
+						   bool plain, pst_error *err);
 void psti_scope_free(psti_scope *scope);
 
 /*

@@ -7,6 +7,10 @@
 
 #include "bytes.h"
 
+/* How long a slot that is in use is waited for. */
+#define DROP_TRIES 100
+#define DROP_PAUSE_MS 100
+
 /* ---- What there is ---- */
 
 /* Members of a later server are looked for by name: to_jsonb() has those that there are. */
@@ -133,14 +137,34 @@ psti_slot_check(const psti_slot *slot, const psti_position *position, int64_t de
 }
 
 pst_status
-psti_slot_drop(psti_conn *conn, const char *name, pst_error *err)
+psti_slot_drop(psti_conn *conn, const char *name, bool evict, pst_error *err)
 {
 	static const char sql[] = "SELECT pg_catalog.pg_drop_replication_slot(s.slot_name) "
 							  "FROM pg_catalog.pg_replication_slots s "
 							  "WHERE s.slot_name OPERATOR(pg_catalog.=) $1::pg_catalog.name";
+	static const char evict_sql[] =
+		"SELECT pg_catalog.pg_terminate_backend(s.active_pid) "
+		"FROM pg_catalog.pg_replication_slots s "
+		"WHERE s.slot_name OPERATOR(pg_catalog.=) $1::pg_catalog.name AND s.active";
 	const char *params[] = {name};
+	pst_status status = PST_OK;
 
-	return psti_conn_query(conn, "dropping the slot", sql, 1, params, NULL, err);
+	for (int i = 0; i < DROP_TRIES; i++)
+	{
+		if (evict && i % 10 == 0)
+			status = psti_conn_query(conn, "ending who holds the half-made slot", evict_sql, 1,
+									 params, NULL, err);
+		if (status != PST_OK)
+			return status;
+		status = psti_conn_query(conn, "dropping the slot", sql, 1, params, NULL, err);
+		/* In use: its session may be ending. Gone: somebody was faster, or it was half made. */
+		if (status == PST_OK || strcmp(err->sqlstate, "42704") == 0)
+			return PST_OK;
+		if (strcmp(err->sqlstate, "55006") != 0 || i + 1 == DROP_TRIES)
+			return status;
+		status = psti_conn_pause(NULL, DROP_PAUSE_MS, err);
+	}
+	return status;
 }
 
 /* ---- Replication commands ---- */
@@ -246,15 +270,11 @@ explain_create(const psti_slot_recipe *recipe, pst_error *err)
 }
 
 pst_status
-psti_slot_create(psti_conn *stream, const psti_slot_recipe *recipe, uint64_t *consistent,
-				 char **snapshot, pst_error *err)
+psti_slot_create(psti_conn *stream, const psti_slot_recipe *recipe, pst_error *err)
 {
 	psti_buf sql = PSTI_BUF_INIT;
-	PGresult *result = NULL;
 	pst_status status;
 
-	if (snapshot != NULL)
-		*snapshot = NULL;
 	psti_buf_puts(&sql, "CREATE_REPLICATION_SLOT ");
 	psti_buf_ident(&sql, recipe->name);
 	psti_buf_puts(&sql, recipe->temporary ? " TEMPORARY LOGICAL " : " LOGICAL ");
@@ -267,7 +287,20 @@ psti_slot_create(psti_conn *stream, const psti_slot_recipe *recipe, uint64_t *co
 		psti_buf_puts(&sql, recipe->snapshot ? " EXPORT_SNAPSHOT" : " NOEXPORT_SNAPSHOT");
 	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
-		status = psti_conn_exec(stream, "making the slot", sql.data, &result, err);
+		status = psti_conn_send(stream, "making the slot", sql.data, err);
+	psti_buf_free(&sql);
+	return status;
+}
+
+pst_status
+psti_slot_created(psti_conn *stream, const psti_slot_recipe *recipe, int timeout_ms,
+				  uint64_t *consistent, char **snapshot, pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status = psti_conn_receive(stream, timeout_ms, &result, err);
+
+	if (snapshot != NULL)
+		*snapshot = NULL;
 	if (status < 0)
 		explain_create(recipe, err);
 	if (status == PST_OK &&
@@ -279,7 +312,6 @@ psti_slot_create(psti_conn *stream, const psti_slot_recipe *recipe, uint64_t *co
 		status = *snapshot == NULL ? psti_fail_nomem(err) : PST_OK;
 	}
 	PQclear(result);
-	psti_buf_free(&sql);
 	return status;
 }
 

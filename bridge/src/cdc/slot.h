@@ -31,8 +31,11 @@ pst_status psti_slot_find(psti_conn *conn, const char *name, psti_slot *out, pst
 pst_status psti_slot_check(const psti_slot *slot, const psti_position *position, int64_t delay,
 						   pst_error *err);
 
-/* Drops it in an ordinary session; not there is PST_OK. */
-pst_status psti_slot_drop(psti_conn *conn, const char *name, pst_error *err);
+/*
+ * Drops it in an ordinary session; not there is PST_OK. One in use is waited for, for ten seconds; evict
+ * ends the session that uses it.
+ */
+pst_status psti_slot_drop(psti_conn *conn, const char *name, bool evict, pst_error *err);
 
 /* ---- In a session for replication ---- */
 
@@ -54,12 +57,15 @@ typedef struct psti_slot_recipe
 	bool snapshot; /* export one */
 } psti_slot_recipe;
 
+/* Asks for it: the server waits for older transactions meanwhile. */
+pst_status psti_slot_create(psti_conn *stream, const psti_slot_recipe *recipe, pst_error *err);
+
 /*
- * Makes it; *consistent is where its stream begins, *snapshot (moved; NULL: not wanted) the id of what
- * the tables were then, to be imported while the session does nothing else.
+ * Waits for it, at most timeout_ms: PST_AGAIN. *consistent is where its stream begins, *snapshot (moved;
+ * NULL: not wanted) the id of what the tables were then, to be imported while the session does nothing else.
  */
-pst_status psti_slot_create(psti_conn *stream, const psti_slot_recipe *recipe, uint64_t *consistent,
-							char **snapshot, pst_error *err);
+pst_status psti_slot_created(psti_conn *stream, const psti_slot_recipe *recipe, int timeout_ms,
+							 uint64_t *consistent, char **snapshot, pst_error *err);
 
 /* An option of an output plugin. */
 typedef struct psti_slot_option

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "arrow_build.h"
+#include "hash.h"
 
 static pst_status
 allocate(psti_table *table, size_t ncolumns, pst_error *err)
@@ -140,6 +141,16 @@ psti_table_same(const psti_table *a, const psti_table *b)
 		if (!same_column(a, b, i))
 			return false;
 	return true;
+}
+
+uint64_t
+psti_table_hash(const psti_table *table)
+{
+	uint64_t hash = PSTI_HASH_INIT;
+
+	for (size_t i = 0; i < table->ncolumns; i++)
+		hash = psti_hash_text(hash, table->names[i]);
+	return hash != 0 ? hash : 1;
 }
 
 size_t

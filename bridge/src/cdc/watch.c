@@ -152,14 +152,35 @@ meet_relation(pst_cdc *cdc, psti_place *place, const psti_stream_relation *relat
 	return status;
 }
 
+/* SET LOGGED brings all rows into the stream, but a table may come back empty. */
+static const char *
+watch_persistence(pst_cdc *cdc, psti_captured *captured, const psti_stream_relation *relation)
+{
+	bool was = captured->unlogged;
+
+	captured->unlogged = relation->persistence == 'u';
+	if (captured->unlogged && !was)
+		psti_log(&cdc->hooks, PST_LOG_WARNING,
+				 "%s.%s has become unlogged: its changes are in no WAL, and the copy stays as it "
+				 "is until "
+				 "it is logged again",
+				 relation->schema, relation->name);
+	return was && !captured->unlogged ? "it was unlogged for a while" : NULL;
+}
+
 pst_status
 psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relation, const char **reason,
 					pst_error *err)
 {
 	psti_place *place = psti_position_find(&cdc->at, relation->oid);
+	psti_captured *captured = psti_capture_of(cdc, relation->oid);
 	psti_leaf *leaf;
 
-	*reason = NULL;
+	if (captured == NULL)
+		return psti_fail_nomem(err);
+	*reason = watch_persistence(cdc, captured, relation);
+	if (*reason != NULL)
+		return PST_OK;
 	if (!is_watched(cdc) || (!cdc->plain && relation->leaf == relation->oid))
 		return PST_OK;
 	leaf = psti_place_leaf(place, relation->leaf);
@@ -171,6 +192,26 @@ psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relation, const ch
 		*reason = rewritten;
 	leaf->filenode = relation->filenode;
 	return PST_OK;
+}
+
+/*
+ * A column that was added with a default is in all rows from then on, and no row tells it. What came while
+ * nobody looked is told by the hash of the names that were told last.
+ */
+const char *
+psti_watch_columns(const pst_cdc *cdc, const psti_stream_relation *relation, const psti_table *made)
+{
+	const psti_place *place = psti_position_find(&cdc->at, relation->oid);
+	const psti_captured *captured = psti_capture_find(cdc, relation->oid);
+	const psti_table *told = captured != NULL ? captured->version : NULL;
+
+	if (!is_watched(cdc) || place->columns == 0 || place->columns == psti_table_hash(made))
+		return NULL;
+	for (size_t i = 0; i < relation->ncolumns; i++)
+		if (relation->columns[i].missing &&
+			(told == NULL || psti_table_find(told, relation->columns[i].name) == told->ncolumns))
+			return "a column was added whose default its rows have";
+	return NULL;
 }
 
 /* The file is the TRUNCATE's own when nothing has written the table's row in pg_class since. */

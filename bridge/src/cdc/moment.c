@@ -90,7 +90,9 @@ psti_moment_flush(psti_conn *conn, uint64_t *xid, uint64_t *lsn, pst_error *err)
 static pst_status
 parse_snapshot(const char *text, psti_snapshot *out, pst_error *err)
 {
-	return psti_snapshot_parse(text, out, err) == PST_OK ? PST_OK : bad_answer(err);
+	pst_status status = psti_snapshot_parse(text, out, err);
+
+	return status == PST_ERR_INVALID ? bad_answer(err) : status;
 }
 
 static pst_status

@@ -514,11 +514,22 @@ static pst_status
 get_lsn(const psti_json *object, const char *key, bool needed, uint64_t *out, pst_error *err)
 {
 	const char *value = psti_json_text(object, key);
+	bool there = psti_json_get(object, key) != NULL;
 
 	*out = 0;
-	if (value == NULL ? needed : !psti_lsn_parse(value, out))
+	if ((there || needed) && (value == NULL || !psti_lsn_parse(value, out)))
 		return not_a_position(err, "a place in WAL is none");
 	return PST_OK;
+}
+
+/* A number from 0 on, or dflt where it is absent. False: it is none. */
+static bool
+get_number(const psti_json *object, const char *key, int64_t dflt, int64_t *out)
+{
+	bool there = psti_json_get(object, key) != NULL;
+
+	*out = there ? psti_json_int(object, key, -1) : dflt;
+	return !there || *out >= 0;
 }
 
 /* The number of the word, or n. */
@@ -575,10 +586,10 @@ get_part(const psti_json *item, const psti_position *position, bool first, psti_
 		 pst_error *err)
 {
 	size_t state = find_word(part_states, 3, psti_json_text(item, "state"));
-	int64_t view = psti_json_int(item, "view", -1);
 	const char *lower = psti_json_text(item, "lower");
+	int64_t view;
 
-	if (state == 3 || view < -1 || view >= (int64_t) position->nviews)
+	if (state == 3 || !get_number(item, "view", -1, &view) || view >= (int64_t) position->nviews)
 		return not_a_position(err, "a region has a state that cannot be");
 	if ((lower == NULL) != first ||
 		(lower != NULL && !parse_key(psti_json_text(item, "key"), &part->key)))
@@ -719,9 +730,11 @@ get_views(const psti_json *root, psti_position *position, pst_error *err)
 		uint64_t horizon;
 		size_t view;
 
-		if (text == NULL || psti_snapshot_parse(text, &snapshot, err) != PST_OK)
+		status = text == NULL ? PST_ERR_INVALID : psti_snapshot_parse(text, &snapshot, err);
+		if (status == PST_ERR_INVALID)
 			return not_a_position(err, "a snapshot is none");
-		status = get_lsn(item, "horizon", true, &horizon, err);
+		if (status == PST_OK)
+			status = get_lsn(item, "horizon", true, &horizon, err);
 		if (status == PST_OK)
 			status = psti_position_see(position, &snapshot, horizon, &view, err);
 		psti_snapshot_free(&snapshot);
@@ -734,10 +747,11 @@ get_members(const psti_json *root, psti_position *out, pst_error *err)
 {
 	size_t stage = find_word(stages, 3, psti_json_text(root, "stage"));
 	int64_t serial = psti_json_int(root, "serial", -1);
-	int64_t number = psti_json_int(root, "number", 0);
+	int64_t number;
 	pst_status status;
 
-	if (stage == 3 || serial < 0 || number < 0 || !get_oid(root, "timeline", &out->timeline))
+	if (stage == 3 || serial < 0 || !get_number(root, "number", 0, &number) ||
+		!get_oid(root, "timeline", &out->timeline))
 		return not_a_position(err, "a member is missing, or none that can be");
 	out->stage = (psti_stage) stage;
 	out->serial = (uint64_t) serial;

@@ -258,7 +258,9 @@ take_truncate(records *self, const change_truncate *record, psti_change *out, ps
 			return broken(err, "a truncate of a relation that was not described");
 		self->truncated[out->truncate.n++] = self->relations[index];
 	}
-	return PST_OK;
+	return out->truncate.n == record->nrelations
+			   ? PST_OK
+			   : broken(err, "a truncate of relations that cannot be");
 }
 
 static pst_status

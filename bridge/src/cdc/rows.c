@@ -156,7 +156,7 @@ mark_unchanged(psti_rows *rows, size_t column)
 	bitmap *map = &rows->unchanged[column];
 	size_t need = rows->n / 8 + 1;
 
-	if (!map->used)
+	if (!map->used && map->nbytes > 0)
 		memset(map->bits, 0, map->nbytes);
 	if (need > map->nbytes)
 	{

@@ -31,10 +31,12 @@ static const records_table parted = {5, PARTED, PARTED, 'd', "parted", columns, 
 /* What scope.c asks of a table that is not known; an answer has no row: it is not there. */
 #define LOOK "*relreplident"
 #define LOOKED                                                                                     \
-	"oid|schema|name|qualified|kind|persistence|identity|root|subclass|node|rows|bytes|rls|key|"   \
+	"oid|schema|name|qualified|kind|persistence|identity|root|subclass|node|rows|bytes|ordered|"   \
+	"rls|key|"                                                                                     \
 	"columns|readable|matches"
 #define LOOKED_HEAP                                                                                \
-	LOOKED "\n16400|public|heap|public.heap|r|p|n|\\N|f|16400|5|8192|f|\\N|[\"id\",\"note\"]|t|1"
+	LOOKED "\n16400|public|heap|public.heap|r|p|n|\\N|f|16400|5|8192|f|f|\\N|[\"id\",\"note\"]|t|" \
+		   "1"
 
 static const fake_pq_step alone[] = {SESSION_OF("f")};
 static const fake_pq_step found[] = {SESSION_OF("f"), TOLD(LOOK, FAKE_ROWS(LOOKED_HEAP))};
@@ -76,6 +78,8 @@ begin_position(psti_position *at, pst_error *err)
 		if (status == PST_OK)
 			place->parts[0].state = PSTI_PART_READ;
 	}
+	for (uint32_t leaf = 1; status == PST_OK && leaf <= 2; leaf++)
+		status = psti_place_add_leaf(place, PARTED + leaf, 0, err);
 	return status;
 }
 
@@ -389,7 +393,8 @@ a_new_version_is_told_between_the_rows(void **state)
 	records_row(&m, CHANGE_INSERT, 1, 0, NULL, "#6|d");
 	records_commit(&m, 0x3030, 2);
 	assert_tells(cdc, m,
-				 "schema parted\nrows parted +I1=a +I2=b +I3=c\nschema orders\nrows orders "
+				 "schema parted\nrows parted +I1=a\nrows parted +I2=b\nrows parted +I3=c\nschema "
+				 "orders\nrows orders "
 				 "-D5\nschema orders\nrows orders +I6=d\n");
 	assert_string_equal(psti_capture_of(cdc, ORDERS)->version->names[1], "remark");
 	close_capture(cdc);

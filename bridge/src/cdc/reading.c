@@ -690,7 +690,7 @@ end_piece(pst_cdc *cdc, psti_reader *reader)
 static psti_reader *
 choose_reader(psti_reading *r)
 {
-	struct pollfd fds[READERS_MAX];
+	struct pollfd fds[READERS_MAX] = {{.fd = -1}};
 	psti_reader *chosen = NULL;
 
 	for (size_t i = 0; i < r->nreaders; i++)

@@ -470,6 +470,18 @@ empty_part(pst_cdc *cdc, const psti_table *table, pst_event *out, pst_error *err
 	return PST_END;
 }
 
+/* After the table was told to be empty: it may have been rewritten, too. */
+static pst_status
+watch_truncate(pst_cdc *cdc, uint32_t oid, pst_error *err)
+{
+	const char *unfit;
+	pst_status status = psti_watch_truncate(cdc, oid, &unfit, err);
+
+	if (status == PST_OK && unfit != NULL)
+		status = psti_capture_reset(cdc, psti_position_find(&cdc->at, oid), unfit, err);
+	return status;
+}
+
 static pst_status
 truncate_one(pst_cdc *cdc, psti_stream_relation *relation, pst_event *out, pst_error *err)
 {
@@ -487,7 +499,7 @@ truncate_one(pst_cdc *cdc, psti_stream_relation *relation, pst_event *out, pst_e
 	else
 		status = empty(cdc, table->captured, false, out, err);
 	if (status == PST_OK && out->kind == PST_EVENT_TRUNCATE &&
-		psti_watch_truncate(cdc, relation->oid, err) != PST_OK)
+		watch_truncate(cdc, relation->oid, err) != PST_OK)
 		return err->status;
 	if (status == PST_END || status == PST_AGAIN ||
 		(status == PST_OK && out->kind == PST_EVENT_TRUNCATE))

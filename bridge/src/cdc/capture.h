@@ -242,8 +242,8 @@ pst_status psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relatio
 const char *psti_watch_columns(const pst_cdc *cdc, const psti_stream_relation *relation,
 							   const psti_table *made);
 
-/* After a TRUNCATE, which changes the file node, was told of. */
-pst_status psti_watch_truncate(pst_cdc *cdc, uint32_t oid, pst_error *err);
+/* After a TRUNCATE, which changes the file node, was told of: likewise. */
+pst_status psti_watch_truncate(pst_cdc *cdc, uint32_t oid, const char **reason, pst_error *err);
 
 /* From time to time, outside of transactions: partitions that were attached since. */
 pst_status psti_watch_partitions(pst_cdc *cdc, pst_error *err);

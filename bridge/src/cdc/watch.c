@@ -186,7 +186,8 @@ psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relation, const ch
 	leaf = psti_place_leaf(place, relation->leaf);
 	if (leaf == NULL)
 		return meet_relation(cdc, place, relation, reason, err);
-	if (!cdc->plain || relation->filenode == 0)
+	/* A TRUNCATE explains another file: psti_watch_truncate. */
+	if (!cdc->plain || relation->filenode == 0 || cdc->change.kind == PSTI_CHANGE_TRUNCATE)
 		return PST_OK;
 	if (leaf->filenode != 0 && leaf->filenode != relation->filenode)
 		*reason = rewritten;
@@ -214,9 +215,12 @@ psti_watch_columns(const pst_cdc *cdc, const psti_stream_relation *relation, con
 	return NULL;
 }
 
-/* The file is the TRUNCATE's own when nothing has written the table's row in pg_class since. */
+/*
+ * The file is the TRUNCATE's own when nothing has written the table's row in pg_class since. Otherwise it may
+ * have been rewritten, too.
+ */
 pst_status
-psti_watch_truncate(pst_cdc *cdc, uint32_t oid, pst_error *err)
+psti_watch_truncate(pst_cdc *cdc, uint32_t oid, const char **reason, pst_error *err)
 {
 	static const char sql[] =
 		"SELECT pg_catalog.pg_relation_filenode(c.oid), c.xmin FROM pg_catalog.pg_class c "
@@ -225,16 +229,23 @@ psti_watch_truncate(pst_cdc *cdc, uint32_t oid, pst_error *err)
 	PGresult *result = NULL;
 	char text[16];
 	const char *params[] = {text};
+	uint32_t node;
 	pst_status status = PST_OK;
 
+	*reason = NULL;
 	if (!cdc->plain || leaf == NULL)
 		return PST_OK;
 	snprintf(text, sizeof(text), "%" PRIu32, oid);
 	status =
 		psti_conn_query(cdc->conn, "looking at the emptied table", sql, 1, params, &result, err);
-	if (status == PST_OK && PQntuples(result) == 1 &&
-		strtoul(PQgetvalue(result, 0, 1), NULL, 10) == (uint32_t) cdc->transaction.xid)
-		leaf->filenode = (uint32_t) strtoul(PQgetvalue(result, 0, 0), NULL, 10);
+	if (status == PST_OK && PQntuples(result) == 1)
+	{
+		node = (uint32_t) strtoul(PQgetvalue(result, 0, 0), NULL, 10);
+		if (node != leaf->filenode &&
+			strtoul(PQgetvalue(result, 0, 1), NULL, 10) != (uint32_t) cdc->transaction.xid)
+			*reason = rewritten;
+		leaf->filenode = node;
+	}
 	PQclear(result);
 	return status;
 }

@@ -113,6 +113,9 @@ read_change(reader *self, const psti_change *change)
 		case PSTI_CHANGE_BEGIN:
 			sum += change->begin.origin == NULL ? 0 : strlen(change->begin.origin);
 			break;
+		case PSTI_CHANGE_RELATION:
+			status = make_table(self, change->relation);
+			break;
 		case PSTI_CHANGE_COMMIT:
 			break;
 	}

@@ -103,6 +103,7 @@ static void
 assert_same_place(const psti_place *a, const psti_place *b)
 {
 	assert_int_equal(a->oid, b->oid);
+	assert_true(a->columns == b->columns);
 	assert_int_equal(a->gone, b->gone);
 	assert_int_equal(a->kind, b->kind);
 	assert_int_equal(a->column == NULL, b->column == NULL);
@@ -182,6 +183,7 @@ make_place(psti_position *position, uint32_t oid, uint64_t *seed)
 		assert_ok(psti_place_add_leaf(place, (uint32_t) test_random(seed) % 8,
 									  (uint32_t) test_random(seed), &err),
 				  &err);
+	place->columns = test_random(seed) % 2 == 0 ? 0 : test_random(seed);
 	place->gone = test_random(seed) % 8 == 0;
 	if (test_random(seed) % 2 == 0)
 		cut(place, 1 + test_random(seed) % 5);
@@ -249,7 +251,7 @@ a_text_of_version_1_is_read(void **state)
 		"\"0/16B4000\",\"number\":\"3\",\"complete\":\"1/"
 		"2\",\"views\":[{\"snapshot\":\"725:727:725\","
 		"\"horizon\":\"0/"
-		"16B3800\"}],\"read\":[16400],\"tables\":[{\"oid\":16384,"
+		"16B3800\"}],\"read\":[[16400,\"00000000000000ff\"]],\"tables\":[{\"oid\":16384,"
 		"\"kind\":\"int4\",\"column\":\"id\",\"parts\":[{\"state\":\"read\",\"view\":0},{\"state\":"
 		"\"begun\",\"key\":\"80000000000000050000000000000000\",\"lower\":\"5\"}]}]}";
 	psti_position p;
@@ -268,7 +270,7 @@ a_text_of_version_1_is_read(void **state)
 	assert_int_equal(p.places[0].parts[0].view, 0);
 	assert_int_equal(p.places[0].parts[1].state, PSTI_PART_BEGUN);
 	assert_true(p.places[0].parts[1].key.high == UINT64_C(0x8000000000000005));
-	assert_true(psti_place_is_read(&p.places[1]));
+	assert_true(psti_place_is_read(&p.places[1]) && p.places[1].columns == 255);
 	again = print(&p);
 	assert_string_equal(again, text);
 	free(again);
@@ -293,6 +295,7 @@ with(const char *old, const char *fresh)
 	p.number = 2;
 	(void) see(&p, "725:727:725", 8);
 	add(&p, 16400)->parts[0].state = PSTI_PART_READ;
+	psti_position_find(&p, 16400)->columns = 0xabc;
 	cut(add(&p, 16384), 3);
 	assert_ok(psti_place_add_leaf(psti_position_find(&p, 16384), 5, 6, &err), &err);
 	text = print(&p);
@@ -349,11 +352,18 @@ what_no_capture_wrote_is_refused(void **state)
 		{"725:727:725", "725:727:729"},
 		{"725:727:725", ""},
 		{"\"horizon\":\"0/8\"", "\"horizon\":\"8\""},
-		{"\"read\":[16400]", "\"read\":[16400,16400]"},
-		{"\"read\":[16400]", "\"read\":[16384]"},
-		{"\"read\":[16400]", "\"read\":[-1]"},
-		{"\"read\":[16400]", "\"read\":[4294967296]"},
-		{"\"read\":[16400]", "\"read\":[\"x\"]"},
+		{"[16400,", "[16384,"},
+		{"[16400,", "[-1,"},
+		{"[16400,", "[4294967296,"},
+		{"[16400,", "[\"x\","},
+		{"[16400,\"0000000000000abc\"]", "16400"},
+		{"[16400,\"0000000000000abc\"]", "[16400]"},
+		{"[16400,\"0000000000000abc\"]",
+		 "[16400,\"0000000000000abc\"],[16400,\"0000000000000abc\"]"},
+		{"\"0000000000000abc\"", "\"000000000000abc\""},
+		{"\"0000000000000abc\"", "\"0000000000000abC\""},
+		{"\"0000000000000abc\"", "2748"},
+		{"\"oid\":16384", "\"oid\":16384,\"columns\":5"},
 		{"\"oid\":16384", "\"oid\":16400"},
 		{"\"oid\":16384", "\"oid\":null"},
 		{"\"leaves\":[[5,6]]", "\"leaves\":[[5]]"},

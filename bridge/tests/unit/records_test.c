@@ -112,6 +112,8 @@ a_transaction_comes_with_its_changes(void **state)
 	assert_true(f->change.begin.commit_lsn == 0x2000 && f->change.begin.commit_time == 777);
 	assert_string_equal(f->change.begin.origin, "north");
 
+	next(f, PSTI_CHANGE_RELATION);
+	assert_string_equal(f->change.relation->name, "orders");
 	next(f, PSTI_CHANGE_INSERT);
 	assert_true(f->change.number == 1 && f->change.lsn == 0x2001);
 	r = f->change.row.relation;
@@ -172,6 +174,8 @@ a_truncate_names_all_its_tables(void **state)
 	open_message(f, m);
 	next(f, PSTI_CHANGE_BEGIN);
 	assert_null(f->change.begin.origin);
+	next(f, PSTI_CHANGE_RELATION);
+	next(f, PSTI_CHANGE_RELATION);
 	next(f, PSTI_CHANGE_TRUNCATE);
 	assert_int_equal(f->change.truncate.n, 1);
 	assert_string_equal(f->change.truncate.relations[0]->name, "plain");
@@ -203,6 +207,7 @@ messages_and_rewrites_are_told(void **state)
 	assert_string_equal(f->change.message.prefix, "");
 	assert_int_equal(f->change.message.nbytes, 0);
 	next(f, PSTI_CHANGE_BEGIN);
+	next(f, PSTI_CHANGE_RELATION);
 	next(f, PSTI_CHANGE_INSERT);
 	assert_true(f->change.row.rewrite && f->change.row.rewrite_begins);
 	next(f, PSTI_CHANGE_INSERT);
@@ -232,6 +237,7 @@ a_relation_that_is_described_anew_has_no_table(void **state)
 	records_row(&m, CHANGE_INSERT, 8191, 0, NULL, "#1");
 	open_message(f, m);
 	next(f, PSTI_CHANGE_BEGIN);
+	next(f, PSTI_CHANGE_RELATION);
 	next(f, PSTI_CHANGE_INSERT);
 	f->change.row.relation->table = (struct psti_table *) &table;
 	ends(f);
@@ -242,6 +248,8 @@ a_relation_that_is_described_anew_has_no_table(void **state)
 	open_message(f, m);
 	next(f, PSTI_CHANGE_INSERT);
 	assert_ptr_equal(f->change.row.relation->table, &table);
+	next(f, PSTI_CHANGE_RELATION);
+	assert_null(f->change.relation->table);
 	next(f, PSTI_CHANGE_INSERT);
 	assert_null(f->change.row.relation->table);
 	assert_string_equal(f->change.row.relation->name, "other");
@@ -264,6 +272,7 @@ a_row_may_have_no_columns(void **state)
 	records_row(&m, CHANGE_INSERT, 0, 0, NULL, NULL);
 	open_message(f, m);
 	next(f, PSTI_CHANGE_BEGIN);
+	next(f, PSTI_CHANGE_RELATION);
 	next(f, PSTI_CHANGE_INSERT);
 	assert_int_equal(f->change.row.relation->ncolumns, 0);
 	assert_non_null(f->change.row.fresh);

@@ -364,7 +364,7 @@ row_changed(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation table,
 	error_context_stack = &trace;
 	caller = MemoryContextSwitchTo(state->change);
 	named = table_of(table);
-	relation = plugin_relations_get(state->relations, named);
+	relation = plugin_relations_get(state->relations, named, table);
 	state->relation = relation;
 	if (named != table)
 		RelationClose(named);
@@ -414,7 +414,7 @@ some_truncated(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int n, Relati
 	state->number++;
 	for (int i = 0; i < n && state->options->truncates; i++)
 	{
-		plugin_relation *relation = plugin_relations_get(state->relations, tables[i]);
+		plugin_relation *relation = plugin_relations_get(state->relations, tables[i], tables[i]);
 
 		if (!relation->captured)
 			continue;

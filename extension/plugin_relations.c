@@ -296,7 +296,8 @@ name_of(const plugin_relations *relations, Oid leaf, const Form_pg_class class)
 }
 
 static void
-fill(const plugin_relations *relations, plugin_relation *entry, Relation leaf, Relation named)
+fill(const plugin_relations *relations, plugin_relation *entry, Relation leaf, Relation named,
+	 char persistence)
 {
 	const Form_pg_class class = named->rd_rel;
 	const char *schema = get_namespace_name(class->relnamespace);
@@ -311,7 +312,7 @@ fill(const plugin_relations *relations, plugin_relation *entry, Relation leaf, R
 	if (!entry->captured)
 		return;
 	entry->identity = leaf->rd_rel->relreplident;
-	entry->persistence = leaf->rd_rel->relpersistence;
+	entry->persistence = persistence;
 	initStringInfo(&description);
 	put32(&description, entry->named);
 	put32(&description, entry->leaf);
@@ -337,7 +338,7 @@ fill(const plugin_relations *relations, plugin_relation *entry, Relation leaf, R
 
 /* Makes an entry, or makes it anew; the consumer is told when it differs. */
 static void
-make_entry(plugin_relations *relations, plugin_relation *entry, Relation leaf)
+make_entry(plugin_relations *relations, plugin_relation *entry, Relation leaf, char persistence)
 {
 	plugin_relation made = {.leaf = entry->leaf, .index = entry->index};
 	uint64 invalidations = relations->invalidations;
@@ -355,7 +356,7 @@ make_entry(plugin_relations *relations, plugin_relation *entry, Relation leaf)
 							errmsg("relation with OID %u, a partitioned table, is not there",
 								   made.named)));
 	}
-	fill(relations, &made, leaf, named);
+	fill(relations, &made, leaf, named, persistence);
 	if (named != leaf)
 		RelationClose(named);
 	made.described = entry->described && entry->captured && made.captured &&
@@ -369,14 +370,17 @@ make_entry(plugin_relations *relations, plugin_relation *entry, Relation leaf)
 }
 
 plugin_relation *
-plugin_relations_get(plugin_relations *relations, Relation relation)
+plugin_relations_get(plugin_relations *relations, Relation relation, Relation heap)
 {
 	Oid leaf = RelationGetRelid(relation);
+	char persistence = heap->rd_rel->relpersistence;
 	plugin_relation *entry = hash_search(relations->entries, &leaf, HASH_FIND, NULL);
 
 	/* The number of columns guards the memory of rows, should an invalidation ever not have come. */
-	if (likely(entry != NULL && entry->valid &&
-			   (!entry->captured || entry->nattributes == RelationGetNumberOfAttributes(relation))))
+	if (likely(
+			entry != NULL && entry->valid &&
+			(!entry->captured || (entry->nattributes == RelationGetNumberOfAttributes(relation) &&
+								  entry->persistence == persistence))))
 		return entry;
 	if (entry == NULL)
 	{
@@ -391,7 +395,7 @@ plugin_relations_get(plugin_relations *relations, Relation relation)
 		entry->leaf = leaf;
 		entry->index = relations->next_index++ % CHANGE_RELATIONS_MAX;
 	}
-	make_entry(relations, entry, relation);
+	make_entry(relations, entry, relation, persistence);
 	return entry;
 }
 
@@ -475,7 +479,7 @@ plugin_relations_altered(plugin_relations *relations)
 		relation = RelationIdGetRelation(relid);
 		if (!RelationIsValid(relation))
 			continue;
-		entry = plugin_relations_get(relations, relation);
+		entry = plugin_relations_get(relations, relation, relation);
 		RelationClose(relation);
 		if (entry->captured && !entry->described)
 			return entry;

@@ -52,8 +52,12 @@ typedef struct plugin_relations plugin_relations;
 /* Memory is of the current context, which may be deleted at any time: there is nothing to undo. */
 extern plugin_relations *plugin_relations_new(const plugin_options *options);
 
-/* The entry of a table. It is valid until the next call. Temporary memory is of the current context. */
-extern plugin_relation *plugin_relations_get(plugin_relations *relations, Relation relation);
+/*
+ * The entry of a table, of which a row lies in heap: the table itself, or what will take its place, logged
+ * where the table was not maybe. Valid until the next call. Temporary memory is of the current context.
+ */
+extern plugin_relation *plugin_relations_get(plugin_relations *relations, Relation relation,
+											 Relation heap);
 
 /* A transaction begins: what changes in the catalog from here on is noted. */
 extern void plugin_relations_begin(plugin_relations *relations);

@@ -369,7 +369,7 @@ close_table(psti_reading *r)
 	free(r->pieces);
 	r->readers = NULL;
 	r->pieces = NULL;
-	r->nreaders = r->npieces = r->begun = r->ended = r->turn = 0;
+	r->nreaders = r->npieces = r->begun = r->ended = r->told = r->turn = 0;
 	r->oid = 0;
 }
 

@@ -28,6 +28,8 @@
 
 struct pst_cdc
 {
+	char *script;
+	char *slot;
 	char **lines;
 	size_t nlines;
 	size_t at;
@@ -78,6 +80,7 @@ pst_cdc_open(const char *const *keys, const char *const *values, const char *pos
 
 	(void) hooks;
 	(void) err;
+	cdc->script = script;
 	cdc->lines = calloc(10000, sizeof(char *));
 	for (char *line = strtok(script, "\n"); line != NULL; line = strtok(NULL, "\n"))
 		cdc->lines[cdc->nlines++] = line;
@@ -88,11 +91,15 @@ pst_cdc_open(const char *const *keys, const char *const *values, const char *pos
 		snprintf(pair, sizeof(pair), "%s=%s", keys[i], values[i]);
 		note("option", pair);
 		if (strcmp(keys[i], "slot.name") == 0)
-			cdc->stats.slot = strdup(values[i]);
+		{
+			free(cdc->slot);
+			cdc->slot = strdup(values[i]);
+		}
 	}
 	note("open", position != NULL ? position : "-");
 	if (position != NULL)
 		cdc->at = strtoul(position + 5, NULL, 10);
+	cdc->stats.slot = cdc->slot;
 	cdc->stats.transport = "plain";
 	cdc->stats.snapshot_total = -1;
 	*out = cdc;
@@ -104,6 +111,9 @@ forget(pst_cdc *cdc)
 {
 	if (cdc->schema.release != NULL)
 		cdc->schema.release(&cdc->schema);
+	if (cdc->has_rows)
+		rows_free(&cdc->rows);
+	cdc->has_rows = false;
 	free(cdc->line);
 	cdc->line = NULL;
 }
@@ -120,7 +130,9 @@ fill_rows(pst_cdc *cdc, bool snapshot, pst_event *out)
 		cdc->sequences[i] = i + 1;
 		cdc->times[i] = 1700000000000000;
 	}
+	cdc->has_rows = true;
 	out->rows = cdc->rows.batch;
+	cdc->rows.batch.array.release = NULL; /* moved */
 	out->rows.schema = &cdc->rows.schema;
 	out->rows.snapshot = snapshot;
 	out->schema = &cdc->rows.schema;
@@ -268,7 +280,13 @@ pst_status
 pst_cdc_close(pst_cdc *cdc, bool drop_slot, pst_error *err)
 {
 	(void) err;
-	if (cdc != NULL)
-		note("close", drop_slot ? "drop" : "keep");
+	if (cdc == NULL)
+		return PST_OK;
+	note("close", drop_slot ? "drop" : "keep");
+	forget(cdc);
+	free(cdc->slot);
+	free(cdc->script);
+	free(cdc->lines);
+	free(cdc);
 	return PST_OK;
 }

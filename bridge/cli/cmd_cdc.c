@@ -298,7 +298,10 @@ next(capture *c, pst_event *event, pst_error *err)
 	pst_status status;
 
 	if (pause)
+	{
+		signals_finish_first();
 		progress_pause();
+	}
 	status = pst_cdc_next(c->cdc, patience(c), event, err);
 	if (pause)
 		progress_resume();
@@ -310,6 +313,9 @@ take(capture *c, pst_event *event, pst_error *err)
 {
 	pst_status status;
 
+	/* Until now a signal has ended waits for a slot or snapshot: there was no batch to be finished. */
+	if (event->kind != PST_EVENT_PROGRESS)
+		signals_finish_first();
 	if (event->kind == PST_EVENT_RESET && event->reason != NULL)
 		report_info("table %s.%s is read anew: %s", event->schema_name, event->table,
 					event->reason);
@@ -499,7 +505,7 @@ close_capture(capture *c, bool ended, pst_status status, pst_error *err)
 	return status;
 }
 
-/* What was written before a failure is stored too, where that can be. */
+/* After a failure the stored position stays: lines behind it come again. */
 static pst_status
 finish(capture *c, pst_status status, pst_error *err)
 {
@@ -590,7 +596,6 @@ run(const cli_args *args)
 	if (exit_code < 0)
 	{
 		c.began = c.said = now_ms();
-		signals_finish_first();
 		session.db[0].own_bytes = true;
 		complete_options(&c, &session.db[0].options);
 		status = run_capture(&c, &session.db[0], &meter, &err);

@@ -164,6 +164,20 @@ def test_after_a_signal_each_change_has_come_once(database, capture, signo):
     assert [line["after"]["b"] for line in capture.lines[100:]] == [f"{n}-{i}" for n in range(3) for i in range(20)]
 
 
+def test_a_signal_ends_the_wait_for_a_slot_and_a_restart_goes_on(database, capture):
+    database.execute(DDL)
+    with database.connect() as old:
+        old.execute("BEGIN")
+        old.execute("UPDATE t SET b = 'old' WHERE a = 1")
+        capture.start("t", "--position-file", "p")
+        capture.until(lambda: database.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"))
+        assert "error" not in capture.end(143, signal.SIGTERM)
+        old.execute("COMMIT")
+    wait_for_slot(database)
+    capture.run("t", "--position-file", "p", "--until", "current")
+    assert replayed(capture.lines) == table(database) and slots(database) == ["penstock_t"]
+
+
 def test_after_kills_replay_equals_the_table(database, capture):
     database.execute(DDL)
     for n in range(6):

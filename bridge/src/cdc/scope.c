@@ -628,12 +628,15 @@ psti_scope_include(const psti_scope *scope, psti_buf *out)
 	{
 		const psti_pattern *pattern = &scope->tables.patterns[i];
 
-		psti_buf_puts(out, i > 0 ? "," : "");
 		if (pattern->regex != NULL || pattern->nparts == 2)
-			psti_buf_puts(out, pattern->text);
-		else
-			for (size_t s = 0; s < scope->n; s++)
-				if (scope->subjects[s].bare == i + 1)
-					psti_buf_qualified(out, scope->subjects[s].schema, scope->subjects[s].name);
+			psti_buf_printf(out, "%s%s", out->len > 0 ? "," : "", pattern->text);
+		/* A table is found under the first of its names: of another there is nothing to say. */
+		for (size_t s = 0; pattern->nparts == 1 && s < scope->n; s++)
+		{
+			if (scope->subjects[s].bare != i + 1)
+				continue;
+			psti_buf_puts(out, out->len > 0 ? "," : "");
+			psti_buf_qualified(out, scope->subjects[s].schema, scope->subjects[s].name);
+		}
 	}
 }

@@ -395,6 +395,28 @@ apply_rewrite(pst_cdc *cdc, const psti_table *table, pst_event *out, pst_error *
 	return status == PST_AGAIN ? done(cdc) : status;
 }
 
+/*
+ * The table is read anew because of a row. Who can only upsert forgets nothing by that: the old row of a key
+ * that changes goes first.
+ */
+static pst_status
+reset_row(pst_cdc *cdc, psti_table *table, const char *reason, pst_event *out, pst_error *err)
+{
+	const psti_row *old = cdc->change.row.old;
+	pst_status status = PST_OK;
+
+	if (cdc->consumer == PSTI_CONSUMER_UPSERT && old != NULL && !cdc->old_told)
+	{
+		if (!psti_rows_fit(cdc->rows, table, cdc->transaction.origin, 1))
+			return psti_apply_rows(cdc, out, err);
+		status = put(cdc, table, old, PST_ROW_DELETE, err);
+		cdc->old_told = true;
+	}
+	if (status == PST_OK)
+		status = reset(cdc, table, reason, out, err);
+	return status == PST_AGAIN ? done(cdc) : status;
+}
+
 static pst_status
 apply_row(pst_cdc *cdc, pst_event *out, pst_error *err)
 {
@@ -424,10 +446,7 @@ apply_row(pst_cdc *cdc, pst_event *out, pst_error *err)
 	else if (needs_whole_row(cdc, table))
 		unfit = "a change of a key does not tell the whole row";
 	if (unfit != NULL)
-	{
-		status = reset(cdc, table, unfit, out, err);
-		return status == PST_AGAIN ? done(cdc) : status;
-	}
+		return reset_row(cdc, table, unfit, out, err);
 	nrows = change->kind == PSTI_CHANGE_UPDATE ? 2 : 1;
 	if (!psti_rows_fit(cdc->rows, table, cdc->transaction.origin, nrows))
 		return psti_apply_rows(cdc, out, err);

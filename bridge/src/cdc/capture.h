@@ -167,6 +167,7 @@ struct pst_cdc
 	psti_change change; /* taken, and not dealt with */
 	size_t truncated;	/* relations of it that were dealt with */
 	bool truncate_told; /* of a rewrite */
+	bool old_told;		/* the old half of an update whose new half must be read */
 	psti_transaction transaction;
 	uint64_t near_xid; /* for the widening of pgoutput's xids */
 	uint64_t stop_lsn; /* 0: none */

@@ -260,6 +260,7 @@ take_change(pst_cdc *cdc, pst_error *err)
 	cdc->has_change = status == PST_OK;
 	cdc->truncated = 0;
 	cdc->truncate_told = false;
+	cdc->old_told = false;
 	return status;
 }
 

@@ -128,14 +128,15 @@ static const char holders_sql[] =
 	"WHERE a.backend_xid IS NOT NULL "
 	"UNION ALL SELECT pg_catalog.concat('prepared transaction ', p.gid), "
 	"pg_catalog.age(p.transaction) FROM pg_catalog.pg_prepared_xacts p) h "
-	"WHERE h.age OPERATOR(pg_catalog.>=) pg_catalog.age($1::pg_catalog.xid)";
+	"WHERE $1::pg_catalog.xid IS NULL "
+	"OR h.age OPERATOR(pg_catalog.>=) pg_catalog.age($1::pg_catalog.xid)";
 
-/* Into out who is waited for; empty where the server does not tell. */
+/* Into out who is waited for (bound 0: of all); empty where the server does not tell. */
 static void
 tell_holders(psti_conn *conn, uint64_t bound, char *out, size_t size)
 {
 	char xid[16];
-	const char *params[] = {xid};
+	const char *params[] = {bound == 0 ? NULL : xid};
 	PGresult *result = NULL;
 	pst_error ignored;
 
@@ -162,15 +163,6 @@ psti_moment_look(const psti_waiting *waiting, psti_patience *patience, pst_error
 	int64_t now = now_ms();
 	char holders[512];
 
-	if (!patience->waiting)
-	{
-		uint64_t next = 0;
-		pst_status status = psti_moment_next_xid(waiting->conn, &next, err);
-
-		if (status != PST_OK)
-			return status;
-		begin_patience(patience, next - 1);
-	}
 	if (waiting->timeout_ms > 0 && now - patience->began >= waiting->timeout_ms)
 	{
 		tell_holders(waiting->conn, patience->bound, holders, sizeof(holders));
@@ -209,6 +201,12 @@ be_patient(const psti_waiting *waiting, psti_patience *patience, int64_t until, 
 	patience->pause = patience->pause * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : patience->pause * 2;
 	return psti_conn_pause(waiting->hooks, left < patience->pause ? (int) left : patience->pause,
 						   err);
+}
+
+void
+psti_moment_begin_other(psti_patience *patience)
+{
+	begin_patience(patience, 0);
 }
 
 /* A bound of all xids that are assigned now. */

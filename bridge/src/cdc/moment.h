@@ -26,7 +26,7 @@ pst_status psti_moment_assisted(psti_conn *conn, bool *out, pst_error *err);
 typedef struct psti_patience
 {
 	bool waiting;
-	uint64_t bound; /* xids up to it are waited for */
+	uint64_t bound; /* xids up to it are waited for; 0: those that there are */
 	int64_t began;	/* milliseconds of a monotonic clock */
 	int64_t reported;
 	int pause;
@@ -46,7 +46,8 @@ pst_status psti_moment_wait(const psti_waiting *waiting, psti_patience *patience
 pst_status psti_moment_cover(const psti_waiting *waiting, psti_patience *patience,
 							 const psti_snapshot *snapshot, int timeout_ms, pst_error *err);
 
-/* One look of a wait that is somebody else's: reports, and fails when cdc.wait-timeout is over. */
+/* A wait that is somebody else's; a look at it reports, and fails when cdc.wait-timeout is over. */
+void psti_moment_begin_other(psti_patience *patience);
 pst_status psti_moment_look(const psti_waiting *waiting, psti_patience *patience, pst_error *err);
 
 /* The text of an exported snapshot, by its id. */

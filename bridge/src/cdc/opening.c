@@ -748,7 +748,7 @@ psti_opening_create(pst_cdc *cdc, pst_error *err)
 	recipe = make_recipe(cdc);
 	if (status == PST_OK)
 		status = psti_slot_create(cdc->stream, &recipe, err);
-	cdc->patience.waiting = false;
+	psti_moment_begin_other(&cdc->patience);
 	cdc->step = PSTI_STEP_CREATED;
 	return status;
 }

@@ -252,7 +252,7 @@ typedef struct pst_hooks
 
 /*
  * Calls visit once for every option that the library knows, in the manual's order: its name, the
- * handles that take it ("catalog source sink"), its default ("" for none) and one sentence of
+ * handles that take it ("catalog source sink cdc"), its default ("" for none) and one sentence of
  * help. Texts are borrowed for the visit. This is where the manual's table comes from.
  */
 PST_EXPORT void pst_options_visit(void (*visit)(void *ctx, const char *name, const char *handles,
@@ -748,8 +748,8 @@ PST_EXPORT pst_status pst_sink_close(pst_sink *sink, pst_error *err);
 
 /* ---------------------------------------------------------------------------------------------
  * Codecs: Arrow arrays to and from csv, json lines and the Arrow IPC stream (docs/formats.md).
- * They know no server. Options: format (csv | json | arrow), csv.delimiter, csv.null, csv.header,
- * row-kind-column.
+ * They know no server. Options: format (csv | json | arrow; debezium, which is written only), csv.delimiter,
+ * csv.null, csv.header, row-kind-column, json-values, truncate.
  */
 typedef struct pst_encoder pst_encoder;
 typedef struct pst_decoder pst_decoder;
@@ -787,7 +787,9 @@ PST_EXPORT pst_status pst_encoder_write(pst_encoder *encoder, const struct Arrow
 
 /*
  * Writes an event of a change capture as lines of format = debezium (docs/cdc.md): rows, truncates, resets
- * and messages; other kinds give none. The encoder was made for the schema of the event's table.
+ * and messages; other kinds give none. The encoder was made for the schema of the event's table, and is given
+ * its SCHEMA events too: by them it knows the key, whose update is a delete and an insert. Events of no rows
+ * can go to any encoder.
  */
 PST_EXPORT pst_status pst_encoder_event(pst_encoder *encoder, const pst_event *event,
 										pst_write_fn write, void *ctx, pst_error *err);

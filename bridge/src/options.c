@@ -556,9 +556,9 @@ psti_opt_check_transport(const psti_options *options, pst_error *err)
 static void
 handle_names(unsigned handles, char *out, size_t size)
 {
-	snprintf(out, size, "%s%s%s%s", handles & PSTI_CATALOG ? "catalog " : "",
+	snprintf(out, size, "%s%s%s%s%s", handles & PSTI_CATALOG ? "catalog " : "",
 			 handles & PSTI_SOURCE ? "source " : "", handles & PSTI_SINK ? "sink " : "",
-			 handles & PSTI_CODEC ? "codec " : "");
+			 handles & PSTI_CDC ? "cdc " : "", handles & PSTI_CODEC ? "codec " : "");
 	if (out[0] != '\0')
 		out[strlen(out) - 1] = '\0';
 }

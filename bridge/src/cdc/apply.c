@@ -655,6 +655,14 @@ psti_apply(pst_cdc *cdc, pst_event *out, pst_error *err)
 		cdc->has_change = false;
 		return PST_AGAIN;
 	}
+	if (cdc->plain)
+	{
+		bool wanted;
+		pst_status status = psti_wanted_look(&cdc->wanted, cdc->conn, &cdc->change, &wanted, err);
+
+		if (status != PST_OK || !wanted)
+			return status == PST_OK ? done(cdc) : status;
+	}
 	switch (cdc->change.kind)
 	{
 		case PSTI_CHANGE_RELATION:

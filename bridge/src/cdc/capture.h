@@ -7,6 +7,7 @@
  *   follow.c   the stream: messages, heartbeats, progress
  *   apply.c    one change of the stream: judged, and made into rows and events
  *   watch.c    what the stream does not tell: rewrites, partitions that come with rows
+ *   wanted.c   which changes of a plain stream are told
  *
  * The way of a change: conn.c gives messages, records.c or pgoutput.c make changes of them, apply.c asks
  * judge.c what becomes of each and puts its rows into rows.c, which makes batches. `at` is the position
@@ -21,6 +22,7 @@
 #include "cdc/rows.h"
 #include "cdc/scope.h"
 #include "cdc/slot.h"
+#include "cdc/wanted.h"
 
 /* The options scan.startup.mode, changelog-mode, cdc.consumer: in the order of their words. */
 typedef enum psti_startup
@@ -132,6 +134,7 @@ struct pst_cdc
 	bool extension; /* penstock.snapshot() can be called */
 	psti_column_rules rules;
 	psti_scope scope;
+	psti_wanted wanted; /* of a plain stream */
 
 	psti_conn *conn;   /* for questions */
 	psti_conn *stream; /* for replication; or it holds the one snapshot of startup mode snapshot */

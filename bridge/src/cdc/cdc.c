@@ -33,6 +33,7 @@ free_capture(pst_cdc *cdc)
 	free(cdc->captured);
 	psti_position_free(&cdc->at);
 	psti_scope_free(&cdc->scope);
+	psti_wanted_free(&cdc->wanted);
 	psti_buf_free(&cdc->scratch);
 	psti_buf_free(&cdc->transaction.origin_text);
 	free(cdc->acknowledged);

@@ -64,6 +64,8 @@ give_pgoutput(const pst_cdc *cdc, plugin_options *to)
 	give(to, "publication_names", to->publication.data);
 	if (psti_opt_int(cdc->options, PSTI_OPT_CDC_ORIGIN) == 1)
 		give(to, "origin", "none");
+	if (psti_opt_given(cdc->options, PSTI_OPT_MESSAGES))
+		give(to, "messages", "true");
 }
 
 /* The session of a client that died may hold the slot a little longer. PST_AGAIN: try again. */

@@ -80,12 +80,13 @@ read_options(pst_cdc *cdc, const char *const *keys, const char *const *values,
 	cdc->ack_delay = (size_t) psti_opt_int(cdc->options, PSTI_OPT_ACK_DELAY);
 	cdc->rules.options = cdc->options;
 	cdc->rules.values = (psti_values) psti_opt_int(cdc->options, PSTI_OPT_VALUES);
-	return check_values(cdc, err);
+	status = check_values(cdc, err);
+	return status == PST_OK ? psti_wanted_init(&cdc->wanted, cdc->options, err) : status;
 }
 
 /* Of the options that shape what is told, and how changes are counted. */
-static char *
-make_fingerprint(const pst_cdc *cdc)
+static pst_status
+make_fingerprint(const pst_cdc *cdc, char **out, pst_error *err)
 {
 	static const psti_opt texts[] = {PSTI_OPT_CDC_COLUMNS, PSTI_OPT_EXCLUDE_COLUMNS,
 									 PSTI_OPT_OPERATIONS};
@@ -100,8 +101,13 @@ make_fingerprint(const pst_cdc *cdc)
 		snprintf(text, sizeof(text), "%lld", (long long) psti_opt_int(cdc->options, numbers[i]));
 		value = psti_hash_text(value, text);
 	}
+	/* pgoutput's changes are counted here: as they come. */
+	if (cdc->plain && psti_opt_given(cdc->options, PSTI_OPT_MESSAGES))
+		value = psti_hash_text(value, "messages");
 	snprintf(text, sizeof(text), "%016llx", (unsigned long long) value);
-	return strdup(text);
+	free(*out);
+	*out = strdup(text);
+	return *out == NULL ? psti_fail_nomem(err) : PST_OK;
 }
 
 /* ---- The slot's name and output plugin ---- */
@@ -214,14 +220,11 @@ check_plain(const pst_cdc *cdc, pst_error *err)
 		psti_error_hint(err, "Use output plugin penstock.");
 		return err->status = PST_ERR_UNSUPPORTED;
 	}
-	if (psti_opt_given(cdc->options, PSTI_OPT_OPERATIONS) ||
-		psti_opt_given(cdc->options, PSTI_OPT_MESSAGES))
+	if (psti_opt_given(cdc->options, PSTI_OPT_MESSAGES) && version < 140000)
 	{
-		psti_opt cause = psti_opt_given(cdc->options, PSTI_OPT_OPERATIONS) ? PSTI_OPT_OPERATIONS
-																		   : PSTI_OPT_MESSAGES;
-
-		psti_opt_fail(cdc->options, cause, err, "needs output plugin penstock");
-		psti_error_hint(err, "Leave it out, or install the extension (docs/extension.md).");
+		psti_opt_fail(cdc->options, PSTI_OPT_MESSAGES, err,
+					  "is given, and pgoutput of this server sends no messages (14 and newer)");
+		psti_error_hint(err, "Leave it out, or use output plugin penstock.");
 		return err->status = PST_ERR_UNSUPPORTED;
 	}
 	return PST_OK;
@@ -448,22 +451,21 @@ static pst_status
 go_on(pst_cdc *cdc, const psti_slot *slot, const char *system, uint32_t timeline, pst_error *err)
 {
 	const char *database = psti_conn_caps(cdc->conn)->database;
-	char *options;
+	char *options = NULL;
 	pst_status status = PST_OK;
 
 	if (strcmp(cdc->at.system, system) != 0)
 		return other_capture(err, "server", cdc->at.system, system);
 	if (strcmp(cdc->at.database, database) != 0)
 		return other_capture(err, "database", cdc->at.database, database);
-	options = make_fingerprint(cdc);
-	if (options == NULL)
-		return psti_fail_nomem(err);
+	if (make_fingerprint(cdc, &options, err) != PST_OK)
+		return err->status;
 	if (strcmp(options, cdc->at.options) != 0)
 	{
 		status = psti_fail(err, PST_ERR_INVALID, "the position was taken with other options");
-		psti_error_hint(err,
-						"Give cdc.columns, cdc.exclude-columns, cdc.operations, cdc.origin and "
-						"cdc.partitions as they were, or begin anew.");
+		psti_error_hint(err, "Give cdc.columns, cdc.exclude-columns, cdc.operations, cdc.origin, "
+							 "cdc.partitions and, where it is plain, cdc.messages as they were, or "
+							 "begin anew.");
 	}
 	free(options);
 	if (status != PST_OK)
@@ -632,9 +634,8 @@ psti_opening(pst_cdc *cdc, const char *const *keys, const char *const *values, c
 		status = set_text(&cdc->at.system, system, err);
 		if (status == PST_OK)
 			status = set_text(&cdc->at.database, psti_conn_caps(cdc->conn)->database, err);
-		cdc->at.options = make_fingerprint(cdc);
-		if (status == PST_OK && cdc->at.options == NULL)
-			status = psti_fail_nomem(err);
+		if (status == PST_OK)
+			status = make_fingerprint(cdc, &cdc->at.options, err);
 		if (status == PST_OK)
 			status = begin_new(cdc, &slot, err);
 	}
@@ -648,8 +649,9 @@ psti_opening(pst_cdc *cdc, const char *const *keys, const char *const *values, c
 static pst_status
 publish(pst_cdc *cdc, bool *changed, pst_error *err)
 {
-	psti_publication wanted = {
-		.name = cdc->publication, .ntables = cdc->scope.n, .operations = PSTI_PUBLISH_ALL};
+	psti_publication wanted = {.name = cdc->publication,
+							   .ntables = cdc->scope.n,
+							   .operations = PSTI_PUBLISH_ALL & ~cdc->wanted.left_out};
 	uint32_t *tables;
 	pst_status status;
 
@@ -762,6 +764,8 @@ fall_back(pst_cdc *cdc, pst_error *err)
 	psti_log(&cdc->hooks, PST_LOG_INFO, "capture is plain: %s", err->message);
 	cdc->may_fall_back = false;
 	status = use_plugin(cdc, PGOUTPUT, err);
+	if (status == PST_OK)
+		status = make_fingerprint(cdc, &cdc->at.options, err);
 	if (status == PST_OK)
 		status = psti_scope_find(&cdc->scope, cdc->conn, err);
 	cdc->step = PSTI_STEP_CREATE;

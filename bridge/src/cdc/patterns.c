@@ -84,6 +84,7 @@ take_part(scanner *scan, psti_pattern *out)
 {
 	psti_buf part = PSTI_BUF_INIT;
 	bool quoted = false;
+	bool dots = scan->most == 1;
 	size_t letters = 0;
 
 	psti_buf_puts(&part, "^(?:");
@@ -98,7 +99,7 @@ take_part(scanner *scan, psti_pattern *out)
 			quoted = !quoted;
 			continue;
 		}
-		else if (!quoted && (c == '.' || c == ',' || is_space(c)))
+		else if (!quoted && ((c == '.' && !dots) || c == ',' || is_space(c)))
 			break;
 		letters++;
 		if (!quoted && (c == '*' || c == '?'))
@@ -123,7 +124,7 @@ take_part(scanner *scan, psti_pattern *out)
 static pst_status
 take_name(scanner *scan, psti_pattern *out)
 {
-	static const char *const hints[] = {"", "",
+	static const char *const hints[] = {"", "Give prefixes, such as outbox or audit*.",
 										"Give schema.table, such as public.orders or sales.*.",
 										"Give schema.table.column, such as public.orders.photo."};
 	pst_status status = PST_OK;

@@ -3,7 +3,7 @@
  * conditions in SQL: so that a snapshot has the tables and columns that the stream has.
  *
  * Patterns are separated by commas. One is a regular expression in slashes, which has to match the whole
- * name, or a name with dots between its parts: * is any text and ? any letter, capitals are folded but in
+ * name, or a name with dots between its parts (where a name has but one part, dots belong to it): * is any text and ? any letter, capitals are folded but in
  * double quotes, where every letter means itself.
  */
 #ifndef PSTI_CDC_PATTERNS_H

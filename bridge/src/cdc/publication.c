@@ -211,7 +211,9 @@ fail_nameless(const char *table, pst_error *err)
 			  "UPDATE and DELETE on %s would fail once it is published: it has no replica identity",
 			  table);
 	psti_error_hint(
-		err, "ALTER TABLE %s REPLICA IDENTITY FULL; or capture inserts only: cdc.operations.",
+		err,
+		"ALTER TABLE %s REPLICA IDENTITY FULL; or capture inserts only: cdc.operations=insert, "
+		"scan.startup.mode=latest-offset.",
 		table);
 	return err->status;
 }

@@ -67,6 +67,10 @@ find_place(pst_cdc *cdc, uint32_t oid, psti_place **out, pst_error *err)
 	const psti_subject *subject = NULL;
 	pst_status status = psti_scope_look(&cdc->scope, cdc->conn, oid, &subject, err);
 
+	*out = NULL;
+	/* Of a publication that has more tables than are captured. */
+	if (status == PST_OK && subject == NULL && cdc->plain)
+		return PST_OK;
 	if (status == PST_OK)
 		status = psti_position_add(&cdc->at, oid, out, err);
 	if (status != PST_OK)
@@ -112,7 +116,7 @@ find_table(pst_cdc *cdc, psti_stream_relation *relation, psti_table **out, pst_e
 		return status;
 	if (cdc->step != PSTI_STEP_STREAM)
 		return PST_END;
-	if (place->gone)
+	if (place == NULL || place->gone)
 	{
 		relation->table = &cdc->nothing;
 		return PST_AGAIN;

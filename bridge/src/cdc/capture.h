@@ -6,7 +6,7 @@
  *   reading.c  the rows of tables under snapshots
  *   follow.c   the stream: messages, heartbeats, progress
  *   apply.c    one change of the stream: judged, and made into rows and events
- *   watch.c    what the stream does not tell: rewrites, partitions that come with rows
+ *   watch.c    what the stream does not tell: rewrites, new tables, partitions that come with rows
  *   wanted.c   which changes of a plain stream are told
  *
  * The way of a change: conn.c gives messages, records.c or pgoutput.c make changes of them, apply.c asks
@@ -179,7 +179,8 @@ struct pst_cdc
 	uint64_t told_safe;	  /* safe_lsn of the last event */
 	int64_t told_at;	  /* when; milliseconds of a monotonic clock */
 	int64_t heartbeat_at; /* when the server was asked last */
-	int64_t watched_at;	  /* when partitions were looked for */
+	int64_t watched_at;	  /* when tables and partitions were looked for */
+	uint64_t unfit;		  /* a hash of the tables that were then there, and could not be taken up */
 	int64_t changes;
 	int64_t bytes;
 	int64_t commit_time;
@@ -249,8 +250,8 @@ const char *psti_watch_columns(const pst_cdc *cdc, const psti_stream_relation *r
 /* After a TRUNCATE, which changes the file node, was told of: likewise. */
 pst_status psti_watch_truncate(pst_cdc *cdc, uint32_t oid, const char **reason, pst_error *err);
 
-/* From time to time, outside of transactions: partitions that were attached since. */
-pst_status psti_watch_partitions(pst_cdc *cdc, pst_error *err);
+/* From time to time, outside of transactions: tables, and partitions, that have come since. */
+pst_status psti_watch(pst_cdc *cdc, pst_error *err);
 
 /*
  * apply.c: deals with the change at hand. PST_OK: an event, and the change may not be done yet;

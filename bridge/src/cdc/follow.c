@@ -231,8 +231,13 @@ receive(pst_cdc *cdc, int64_t deadline, pst_error *err)
 
 	if (!gathered && is_due(cdc, cdc->heartbeat_at))
 		status = psti_follow_tell(cdc, true, err);
-	if (status == PST_OK && !gathered && !cdc->transaction.open && is_due(cdc, cdc->watched_at))
-		status = psti_watch_partitions(cdc, err);
+	if (status == PST_OK && !cdc->transaction.open && is_due(cdc, cdc->watched_at))
+	{
+		/* What is gathered is given first, however many messages there are. */
+		if (gathered)
+			return PST_AGAIN;
+		status = psti_watch(cdc, err);
+	}
 	if (status == PST_OK && cdc->step != PSTI_STEP_STREAM)
 		return PST_AGAIN;
 	if (status == PST_OK)

@@ -427,6 +427,16 @@ check_timeline(pst_cdc *cdc, uint32_t now, pst_error *err)
 	return reset_beyond(cdc, left, err);
 }
 
+/*
+ * Numbers in a transaction count what pgoutput sends: until its end the publication stays what it is, and what
+ * has come into scope is taken up then (watch.c).
+ */
+static bool
+is_in_transaction(const pst_cdc *cdc)
+{
+	return cdc->plain && cdc->at.commit_lsn != 0;
+}
+
 /* Tables that have come into scope are read, those that have left it are forgotten. */
 static pst_status
 match_scope(pst_cdc *cdc, pst_error *err)
@@ -435,6 +445,8 @@ match_scope(pst_cdc *cdc, pst_error *err)
 		if (!cdc->at.places[i].gone &&
 			psti_scope_subject(&cdc->scope, cdc->at.places[i].oid) == NULL)
 			psti_position_remove(&cdc->at, cdc->at.places[i].oid);
+	if (is_in_transaction(cdc))
+		return PST_OK;
 	return add_places(cdc, cdc->startup != PSTI_STARTUP_INITIAL, err);
 }
 
@@ -645,17 +657,26 @@ psti_opening(pst_cdc *cdc, const char *const *keys, const char *const *values, c
 
 /* ---- Creating ---- */
 
-/* What pgoutput sends changes of: committed before the slot is made, or a new table is read. */
-static pst_status
-publish(pst_cdc *cdc, bool *changed, pst_error *err)
+pst_status
+psti_opening_publish(pst_cdc *cdc, const uint32_t *tables, size_t ntables, bool *changed,
+					 pst_error *err)
 {
 	psti_publication wanted = {.name = cdc->publication,
-							   .ntables = cdc->scope.n,
+							   .tables = tables,
+							   .ntables = ntables,
 							   .operations = PSTI_PUBLISH_ALL & ~cdc->wanted.left_out};
+
+	return psti_publication_ensure(cdc->conn, &wanted, changed, err);
+}
+
+/* What pgoutput sends changes of: committed before the slot is made, or a new table is read. */
+static pst_status
+publish(pst_cdc *cdc, pst_error *err)
+{
 	uint32_t *tables;
+	bool changed;
 	pst_status status;
 
-	*changed = false;
 	if (!cdc->plain)
 		return PST_OK;
 	tables = calloc(cdc->scope.n + 1, sizeof(*tables));
@@ -663,8 +684,7 @@ publish(pst_cdc *cdc, bool *changed, pst_error *err)
 		return psti_fail_nomem(err);
 	for (size_t i = 0; i < cdc->scope.n; i++)
 		tables[i] = cdc->scope.subjects[i].oid;
-	wanted.tables = tables;
-	status = psti_publication_ensure(cdc->conn, &wanted, changed, err);
+	status = psti_opening_publish(cdc, tables, cdc->scope.n, &changed, err);
 	free(tables);
 	return status;
 }
@@ -672,22 +692,10 @@ publish(pst_cdc *cdc, bool *changed, pst_error *err)
 pst_status
 psti_opening_go_on(pst_cdc *cdc, pst_error *err)
 {
-	bool changed;
-	pst_status status = publish(cdc, &changed, err);
+	pst_status status = is_in_transaction(cdc) ? PST_OK : publish(cdc, err);
 
 	if (status != PST_OK)
 		return status;
-	/* Numbers count what pgoutput sends. */
-	if (changed && cdc->at.commit_lsn != 0)
-	{
-		psti_fail(err, PST_ERR_STATE,
-				  "publication \"%s\" was changed inside of a transaction that the "
-				  "position lies in",
-				  cdc->publication);
-		psti_error_hint(err, "Begin anew, or go on with the tables as they were up to the "
-							 "transaction's end and add tables then.");
-		return PST_ERR_STATE;
-	}
 	cdc->step = is_all_read(cdc) ? PSTI_STEP_STREAM : PSTI_STEP_READ;
 	return PST_OK;
 }
@@ -733,7 +741,6 @@ pst_status
 psti_opening_create(pst_cdc *cdc, pst_error *err)
 {
 	psti_slot_recipe recipe;
-	bool changed;
 	pst_status status = PST_OK;
 
 	if (cdc->startup == PSTI_STARTUP_SNAPSHOT)
@@ -746,7 +753,7 @@ psti_opening_create(pst_cdc *cdc, pst_error *err)
 		status = psti_slot_drop(cdc->conn, cdc->at.slot, true, err);
 	cdc->half_made = false;
 	if (status == PST_OK)
-		status = publish(cdc, &changed, err);
+		status = publish(cdc, err);
 	recipe = make_recipe(cdc);
 	if (status == PST_OK)
 		status = psti_slot_create(cdc->stream, &recipe, err);

@@ -141,6 +141,22 @@ published(const publication *pub)
 }
 
 /*
+ * Where transactions that have written a table go on while it is published, older servers forget later that
+ * it is: those that end after it lose their changes, and so may all that follow (mended in 13.21, 14.18, 15.13,
+ * 16.9 and 17.5). So none goes on.
+ */
+static bool
+must_lock(int version)
+{
+	static const int mended[] = {130021, 140018, 150013, 160009, 170005};
+
+	for (size_t i = 0; i < sizeof(mended) / sizeof(mended[0]); i++)
+		if (version / 10000 <= mended[i] / 10000)
+			return version < mended[i];
+	return false;
+}
+
+/*
  * The statements that make it what is wanted; none: it is. A comment is how penstock knows its own again.
  */
 static void
@@ -170,6 +186,10 @@ put_statements(const publication *pub, psti_buf *out)
 		put_operations(pub->operations | published(pub), out);
 		psti_buf_puts(out, "'); ");
 	}
+	if (n > 0 && must_lock(psti_conn_caps(pub->conn)->server_version))
+		psti_buf_printf(
+			out, "SET LOCAL lock_timeout = '3s'; LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE; ",
+			tables.data);
 	if (n > 0)
 		psti_buf_printf(out, "ALTER PUBLICATION %s ADD TABLE %s;", pub->name.data, tables.data);
 	psti_buf_free(&tables);

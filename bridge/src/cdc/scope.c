@@ -183,6 +183,25 @@ static const char key_sql[] =
 	"(pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnkeyatts')::pg_catalog.int4, "
 	"i.indnatts) OPERATOR(pg_catalog.-) 1])), ";
 
+/* Tables c of namespace n whose names the options name. */
+static void
+put_names_condition(const psti_scope *scope, psti_buf *sql)
+{
+	psti_buf_puts(sql, "n.nspname OPERATOR(pg_catalog.!~) '^pg_' "
+					   "AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema' AND (");
+	for (size_t i = 0; i < count_names(scope); i++)
+	{
+		psti_buf_puts(sql, i > 0 ? " OR " : "");
+		put_name(scope, i, sql);
+	}
+	psti_buf_putc(sql, ')');
+	if (scope->exclude.n > 0)
+	{
+		psti_buf_puts(sql, " AND NOT ");
+		psti_patterns_condition(&scope->exclude, table_names, 2, sql);
+	}
+}
+
 /* oid 0: of all tables. */
 static void
 put_query(const psti_scope *scope, uint32_t oid, int server_version, psti_buf *sql)
@@ -231,20 +250,8 @@ put_query(const psti_scope *scope, uint32_t oid, int server_version, psti_buf *s
 				  "AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND ");
 	put_columns_condition(scope, sql);
 	psti_buf_puts(sql, ") f WHERE c.relkind OPERATOR(pg_catalog.=) ANY "
-					   "('{r,p,m,v,f}'::pg_catalog.\"char\"[]) "
-					   "AND n.nspname OPERATOR(pg_catalog.!~) '^pg_' "
-					   "AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema' AND (");
-	for (size_t i = 0; i < count_names(scope); i++)
-	{
-		psti_buf_puts(sql, i > 0 ? " OR " : "");
-		put_name(scope, i, sql);
-	}
-	psti_buf_putc(sql, ')');
-	if (scope->exclude.n > 0)
-	{
-		psti_buf_puts(sql, " AND NOT ");
-		psti_patterns_condition(&scope->exclude, table_names, 2, sql);
-	}
+					   "('{r,p,m,v,f}'::pg_catalog.\"char\"[]) AND ");
+	put_names_condition(scope, sql);
 	if (oid != 0)
 		psti_buf_printf(sql, " AND c.oid OPERATOR(pg_catalog.=) %lu::pg_catalog.oid",
 						(unsigned long) oid);
@@ -612,6 +619,28 @@ psti_scope_look(psti_scope *scope, psti_conn *conn, uint32_t oid, const psti_sub
 			status = PST_OK;
 	}
 	PQclear(result);
+	return status;
+}
+
+pst_status
+psti_scope_list(const psti_scope *scope, psti_conn *conn, PGresult **out, pst_error *err)
+{
+	psti_buf sql = PSTI_BUF_INIT;
+	pst_status status;
+
+	psti_buf_puts(&sql,
+				  "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+				  "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+				  "WHERE c.relpersistence OPERATOR(pg_catalog.=) 'p'::pg_catalog.\"char\" AND ");
+	psti_buf_puts(&sql, scope->leaves
+							? "c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog.\"char\" AND "
+							: "c.relkind OPERATOR(pg_catalog.=) ANY "
+							  "('{r,p}'::pg_catalog.\"char\"[]) AND NOT c.relispartition AND ");
+	put_names_condition(scope, &sql);
+	status = psti_buf_check(&sql, err);
+	if (status == PST_OK)
+		status = psti_conn_exec(conn, "looking for new tables", sql.data, out, err);
+	psti_buf_free(&sql);
 	return status;
 }
 

@@ -62,6 +62,10 @@ const psti_subject *psti_scope_subject(const psti_scope *scope, uint32_t oid);
 pst_status psti_scope_look(psti_scope *scope, psti_conn *conn, uint32_t oid,
 						   const psti_subject **out, pst_error *err);
 
+/* The OIDs of the tables that there are to capture now, a row each; none is no error. */
+pst_status psti_scope_list(const psti_scope *scope, psti_conn *conn, PGresult **out,
+						   pst_error *err);
+
 /* Appends the patterns for output plugin penstock: option include. */
 void psti_scope_include(const psti_scope *scope, psti_buf *out);
 

@@ -3,18 +3,22 @@
  *
  * pgoutput is silent about an ALTER TABLE that rewrites rows: only the table's file is another one. A
  * VACUUM FULL or CLUSTER looks the same, so that the table is read anew for nothing; that is dear, and exact.
+ * Nor is a table told of that its publication does not have: new ones are looked for, and added. That is done
+ * between transactions, whose changes are numbered as pgoutput sends them.
  * No plugin tells of a partition that is attached with the rows that it has. One that was made as a
  * partition had none: its rows in pg_type and pg_inherits were written by one command.
  */
-#include "cdc/capture.h"
-
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cdc/opening.h"
+#include "hash.h"
 #include "source_internal.h"
 
 static const char attached[] = "a partition was attached with the rows that it had";
+static const char unpublished[] =
+	"a partition was added, and pgoutput tells of it only from then on";
 static const char rewritten[] = "it was rewritten, and pgoutput does not tell with what";
 
 /* Only who has read a table misses what it had before. */
@@ -76,9 +80,17 @@ ask_leaves(pst_cdc *cdc, const char *roots, PGresult **out, pst_error *err)
 	return psti_conn_query(cdc->conn, "looking for partitions", attached_sql, 1, params, out, err);
 }
 
+/* Before 13 the publication has the partitions, one by one. */
+static bool
+publishes_leaves(const pst_cdc *cdc)
+{
+	return cdc->plain && cdc->rules.server_version < 130000;
+}
+
 /* A leaf that was not there when its table was read. */
 static pst_status
-meet_leaf(psti_place *place, const PGresult *leaves, int row, const char **reason, pst_error *err)
+meet_leaf(const pst_cdc *cdc, psti_place *place, const PGresult *leaves, int row,
+		  const char **reason, pst_error *err)
 {
 	uint32_t oid = (uint32_t) strtoul(PQgetvalue(leaves, row, 1), NULL, 10);
 
@@ -86,31 +98,35 @@ meet_leaf(psti_place *place, const PGresult *leaves, int row, const char **reaso
 		return PST_OK;
 	if (PQgetvalue(leaves, row, 2)[0] == 't')
 		*reason = attached;
+	else if (publishes_leaves(cdc))
+		*reason = unpublished;
 	return psti_place_add_leaf(place, oid, 0, err);
 }
 
-pst_status
-psti_watch_partitions(pst_cdc *cdc, pst_error *err)
+/* The partitioned tables as an array of OIDs, and its text; none: the text is empty. */
+static pst_status
+list_roots(const pst_cdc *cdc, uint32_t *roots, size_t *n, psti_buf *text, pst_error *err)
 {
-	psti_buf roots = PSTI_BUF_INIT;
-	PGresult *leaves = NULL;
-	const char *separator = "{";
-	pst_status status;
-
-	cdc->watched_at = psti_now_ms();
-	for (size_t i = 0; i < cdc->scope.n && is_watched(cdc); i++)
+	*n = 0;
+	for (size_t i = 0; i < cdc->scope.n; i++)
 	{
-		if (cdc->scope.subjects[i].relkind != 'p')
+		const psti_subject *subject = &cdc->scope.subjects[i];
+
+		if (subject->relkind != 'p')
 			continue;
-		psti_buf_printf(&roots, "%s%" PRIu32, separator, cdc->scope.subjects[i].oid);
-		separator = ",";
+		psti_buf_printf(text, "%s%" PRIu32, *n > 0 ? "," : "{", subject->oid);
+		roots[(*n)++] = subject->oid;
 	}
-	if (roots.len == 0)
-		return PST_OK;
-	psti_buf_putc(&roots, '}');
-	status = psti_buf_check(&roots, err);
-	if (status == PST_OK)
-		status = ask_leaves(cdc, roots.data, &leaves, err);
+	psti_buf_puts(text, *n > 0 ? "}" : "");
+	return psti_buf_check(text, err);
+}
+
+static pst_status
+meet_leaves(pst_cdc *cdc, const char *roots, pst_error *err)
+{
+	PGresult *leaves = NULL;
+	pst_status status = ask_leaves(cdc, roots, &leaves, err);
+
 	for (int row = 0; status == PST_OK && row < PQntuples(leaves); row++)
 	{
 		psti_place *place =
@@ -119,12 +135,114 @@ psti_watch_partitions(pst_cdc *cdc, pst_error *err)
 
 		if (place == NULL || place->gone || !psti_place_is_read(place))
 			continue;
-		status = meet_leaf(place, leaves, row, &reason, err);
+		status = meet_leaf(cdc, place, leaves, row, &reason, err);
 		if (status == PST_OK && reason != NULL)
 			status = psti_capture_reset(cdc, place, reason, err);
 	}
 	PQclear(leaves);
-	psti_buf_free(&roots);
+	return status;
+}
+
+static pst_status
+watch_partitions(pst_cdc *cdc, pst_error *err)
+{
+	psti_buf text = PSTI_BUF_INIT;
+	uint32_t *roots = calloc(cdc->scope.n + 1, sizeof(*roots));
+	size_t n = 0;
+	bool changed;
+	pst_status status =
+		roots == NULL ? psti_fail_nomem(err) : list_roots(cdc, roots, &n, &text, err);
+
+	/* First they are published, then read. */
+	if (status == PST_OK && n > 0 && publishes_leaves(cdc))
+		status = psti_opening_publish(cdc, roots, n, &changed, err);
+	if (status == PST_OK && n > 0 && is_watched(cdc))
+		status = meet_leaves(cdc, text.data, err);
+	psti_buf_free(&text);
+	free(roots);
+	return status;
+}
+
+/* ---- Tables ---- */
+
+/* Whether the failure says that the table cannot be captured as it is now. */
+static bool
+is_unfit(const pst_cdc *cdc, const pst_error *err)
+{
+	return psti_conn_usable(cdc->conn) &&
+		   (err->status == PST_ERR_PRIVILEGE || err->status == PST_ERR_UNSUPPORTED ||
+			err->status == PST_ERR_STATE || err->status == PST_ERR_NOT_FOUND ||
+			err->status == PST_ERR_CONFLICT);
+}
+
+/* A table that has come into scope. */
+static pst_status
+take_up(pst_cdc *cdc, uint32_t oid, pst_error *err)
+{
+	const psti_subject *subject = NULL;
+	psti_place *place;
+	bool changed;
+	pst_status status = psti_scope_look(&cdc->scope, cdc->conn, oid, &subject, err);
+
+	if (status != PST_OK || subject == NULL)
+		return status;
+	/* Read or not: what is written from here on comes. */
+	status = psti_opening_publish(cdc, &oid, 1, &changed, err);
+	if (status == PST_OK)
+		status = psti_position_add(&cdc->at, oid, &place, err);
+	if (status != PST_OK)
+		return status;
+	psti_log(&cdc->hooks, PST_LOG_INFO, "table %s has come into what is captured",
+			 subject->qualified);
+	if (is_watched(cdc))
+		return psti_capture_reset(cdc, place, "it is a table that was not captured before", err);
+	place->parts[0].state = PSTI_PART_READ;
+	return PST_OK;
+}
+
+/*
+ * One that cannot be taken up, which has no key yet or may not be read yet, loses nothing by waiting: it is
+ * read when it can be. All of them are told of when others are than before.
+ */
+static pst_status
+watch_tables(pst_cdc *cdc, pst_error *err)
+{
+	PGresult *tables = NULL;
+	psti_buf told = PSTI_BUF_INIT;
+	uint64_t unfit = PSTI_HASH_INIT;
+	pst_status status = psti_scope_list(&cdc->scope, cdc->conn, &tables, err);
+
+	for (int row = 0; status == PST_OK && row < PQntuples(tables); row++)
+	{
+		const char *text = PQgetvalue(tables, row, 0);
+		uint32_t oid = (uint32_t) strtoul(text, NULL, 10);
+
+		if (psti_position_find(&cdc->at, oid) != NULL)
+			continue;
+		status = take_up(cdc, oid, err);
+		if (status == PST_OK || !is_unfit(cdc, err))
+			continue;
+		unfit = psti_hash_text(unfit, text);
+		psti_buf_printf(&told, "%s%s", told.len > 0 ? "; " : "", err->message);
+		status = PST_OK;
+	}
+	if (status == PST_OK && unfit != cdc->unfit && told.len > 0 && !told.failed)
+		psti_log(&cdc->hooks, PST_LOG_WARNING, "tables that are to be captured wait: %s",
+				 told.data);
+	cdc->unfit = unfit;
+	PQclear(tables);
+	psti_buf_free(&told);
+	return status;
+}
+
+pst_status
+psti_watch(pst_cdc *cdc, pst_error *err)
+{
+	pst_status status = watch_partitions(cdc, err);
+
+	if (status == PST_OK && cdc->plain)
+		status = watch_tables(cdc, err);
+	cdc->watched_at = psti_now_ms();
 	return status;
 }
 
@@ -143,7 +261,7 @@ meet_relation(pst_cdc *cdc, psti_place *place, const psti_stream_relation *relat
 	snprintf(root, sizeof(root), "{%" PRIu32 "}", place->oid);
 	status = ask_leaves(cdc, root, &leaves, err);
 	for (int row = 0; status == PST_OK && row < PQntuples(leaves); row++)
-		status = meet_leaf(place, leaves, row, reason, err);
+		status = meet_leaf(cdc, place, leaves, row, reason, err);
 	PQclear(leaves);
 	/* It may have gone again. */
 	if (status == PST_OK)

@@ -62,7 +62,8 @@ setup(void **state)
 	assert_ok(psti_options_new(keys, values, PSTI_CDC, NULL, &options, &err), &err);
 	assert_ok(psti_conn_open(options, NULL, NULL, &conn, &err), &err);
 	assert_ok(psti_conn_open_replication(options, NULL, &stream, &err), &err);
-	assert_ok(psti_slot_create(stream, &recipe, &consistent, NULL, &err), &err);
+	assert_ok(psti_slot_create(stream, &recipe, &err), &err);
+	assert_ok(psti_slot_created(stream, &recipe, 30000, &consistent, NULL, &err), &err);
 	return 0;
 }
 

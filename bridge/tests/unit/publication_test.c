@@ -63,6 +63,7 @@ static const fake_pq_step raced[] = {
 	ASKED("*pg_publication_namespace", FAKE_ROWS("schemas\n{}")),
 	ASKED("*nameless AS (", FAKE_ROWS(TABLES "public.a|f|t|\\N|\\N\npublic.b|f|f|\\N|\\N")),
 	RAN("ALTER PUBLICATION \"p\" SET (publish = 'insert, update, delete, truncate'); "
+		"SET LOCAL lock_timeout = '3s'; LOCK TABLE ONLY public.b IN SHARE ROW EXCLUSIVE MODE; "
 		"ALTER PUBLICATION \"p\" ADD TABLE ONLY public.b;"),
 };
 

@@ -453,6 +453,7 @@ put_value(psti_copy_decoder *decoder, size_t c, const psti_copy_value *values, p
 
 	if (values[c].null)
 		return store_null(decoder, c, err);
+	v->spends = values[c].spent;
 	outcome = v->store(v, decoder->nrows, values[c].data, values[c].len);
 	if (outcome == PSTI_GOOD)
 		psti_vector_valid(v, decoder->nrows);

@@ -116,6 +116,8 @@ typedef struct psti_copy_value
 	const void *data;
 	size_t len;
 	bool null;
+	bool
+		spent; /* nobody reads the bytes again: of large ones the memory is given back while they are copied */
 } psti_copy_value;
 
 /*

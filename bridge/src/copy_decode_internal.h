@@ -45,6 +45,7 @@ typedef struct psti_printer
 /* One Arrow array that grows. */
 struct psti_vector
 {
+	bool spends; /* psti_copy_value.spent of the value at hand */
 	psti_store_fn store;
 	psti_printer print;	 /* of printed texts; its text names the row's key in errors */
 	uint8_t *valid;		 /* bitmap; NULL while there was no NULL */

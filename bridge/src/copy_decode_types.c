@@ -8,12 +8,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "bytes.h"
 #include "dates.h"
 #include "decimal.h"
 #include "pgnumeric.h"
 #include "pgtext.h"
+
+/* Values from here on are large; they are copied by so much. */
+#define SPEND_BYTES ((size_t) 8 << 20)
 
 /* ---- Values of fixed width ---- */
 
@@ -248,6 +253,33 @@ utf8_valid(const uint8_t *s, size_t n)
 	return true;
 }
 
+/*
+ * Copies a large value, and gives its pages back to the system as it goes: a message of half a gigabyte
+ * and its copy would be there both, beside libpq's own buffer of it.
+ */
+static void
+copy_spending(char *to, uint8_t *from, size_t n)
+{
+	size_t page = (size_t) sysconf(_SC_PAGESIZE);
+
+	while (n > 0)
+	{
+		size_t step = n < SPEND_BYTES ? n : SPEND_BYTES;
+		size_t head = (page - (uintptr_t) from % page) % page;
+
+		memcpy(to, from, step);
+#ifdef MADV_DONTNEED
+		if (step > head && step - head >= page)
+			(void) madvise(from + head, (step - head) / page * page, MADV_DONTNEED);
+#else
+		(void) head;
+#endif
+		to += step;
+		from += step;
+		n -= step;
+	}
+}
+
 /* Bytes as they are, after value i's offset. */
 static inline psti_outcome
 store_bytes(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
@@ -260,7 +292,10 @@ store_bytes(psti_vector *v, int64_t i, const uint8_t *p, size_t n)
 	v->bytes.len = begin;
 	if (v->bytes.cap - begin <= n && psti_buf_reserve(&v->bytes, n) == NULL)
 		return PSTI_NO_MEMORY;
-	memcpy(v->bytes.data + begin, p, n);
+	if (v->spends && n >= SPEND_BYTES)
+		copy_spending(v->bytes.data + begin, (uint8_t *) p, n);
+	else
+		memcpy(v->bytes.data + begin, p, n);
 	v->bytes.len = begin + n;
 	offsets[i + 1] = (int32_t) (begin + n);
 	return PSTI_GOOD;

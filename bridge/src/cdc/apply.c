@@ -306,7 +306,7 @@ put_unknown(pst_cdc *cdc, psti_table *table, pst_error *err)
 		return psti_fail_nomem(err);
 	values = (psti_copy_value *) (void *) room;
 	for (size_t i = 0; i < n; i++)
-		values[i] = (psti_copy_value){NULL, 0, true};
+		values[i] = (psti_copy_value){NULL, 0, true, false};
 	memset(values + n, 1, n);
 	row = (psti_row){values, (const uint8_t *) (values + n)};
 	return put(cdc, table, &row, PST_ROW_DELETE, err);

@@ -165,7 +165,9 @@ struct pst_cdc
 	psti_reading reading;
 
 	/* The stream: */
-	bool message_open; /* the decoder has changes left */
+	bool message_open;	  /* the decoder has changes left */
+	bool describes;		  /* it is one of pgoutput's that describe a relation */
+	uint64_t visible_xid; /* a transaction that is known to be seen by other sessions */
 	bool has_change;
 	psti_change change; /* taken, and not dealt with */
 	size_t truncated;	/* relations of it that were dealt with */

@@ -15,6 +15,10 @@
 #define GATHER_MS 20
 /* How long a slot that another session holds is waited for, and the server's word for it. */
 #define IN_USE_MS 8000
+/* How often it is looked whether a transaction is seen. */
+#define VISIBLE_MS 20
+/* The first byte of pgoutput's descriptions. */
+#define PGOUTPUT_RELATION 'R'
 #define IN_USE "55006"
 
 pst_status
@@ -192,6 +196,7 @@ take_message(pst_cdc *cdc, const char *data, size_t nbytes, pst_error *err)
 	if (message.lsn > cdc->received)
 		cdc->received = message.lsn;
 	cdc->message_open = true;
+	cdc->describes = cdc->plain && message.nbytes > 0 && message.data[0] == PGOUTPUT_RELATION;
 	return cdc->decoder->open(cdc->decoder, message.lsn, message.data, message.nbytes, err);
 }
 
@@ -253,6 +258,31 @@ receive(pst_cdc *cdc, int64_t deadline, pst_error *err)
 	return PST_ERR_CONNECTION;
 }
 
+/*
+ * What pgoutput describes is looked up in the catalog, which must show what the transaction has done to it: a
+ * commit is decoded a little, behind a synchronous standby long, before it is seen. PST_AGAIN: not yet.
+ */
+static pst_status
+await_visible(pst_cdc *cdc, int64_t deadline, pst_error *err)
+{
+	int64_t left = deadline < 0 ? VISIBLE_MS : deadline - psti_now_ms();
+	bool visible = true;
+	pst_status status = PST_OK;
+
+	if (cdc->describes && cdc->transaction.open && cdc->visible_xid != cdc->transaction.xid)
+		status = psti_moment_visible(cdc->conn, cdc->transaction.xid, &visible, err);
+	if (status != PST_OK)
+		return status;
+	if (visible)
+	{
+		cdc->visible_xid = cdc->transaction.xid;
+		return PST_OK;
+	}
+	left = left < 0 ? 0 : left < VISIBLE_MS ? left : VISIBLE_MS;
+	status = psti_conn_pause(&cdc->hooks, (int) left, err);
+	return status == PST_OK ? PST_AGAIN : status;
+}
+
 /* The next change, of the open message. PST_AGAIN: it has no more. */
 static pst_status
 take_change(pst_cdc *cdc, pst_error *err)
@@ -284,7 +314,15 @@ psti_follow_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 		if (cdc->has_change)
 			status = psti_apply(cdc, out, err);
 		else if (cdc->message_open)
-			status = take_change(cdc, err) < 0 ? err->status : PST_AGAIN;
+		{
+			status = await_visible(cdc, deadline, err);
+			if (status == PST_AGAIN && gathered)
+				return psti_apply_rows(cdc, out, err);
+			if (status == PST_AGAIN && deadline >= 0 && psti_now_ms() >= deadline)
+				return PST_AGAIN;
+			if (status == PST_OK)
+				status = take_change(cdc, err) < 0 ? err->status : PST_AGAIN;
+		}
 		else if (!gathered && tell_news(cdc, out) == PST_OK)
 			return PST_OK;
 		else if (cdc->step == PSTI_STEP_STREAM)

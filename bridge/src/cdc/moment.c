@@ -67,6 +67,22 @@ psti_moment_next_xid(psti_conn *conn, uint64_t *out, pst_error *err)
 					  out, err);
 }
 
+pst_status
+psti_moment_visible(psti_conn *conn, uint64_t xid, bool *out, pst_error *err)
+{
+	char sql[160];
+	uint64_t visible = 0;
+	pst_status status;
+
+	snprintf(sql, sizeof(sql),
+			 "SELECT pg_catalog.txid_visible_in_snapshot(%" PRIu64
+			 ", pg_catalog.txid_current_snapshot())::pg_catalog.int4",
+			 xid);
+	status = ask_number(conn, "asking for a transaction", sql, &visible, err);
+	*out = visible == 1;
+	return status;
+}
+
 /* One statement, one transaction: it is flushed when it has ended. */
 pst_status
 psti_moment_flush(psti_conn *conn, uint64_t *xid, uint64_t *lsn, pst_error *err)

@@ -61,6 +61,9 @@ pst_status psti_moment_of_export(psti_conn *conn, const char *id, psti_snapshot 
 pst_status psti_moment_take(const psti_waiting *waiting, psti_conn *reader, psti_snapshot *out,
 							uint64_t *horizon, pst_error *err);
 
+/* Whether the transaction has ended for other sessions, too. */
+pst_status psti_moment_visible(psti_conn *conn, uint64_t xid, bool *out, pst_error *err);
+
 /* The xid that the next transaction will have, about. */
 pst_status psti_moment_next_xid(psti_conn *conn, uint64_t *out, pst_error *err);
 

@@ -451,7 +451,7 @@ put_value(pgoutput *d, const entry *e, row_store *to, size_t i, pst_error *err)
 	psti_copy_value *value = &to->values[i];
 	const psti_copy_column *type = &e->types[i];
 
-	*value = (psti_copy_value){NULL, 0, raw->kind != 't'};
+	*value = (psti_copy_value){NULL, 0, raw->kind != 't', false};
 	to->unchanged[i] = raw->kind == 'u';
 	to->made[i] = SIZE_MAX;
 	if (raw->kind != 't')
@@ -460,6 +460,7 @@ put_value(pgoutput *d, const entry *e, row_store *to, size_t i, pst_error *err)
 	{
 		value->data = raw->text;
 		value->len = raw->nbytes;
+		value->spent = true;
 		return PST_OK;
 	}
 	to->made[i] = d->bytes.len;
@@ -535,7 +536,7 @@ finish_row(const pgoutput *d, size_t ncolumns, row_store *to)
 
 /* What an update left alone is in the old row, where that is told. */
 static void
-take_unchanged(const row_store *old, row_store *fresh, size_t ncolumns)
+take_unchanged(row_store *old, row_store *fresh, size_t ncolumns)
 {
 	bool all = true;
 
@@ -546,6 +547,7 @@ take_unchanged(const row_store *old, row_store *fresh, size_t ncolumns)
 		all = all && !old->unchanged[i];
 		fresh->unchanged[i] = old->unchanged[i];
 		fresh->values[i] = old->values[i];
+		old->values[i].spent = false;
 	}
 	if (all)
 		fresh->row.unchanged = NULL;

@@ -182,7 +182,7 @@ fill_side(const psti_stream_relation *relation, const change_tuple *tuple, bool 
 		change_state state;
 		change_bytes bytes;
 
-		*value = (psti_copy_value){NULL, 0, true};
+		*value = (psti_copy_value){NULL, 0, true, false};
 		out->unchanged[i] = !whole && !relation->columns[i].identity;
 		if (!out->unchanged[i])
 		{
@@ -190,7 +190,7 @@ fill_side(const psti_stream_relation *relation, const change_tuple *tuple, bool 
 				return false;
 			out->unchanged[i] = state == CHANGE_UNCHANGED;
 			if (state == CHANGE_VALUE)
-				*value = (psti_copy_value){bytes.data, bytes.len, false};
+				*value = (psti_copy_value){bytes.data, bytes.len, false, true};
 		}
 		all &= !out->unchanged[i];
 	}

@@ -255,21 +255,47 @@ move_column(psti_stream_relation *relation, size_t *order, size_t from, size_t t
 	order[to] = told;
 }
 
-/* In the order of the place; columns that it does not have stay behind. */
+static bool
+has_column(const place *from, const char *name)
+{
+	for (size_t i = 0; i < from->ncolumns; i++)
+		if (strcmp(from->columns[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* The first column, from `at` on, that the place does not have; ncolumns: it has all. */
+static size_t
+find_stranger(const place *from, const psti_stream_relation *relation, size_t at)
+{
+	while (at < relation->ncolumns && has_column(from, relation->columns[at].name))
+		at++;
+	return at;
+}
+
+/*
+ * In the order of the place. One that it does not have comes where it has one that the relation does not
+ * have: it has another name now. Others stay behind. A table's own order is that of its moment.
+ */
 static void
 sort_columns(const place *from, psti_stream_relation *relation, size_t *order)
 {
+	bool own = from->oid == relation->leaf;
 	size_t sorted = 0;
 
 	for (size_t i = 0; i < from->ncolumns; i++)
 	{
-		size_t at = find_column(relation, from->columns[i], sorted);
+		size_t at = find_column(relation, from->columns[i], own ? 0 : sorted);
 
-		if (at == relation->ncolumns)
-			continue;
-		relation->columns[at].primary = from->primary[i];
-		relation->columns[at].missing = from->missing[i];
-		move_column(relation, order, at, sorted++);
+		if (at < relation->ncolumns)
+		{
+			relation->columns[at].primary = from->primary[i];
+			relation->columns[at].missing = from->missing[i];
+		}
+		else
+			at = find_stranger(from, relation, sorted);
+		if (!own && at < relation->ncolumns)
+			move_column(relation, order, at, sorted++);
 	}
 }
 

@@ -127,7 +127,7 @@ pst_status psti_records_new(psti_change_decoder **out, pst_error *err);
  * What pgoutput does not tell of a relation: its types, and under which root a partition is told of.
  * relation has leaf, schema, name and identity, and of each column the name, identity, type.oid and
  * type.typmod; the callback fills in oid (of the root, with its schema and name, where that is wanted, else
- * leaf), the columns' types, which are of the primary key, and their order: those of the root in the root's
+ * leaf), the columns' types, which of them are text whatever their type, which are of the primary key, and their order: those of the root in the root's
  * order, order[i] being where column i stood in relation (it comes as i). A type that is not there any more
  * gets an empty name, and is text.
  */

@@ -28,6 +28,7 @@ struct psti_completer
 {
 	psti_conn *conn;
 	bool roots;
+	const psti_column_rules *rules; /* borrowed; NULL: none */
 	psti_type *known; /* of the server's own, asked for once: a hash table; oid 0: free */
 	size_t nknown;
 	size_t cap;
@@ -440,12 +441,29 @@ complete_relation(psti_completer *completer, psti_stream_relation *relation, siz
 	return status;
 }
 
+/* Which columns a read asks for by the text of the output function: here it is what comes. */
+static void
+choose_texts(const psti_column_rules *rules, psti_stream_relation *relation)
+{
+	for (size_t i = 0; i < relation->ncolumns; i++)
+	{
+		psti_stream_column *column = &relation->columns[i];
+		psti_copy_column copy = {0};
+		psti_ask ask;
+
+		psti_column_choose(rules, column->name, &column->type, &ask, &copy);
+		column->text = ask == PSTI_ASK_OUTPUT;
+	}
+}
+
 pst_status
 psti_complete(void *ctx, psti_stream_relation *relation, size_t *order, pst_error *err)
 {
 	psti_completer *completer = ctx;
 	pst_status status = complete_types(completer, relation, err);
 
+	if (status == PST_OK && completer->rules != NULL)
+		choose_texts(completer->rules, relation);
 	return status == PST_OK ? complete_relation(completer, relation, order, err) : status;
 }
 
@@ -460,6 +478,12 @@ psti_completer_new(psti_conn *conn, bool roots, psti_completer **out, pst_error 
 	completer->conn = conn;
 	completer->roots = roots;
 	return PST_OK;
+}
+
+void
+psti_completer_rules(psti_completer *completer, const psti_column_rules *rules)
+{
+	completer->rules = rules;
 }
 
 void

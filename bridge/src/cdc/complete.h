@@ -9,6 +9,7 @@
 #define PSTI_CDC_COMPLETE_H
 
 #include "change.h"
+#include "columns.h"
 #include "conn.h"
 
 typedef struct psti_completer psti_completer;
@@ -18,6 +19,9 @@ typedef struct psti_completer psti_completer;
  * partitions are told of under the name and in the columns' order of their topmost table.
  */
 pst_status psti_completer_new(psti_conn *conn, bool roots, psti_completer **out, pst_error *err);
+/* From here on columns that the rules want the server's own text of are text. rules: borrowed. */
+void psti_completer_rules(psti_completer *completer, const psti_column_rules *rules);
+
 void psti_completer_free(psti_completer *completer);
 
 /* A psti_complete_fn; ctx is a psti_completer. */

@@ -252,6 +252,8 @@ use_plugin(pst_cdc *cdc, const char *plugin, pst_error *err)
 	if (status == PST_OK && cdc->completer == NULL)
 		status = psti_completer_new(cdc->conn, !cdc->scope.leaves, &cdc->completer, err);
 	if (status == PST_OK)
+		psti_completer_rules(cdc->completer, &cdc->rules);
+	if (status == PST_OK)
 		status = psti_pgoutput_new(psti_complete, cdc->completer, &cdc->decoder, err);
 	return status;
 }

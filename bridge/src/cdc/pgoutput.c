@@ -357,7 +357,7 @@ choose_types(entry *e)
 		copy->name = column->name;
 		copy->list = type->elem != 0;
 		copy->elem = type->elem;
-		column->text = type->name == NULL || type->name[0] == '\0' ||
+		column->text = column->text || type->name == NULL || type->name[0] == '\0' ||
 					   !psti_copy_known(copy->list ? type->elem_base : type->base, &copy->type);
 		if (column->text)
 			*copy = (psti_copy_column){.name = column->name, .type = PSTI_COPY_TEXT};

@@ -145,7 +145,11 @@ find_table(pst_cdc *cdc, psti_stream_relation *relation, psti_table **out, pst_e
 	}
 	if (captured->version != NULL && psti_table_same(captured->version, made))
 	{
-		psti_table_free(made);
+		/* For the consumer it is the same one. */
+		if (psti_table_reads_alike(captured->version, made))
+			psti_table_free(made);
+		else
+			psti_capture_version(cdc, captured, made);
 		relation->table = captured->version;
 		*out = captured->version;
 		return PST_AGAIN;

@@ -153,6 +153,18 @@ psti_table_hash(const psti_table *table)
 	return hash != 0 ? hash : 1;
 }
 
+bool
+psti_table_reads_alike(const psti_table *a, const psti_table *b)
+{
+	if (a->ncolumns != b->ncolumns)
+		return false;
+	for (size_t i = 0; i < a->ncolumns; i++)
+		if (a->columns[i].type != b->columns[i].type || a->columns[i].list != b->columns[i].list ||
+			a->columns[i].elem != b->columns[i].elem)
+			return false;
+	return true;
+}
+
 size_t
 psti_table_find(const psti_table *table, const char *name)
 {

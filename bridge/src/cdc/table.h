@@ -45,6 +45,9 @@ void psti_table_free(psti_table *table);
 /* Whether rows of both have the same columns, by the same names, with the same key. */
 bool psti_table_same(const psti_table *a, const psti_table *b);
 
+/* Whether values of both come in the same form: a read and a stream may have another one of a type. */
+bool psti_table_reads_alike(const psti_table *a, const psti_table *b);
+
 /* A hash of the columns' names in their order, never 0. */
 uint64_t psti_table_hash(const psti_table *table);
 

@@ -66,7 +66,8 @@ typedef enum change_form
 #define CHANGE_COLUMN_PRIMARY 2 /* of the primary key */
 #define CHANGE_COLUMN_NOT_NULL 4  /* declared so */
 #define CHANGE_COLUMN_GENERATED 8 /* stored, and computed by the server */
-#define CHANGE_COLUMN_MISSING 16  /* rows from before ADD COLUMN have its default, which no row told */
+#define CHANGE_COLUMN_MISSING                                                                      \
+	16 /* rows from before ADD COLUMN have its default, which no row told */
 
 typedef struct change_column
 {

@@ -593,7 +593,9 @@ WITH me AS (
 												 CASE a.listed WHEN '' THEN 'empty' ELSE a.listed END)
 				   WHEN me.version < 130000 THEN 'the plugin penstock is for PostgreSQL 13 and newer'
 				   ELSE 'the server does not have the plugin penstock' END,
-				   '; slower, a publication is needed, and a table that ALTER TABLE rewrites is read anew') END,
+				   '; slower, a publication is needed, a table that is rewritten or new is read when that is noticed, ',
+				   'and there are no generated columns', CASE WHEN me.version < 110000 THEN ', truncates or messages'
+															  WHEN me.version < 140000 THEN ' or messages' END) END,
 		   CASE WHEN a.has_plugin AND NOT a.plugin_usable
 			   THEN format(E'ALTER SYSTEM SET output_plugin_libraries = %s;\nSELECT pg_reload_conf();',
 						   concat_ws(', ', nullif(a.listed, ''), 'penstock'))

@@ -231,6 +231,15 @@ find_bound(const psti_waiting *waiting, uint64_t *out, pst_error *err)
 {
 	uint64_t lsn;
 
+	if (!waiting->assisted && psti_conn_caps(waiting->conn)->in_recovery)
+	{
+		psti_fail(err, PST_ERR_UNSUPPORTED, "a standby does not tell which transactions run");
+		psti_error_detail(err, "So no table can be read there beside a stream that goes on.");
+		psti_error_hint(err,
+						"Capture from the primary, install the extension, or begin anew: then all "
+						"tables are read under the slot's own snapshot.");
+		return PST_ERR_UNSUPPORTED;
+	}
 	if (!waiting->assisted)
 		return psti_moment_flush(waiting->conn, out, &lsn, err);
 	return ask_number(waiting->conn, "asking for the next transaction",

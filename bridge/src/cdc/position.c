@@ -159,7 +159,7 @@ psti_place_add_leaf(psti_place *place, uint32_t oid, uint32_t filenode, pst_erro
 		return psti_fail_nomem(err);
 	place->leaves = grown;
 	memmove(&grown[i + 1], &grown[i], (place->nleaves - i) * sizeof(*grown));
-	grown[i] = (psti_leaf){oid, filenode};
+	grown[i] = (psti_leaf){.oid = oid, .filenode = filenode};
 	place->nleaves++;
 	return PST_OK;
 }

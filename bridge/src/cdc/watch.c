@@ -235,11 +235,112 @@ watch_tables(pst_cdc *cdc, pst_error *err)
 	return status;
 }
 
+/* ---- Files ---- */
+
+static const char files_sql[] =
+	"SELECT c.oid, COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
+	"CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() "
+	"ELSE pg_catalog.pg_current_wal_insert_lsn() END FROM pg_catalog.pg_class c "
+	"WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) ORDER BY c.oid";
+
+/* Leaves whose files are watched, of places that are read, as an array of OIDs; none: empty. */
+static pst_status
+list_files(const pst_cdc *cdc, psti_buf *out, pst_error *err)
+{
+	for (size_t i = 0; i < cdc->at.nplaces; i++)
+	{
+		const psti_place *place = &cdc->at.places[i];
+
+		for (size_t k = 0; k < place->nleaves && !place->gone && psti_place_is_read(place); k++)
+			if (place->leaves[k].filenode != 0)
+				psti_buf_printf(out, "%s%" PRIu32, out->len > 0 ? "," : "{", place->leaves[k].oid);
+	}
+	psti_buf_puts(out, out->len > 0 ? "}" : "");
+	return psti_buf_check(out, err);
+}
+
+/* Rows are ascending by OID. */
+static int
+find_file(const PGresult *files, uint32_t oid)
+{
+	int low = 0;
+	int high = PQntuples(files);
+
+	while (low < high)
+	{
+		int middle = low + (high - low) / 2;
+		uint32_t here = (uint32_t) strtoul(PQgetvalue(files, middle, 0), NULL, 10);
+
+		if (here == oid)
+			return middle;
+		if (here < oid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return -1;
+}
+
+/* Whether the leaf has another file, and nothing that the stream has told since explains it. */
+static bool
+is_rewritten(const pst_cdc *cdc, psti_leaf *leaf, const PGresult *files)
+{
+	int row = leaf->filenode != 0 ? find_file(files, leaf->oid) : -1;
+	uint32_t node = 0;
+
+	if (row >= 0)
+		node = (uint32_t) strtoul(PQgetvalue(files, row, 1), NULL, 10);
+	if (node == 0 || node == leaf->filenode)
+	{
+		leaf->other = 0;
+		return false;
+	}
+	if (node == leaf->other)
+		return cdc->at.safe_lsn >= leaf->other_at;
+	leaf->other = node;
+	if (!psti_lsn_parse(PQgetvalue(files, row, 2), &leaf->other_at))
+		leaf->other = 0;
+	return false;
+}
+
+/*
+ * A rewrite may have no change after it that would tell of it. A TRUNCATE may still have to come, so that the
+ * stream has to be where WAL was when the other file was seen.
+ */
+static pst_status
+watch_files(pst_cdc *cdc, pst_error *err)
+{
+	psti_buf oids = PSTI_BUF_INIT;
+	const char *params[1];
+	PGresult *files = NULL;
+	pst_status status = list_files(cdc, &oids, err);
+
+	params[0] = oids.data;
+	if (status == PST_OK && oids.len > 0)
+		status =
+			psti_conn_query(cdc->conn, "looking for rewrites", files_sql, 1, params, &files, err);
+	for (size_t i = 0; status == PST_OK && files != NULL && i < cdc->at.nplaces; i++)
+	{
+		psti_place *place = &cdc->at.places[i];
+		bool found = false;
+
+		for (size_t k = 0; k < place->nleaves && !place->gone && psti_place_is_read(place); k++)
+			found |= is_rewritten(cdc, &place->leaves[k], files);
+		if (found)
+			status = psti_capture_reset(cdc, place, rewritten, err);
+	}
+	PQclear(files);
+	psti_buf_free(&oids);
+	return status;
+}
+
 pst_status
 psti_watch(pst_cdc *cdc, pst_error *err)
 {
 	pst_status status = watch_partitions(cdc, err);
 
+	if (status == PST_OK && cdc->plain && is_watched(cdc))
+		status = watch_files(cdc, err);
 	if (status == PST_OK && cdc->plain)
 		status = watch_tables(cdc, err);
 	cdc->watched_at = psti_now_ms();

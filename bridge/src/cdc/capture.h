@@ -182,6 +182,7 @@ struct pst_cdc
 	int64_t told_at;	  /* when; milliseconds of a monotonic clock */
 	int64_t heartbeat_at; /* when the server was asked last */
 	int64_t watched_at;	  /* when tables and partitions were looked for */
+	bool restore_due;	  /* the publication is to be looked at, after the transaction */
 	uint64_t unfit;		  /* a hash of the tables that were then there, and could not be taken up */
 	int64_t changes;
 	int64_t bytes;

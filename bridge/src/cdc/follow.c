@@ -251,7 +251,13 @@ receive(pst_cdc *cdc, int64_t deadline, pst_error *err)
 	if (status == PST_OK)
 		return take_message(cdc, data, nbytes, err);
 	if (status != PST_END)
+	{
+		if (status < 0 && cdc->plain && strcmp(err->sqlstate, "42704") == 0)
+			psti_error_hint(err,
+							"The publication is looked for as it was at each change: it must have "
+							"been there before the slot, and stay. Begin anew with a new slot.");
 		return status;
+	}
 	psti_fail(err, PST_ERR_CONNECTION, "the server has ended the stream");
 	psti_error_hint(err, "It may be shutting down. Open again at the stored position.");
 	err->retryable = true;

@@ -557,6 +557,12 @@ find_stop(pst_cdc *cdc, pst_error *err)
 
 	if (text == NULL)
 		return PST_OK;
+	/* A standby has what it has. */
+	if (strcmp(text, "current") == 0 && psti_conn_caps(cdc->conn)->in_recovery)
+	{
+		cdc->stop_lsn = cdc->server_end;
+		return PST_OK;
+	}
 	if (strcmp(text, "current") == 0)
 		return psti_moment_flush(cdc->conn, &xid, &cdc->stop_lsn, err);
 	if (psti_lsn_parse(text, &cdc->stop_lsn) && cdc->stop_lsn != 0)
@@ -582,6 +588,13 @@ parse_position(pst_cdc *cdc, const char *position, pst_error *err)
 {
 	if (position == NULL)
 		return PST_OK;
+	if (cdc->startup == PSTI_STARTUP_SNAPSHOT)
+	{
+		psti_fail(err, PST_ERR_INVALID, "scan.startup.mode=snapshot cannot go on at a position");
+		psti_error_detail(err, "It reads the tables at one moment, which has passed.");
+		psti_error_hint(err, "Begin anew, without the position.");
+		return PST_ERR_INVALID;
+	}
 	cdc->resumed = true;
 	return psti_position_parse(position, &cdc->at, err);
 }
@@ -691,11 +704,82 @@ publish(pst_cdc *cdc, pst_error *err)
 	return status;
 }
 
+/* Servers look for it as it was at each change; from 18 on they pass over the changes where it was not. */
+static pst_status
+check_publication(pst_cdc *cdc, pst_error *err)
+{
+	bool there;
+	pst_status status = psti_publication_find(cdc->conn, cdc->publication, &there, err);
+
+	if (status != PST_OK || there)
+		return status;
+	psti_fail(err, PST_ERR_STATE, "there is no publication \"%s\"", cdc->publication);
+	psti_error_detail(err,
+					  "One that is made now tells nothing of the changes from where slot \"%s\" "
+					  "stands.",
+					  cdc->at.slot);
+	psti_error_hint(err,
+					"Name the one that the slot was used with by publication.name. If it was "
+					"dropped, begin anew: drop the slot, start without the position, and empty "
+					"the target first.");
+	return PST_ERR_STATE;
+}
+
+static bool
+is_known(const psti_place *place)
+{
+	return !place->gone && psti_place_is_begun(place);
+}
+
+/*
+ * Tables that the position knows were in the publication. One that is not any more has changes that were not
+ * sent. Before 13 it may lack new partitions only, which are looked for later.
+ */
+static pst_status
+restore_publication(pst_cdc *cdc, pst_error *err)
+{
+	bool leaves = cdc->rules.server_version < 130000;
+	uint32_t *tables = calloc(cdc->at.nplaces + 1, sizeof(*tables));
+	size_t n = 0;
+	bool changed = false;
+	pst_status status = tables == NULL ? psti_fail_nomem(err) : PST_OK;
+
+	for (size_t i = 0; status == PST_OK && i < cdc->at.nplaces; i++)
+	{
+		const psti_place *place = &cdc->at.places[i];
+		const psti_subject *subject = psti_scope_subject(&cdc->scope, place->oid);
+
+		if (is_known(place) && subject != NULL && !(leaves && subject->relkind == 'p'))
+			tables[n++] = place->oid;
+	}
+	if (status == PST_OK && n > 0)
+		status = psti_opening_publish(cdc, tables, n, &changed, err);
+	for (size_t i = 0; status == PST_OK && changed && i < cdc->at.nplaces; i++)
+		if (is_known(&cdc->at.places[i]))
+			status = psti_capture_reset(cdc, &cdc->at.places[i],
+										"the publication was changed while nobody looked", err);
+	free(tables);
+	return status;
+}
+
+pst_status
+psti_opening_restore(pst_cdc *cdc, pst_error *err)
+{
+	pst_status status =
+		cdc->startup == PSTI_STARTUP_INITIAL ? restore_publication(cdc, err) : PST_OK;
+
+	cdc->restore_due = false;
+	return status == PST_OK ? publish(cdc, err) : status;
+}
+
 pst_status
 psti_opening_go_on(pst_cdc *cdc, pst_error *err)
 {
-	pst_status status = is_in_transaction(cdc) ? PST_OK : publish(cdc, err);
+	pst_status status = cdc->plain ? check_publication(cdc, err) : PST_OK;
 
+	cdc->restore_due = is_in_transaction(cdc);
+	if (status == PST_OK && cdc->plain && !cdc->restore_due)
+		status = psti_opening_restore(cdc, err);
 	if (status != PST_OK)
 		return status;
 	cdc->step = is_all_read(cdc) ? PSTI_STEP_STREAM : PSTI_STEP_READ;

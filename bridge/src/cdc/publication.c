@@ -363,6 +363,18 @@ psti_publication_ensure(psti_conn *conn, const psti_publication *wanted, bool *c
 }
 
 pst_status
+psti_publication_find(psti_conn *conn, const char *name, bool *there, pst_error *err)
+{
+	psti_publication wanted = {.name = name};
+	publication pub = {.conn = conn, .wanted = &wanted};
+	pst_status status = ask_publication(&pub, err);
+
+	*there = status == PST_OK && is_there(&pub);
+	PQclear(pub.found);
+	return status;
+}
+
+pst_status
 psti_publication_drop(psti_conn *conn, const char *name, pst_error *err)
 {
 	psti_publication wanted = {.name = name};

@@ -337,8 +337,10 @@ watch_files(pst_cdc *cdc, pst_error *err)
 pst_status
 psti_watch(pst_cdc *cdc, pst_error *err)
 {
-	pst_status status = watch_partitions(cdc, err);
+	pst_status status = cdc->restore_due ? psti_opening_restore(cdc, err) : PST_OK;
 
+	if (status == PST_OK)
+		status = watch_partitions(cdc, err);
 	if (status == PST_OK && cdc->plain && is_watched(cdc))
 		status = watch_files(cdc, err);
 	if (status == PST_OK && cdc->plain)

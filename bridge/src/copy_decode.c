@@ -159,7 +159,7 @@ next_field(const uint8_t **p)
 {
 	uint32_t len = psti_get32(*p);
 	bool null = len == UINT32_MAX;
-	psti_copy_value value = {*p + 4, null ? 0 : len, null};
+	psti_copy_value value = {*p + 4, null ? 0 : len, null, false};
 
 	*p += 4 + value.len;
 	return value;

@@ -93,11 +93,11 @@ put(fixture *f, uint32_t id, const char *a, const char *b, const psti_row_facts 
 	psti_row row = {values, NULL};
 
 	psti_put32(key, id);
-	values[0] = (psti_copy_value){key, 4, false};
+	values[0] = (psti_copy_value){key, 4, false, false};
 	for (int i = 1; i < 3; i++)
 	{
-		values[i] =
-			(psti_copy_value){texts[i], texts[i] == NULL ? 0 : strlen(texts[i]), texts[i] == NULL};
+		values[i] = (psti_copy_value){texts[i], texts[i] == NULL ? 0 : strlen(texts[i]),
+									  texts[i] == NULL, false};
 		unchanged[i] = texts[i] == NULL;
 		if (unchanged[i])
 			row.unchanged = unchanged;
@@ -274,7 +274,8 @@ a_value_that_is_none_names_its_row(void **state)
 {
 	fixture *f = *state;
 	const psti_row_facts facts = {.kind = PST_ROW_INSERT};
-	const psti_copy_value values[] = {{"abc", 3, false}, {"a", 1, false}, {"b", 1, false}};
+	const psti_copy_value values[] = {
+		{"abc", 3, false, false}, {"a", 1, false, false}, {"b", 1, false, false}};
 	const psti_row row = {values, NULL};
 
 	assert_true(psti_rows_put(f->rows, f->table, &row, &facts, &f->err) < 0);

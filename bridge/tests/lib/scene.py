@@ -105,6 +105,30 @@ class Scene:
             thread.join(30)
             assert not thread.is_alive()
 
+    @contextlib.contextmanager
+    def background(self, *statements):
+        """Another session does these, a transaction each; may be waiting for locks. Gives a function that
+        tells whether it has ended; it must end without an error."""
+        conn, errors = self.connect(), []
+
+        def run():
+            try:
+                for statement in statements:
+                    conn.execute(statement)
+            except psycopg.Error as error:
+                errors.append(error)
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield lambda: not thread.is_alive()
+            thread.join(60)
+            assert not thread.is_alive(), "the statements do not come to an end"
+            assert not errors, errors[0]
+        finally:
+            if thread.is_alive():
+                self.sql("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
+                thread.join()
+
     # ---- Captures ----
 
     def options(self, tables, **options):

@@ -209,6 +209,7 @@ class Replica:
         self.changes = 0
         self.resets, self.truncates, self.cleared, self.messages = [], [], [], []
         self.kinds = []      # of the events, in order
+        self.places = []     # of the rows of the stream: (table, commit LSN, number)
 
     def table(self, name):
         """By its bare or qualified name."""
@@ -270,6 +271,7 @@ class Replica:
             if before is not None and row["kind"] != UPDATE_AFTER:
                 raise Wrong(f"{table.name}: -U is followed by kind {row['kind']}")
             self._order(row, row["kind"] == UPDATE_AFTER and before is not None)
+            self.places.append((table.name, row["commit_lsn"], row["sequence"]))
             self.changes += 1
             if row["kind"] == UPDATE_BEFORE:
                 before = values, unchanged
@@ -475,6 +477,19 @@ class Capture:
             if self.ended:
                 raise AssertionError(f"the capture ended; {self.told()}")
             self.step()
+
+    def begin_step(self, wait_ms=60000):
+        """A step whose answer is not waited for; end_step takes it."""
+        self.tool.send(f"next {wait_ms}")
+
+    def end_step(self, timeout=90):
+        answer = self.tool.receive(timeout)
+        assert answer is not None, f"no answer within {timeout} s; {self.told()}"
+        return self.took(answer)
+
+    def steps(self, n, wait_ms=50):
+        """So many calls, whatever comes; returns the events."""
+        return [event for event in (self.step(wait_ms) for _ in range(n)) if event]
 
     def until_complete(self, timeout=90):
         self.until(lambda: self.replica.complete, timeout)

@@ -129,6 +129,35 @@ class Scene:
                 self.sql("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
                 thread.join()
 
+    def waits_for(self, xid):
+        """Whether a session waits for the end of this transaction."""
+        return self.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+                          " AND transactionid::text = (%s %% (2 ^ 32)::bigint)::text", [xid]) > 0
+
+    @contextlib.contextmanager
+    def committed_before_the_slot(self, capture, *statements):
+        """Makes the capture's slot, so that the commit record of a transaction that does these lies before
+        the slot's first change, while no ordinary snapshot sees the transaction until the block ends."""
+        def step_until(condition, what):
+            deadline = time.monotonic() + 30
+            while not condition():
+                assert time.monotonic() < deadline, f"not within 30 s: {what}; {capture.told()}"
+                capture.step(20)
+
+        first = self.begin()
+        xid = first.execute("SELECT txid_current()").fetchone()[0]
+        capture.start()
+        step_until(lambda: self.waits_for(xid), "the slot waits for the first transaction")
+        second = self.begin()
+        xid2 = second.execute("SELECT txid_current()").fetchone()[0]
+        first.execute("COMMIT")
+        # From here on the slot takes note of commits, and waits only for the second.
+        step_until(lambda: self.waits_for(xid2), "the slot waits for the second transaction")
+        with self.waiting_commit(*statements) as xid:
+            second.execute("COMMIT")
+            step_until(lambda: (self.slot(capture) or {}).get("confirmed_flush_lsn"), "the slot is made")
+            yield xid
+
     # ---- Captures ----
 
     def options(self, tables, **options):

@@ -364,7 +364,7 @@ class Tool:
     def __init__(self, url, options, env=None):
         self.log = tempfile.TemporaryFile()
         tool = os.path.join(os.environ["PENSTOCK_TOOLS"], "cdc_tool")
-        self.child = subprocess.Popen([tool, url, *(f"{k}={v}" for k, v in options.items())],
+        self.child = subprocess.Popen([tool, url, *(f"{k}={v}" for k, v in options.items() if v is not None)],
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
                                       env=dict(os.environ, **(env or {})))
         self.buffer = bytearray()
@@ -435,6 +435,7 @@ class Capture:
         if self.replica.consumer != "exact":
             self.options["cdc.consumer"] = self.replica.consumer
         self.position, self.since, self.tool = None, 0, None
+        self.before_ack = None
         self.ended = False
 
     def start(self, timeout=60):
@@ -448,6 +449,8 @@ class Capture:
         self.position = self.tool.ask("position")["position"]
         self.replica.stored()
         self.since = 0
+        if self.before_ack:
+            self.before_ack()
         self.tool.ask("ack " + self.position)
 
     def took(self, answer):

@@ -18,6 +18,8 @@
 #                     thrown away, and below valgrind; builds that server once
 #   make check-versions            the live tests on 9.6 to 18, and the extension's on 13, 15, 17 and 18
 #                     (VERSIONS='--extension 18' for some of it; as root, on Debian)
+#   make soak         kills of client, walsender and server beside a change capture: N= kills (1,000),
+#                     SEED= repeats a run
 #   make demo bench                see README.md
 BRIDGE := $(MAKE) --no-print-directory -C bridge
 TESTS := $(MAKE) --no-print-directory -C bridge/tests
@@ -119,6 +121,11 @@ demo: all
 	@scripts/deps demo
 	@scripts/demo
 
+soak: all
+	@scripts/deps check
+	+@$(TESTS) build
+	@scripts/soak $(N:%=--kills %) $(SEED:%=--seed %)
+
 bench: all
 	@scripts/deps check
 	@bench/run
@@ -142,4 +149,5 @@ clean:
 	rm -rf build
 
 .PHONY: all install uninstall installcheck deps deps-check check begin-check check-unit check-fuzz \
-	check-server check-live coverage fuzz lint docs format demo bench check-assert check-versions dist clean
+	check-server check-live coverage fuzz lint docs format demo bench soak check-assert check-versions dist \
+	clean

@@ -503,7 +503,8 @@ class Capture:
     def told(self):
         replica = self.replica
         return (f"events {collections.Counter(replica.kinds)}, the last {replica.kinds[-5:]},"
-                f" resets {replica.resets}, complete {replica.complete}, log: {self.tool.errors()}")
+                f" resets {replica.resets}, complete {replica.complete},"
+                f" log: {self.tool.errors() if self.tool else ''}")
 
     def crash(self):
         """kill -9, as the consumer's data sees it."""

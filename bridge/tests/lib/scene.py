@@ -227,6 +227,15 @@ class Scene:
                         [capture.options["slot.name"]])
         return rows[0][0] if rows else None
 
+    def drop_slot(self, capture):
+        def dropped():
+            self.terminate_walsender(capture)
+            with contextlib.suppress(psycopg.Error):
+                self.sql("SELECT pg_drop_replication_slot(%s)", [capture.options["slot.name"]])
+            return self.slot(capture) is None
+        if self.slot(capture):
+            wait_for(dropped, "the slot is dropped")
+
     def terminate_walsender(self, capture):
         slot = self.slot(capture)
         if slot is None or slot["active_pid"] is None:

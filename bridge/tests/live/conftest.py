@@ -21,6 +21,7 @@ TIMEOUT = 300
 def pytest_configure(config):
     config.addinivalue_line("markers", "since(major, what): the test needs what came with a version")
     config.addinivalue_line("markers", "extension: the test needs a server that has the extension's files")
+    config.addinivalue_line("markers", "long: the test takes minutes and gigabytes, and is run with PENSTOCK_LONG=1")
     if "PENSTOCK_CLUSTER" not in os.environ:
         pytest.exit("no test server: use make check-live, or scripts/cluster --tls --standby -- …", 2)
 
@@ -36,6 +37,8 @@ def pytest_collection_modifyitems(config, items):
             config.inapplicable.append(f"# not applicable: {item.name}: {what} came with PostgreSQL {major}")
         elif item.get_closest_marker("extension") and not extension:
             config.inapplicable.append(f"# not applicable: {item.name}: the server has no extension")
+        elif item.get_closest_marker("long") and "PENSTOCK_LONG" not in os.environ:
+            config.inapplicable.append(f"# not applicable: {item.name}: it takes long (PENSTOCK_LONG=1)")
         else:
             applicable.append(item)
     items[:] = applicable

@@ -8,10 +8,8 @@ from scene import Scene
 BIG = "(SELECT string_agg(md5(i::text || {}), '') FROM generate_series(1, 200) i)"
 
 
-@pytest.fixture(params=["assisted", "plain"])
+@pytest.fixture(params=[pytest.param("assisted", marks=pytest.mark.extension), "plain"])
 def scene(request, server, database):
-    if request.param == "assisted" and not server.has_extension:
-        pytest.skip("the server has no extension")
     made = Scene(server, database, request.param)
     yield made
     made.end()

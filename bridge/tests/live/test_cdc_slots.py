@@ -9,13 +9,11 @@ import pytest
 from capture import Failed, Gone
 from scene import Scene, wait_for
 
-LONG = pytest.mark.skipif("PENSTOCK_LONG" not in os.environ, reason="takes minutes: PENSTOCK_LONG=1")
+LONG = pytest.mark.long
 
 
-@pytest.fixture(params=["assisted", "plain"])
+@pytest.fixture(params=[pytest.param("assisted", marks=pytest.mark.extension), "plain"])
 def scene(request, server, database):
-    if request.param == "assisted" and not server.has_extension:
-        pytest.skip("the server has no extension")
     made = Scene(server, database, request.param)
     yield made
     made.end()

@@ -6,10 +6,8 @@ from capture import Failed
 from scene import Scene, wait_for
 
 
-@pytest.fixture(params=["assisted", "plain"])
+@pytest.fixture(params=[pytest.param("assisted", marks=pytest.mark.extension), "plain"])
 def scene(request, server, database):
-    if request.param == "assisted" and not server.has_extension:
-        pytest.skip("the server has no extension")
     made = Scene(server, database, request.param)
     yield made
     made.end()

@@ -363,7 +363,7 @@ class Tool:
 
     def __init__(self, url, options, env=None):
         self.log = tempfile.TemporaryFile()
-        tool = os.path.join(os.environ["PENSTOCK_TOOLS"], "cdc_tool")
+        tool = os.environ.get("PENSTOCK_CDC_TOOL") or os.path.join(os.environ["PENSTOCK_TOOLS"], "cdc_tool")
         self.child = subprocess.Popen([tool, url, *(f"{k}={v}" for k, v in options.items() if v is not None)],
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
                                       env=dict(os.environ, **(env or {})))

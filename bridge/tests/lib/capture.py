@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import time
 
+TIMEOUT = float(os.environ.get("PENSTOCK_CDC_TIMEOUT", 90))
 INSERT, UPDATE_BEFORE, UPDATE_AFTER, DELETE = range(4)
 
 
@@ -471,7 +472,7 @@ class Capture:
         """The next event, applied and perhaps stored; None when none came."""
         return self.took(self.tool.ask(f"next {wait_ms}", 60 + wait_ms / 1000))
 
-    def until(self, condition, timeout=90):
+    def until(self, condition, timeout=TIMEOUT):
         """Steps until the condition holds, which is asked after each."""
         deadline = time.monotonic() + timeout
         while not condition():
@@ -485,7 +486,7 @@ class Capture:
         """A step whose answer is not waited for; end_step takes it."""
         self.tool.send(f"next {wait_ms}")
 
-    def end_step(self, timeout=90):
+    def end_step(self, timeout=TIMEOUT):
         answer = self.tool.receive(timeout)
         assert answer is not None, f"no answer within {timeout} s; {self.told()}"
         return self.took(answer)
@@ -494,10 +495,10 @@ class Capture:
         """So many calls, whatever comes; returns the events."""
         return [event for event in (self.step(wait_ms) for _ in range(n)) if event]
 
-    def until_complete(self, timeout=90):
+    def until_complete(self, timeout=TIMEOUT):
         self.until(lambda: self.replica.complete, timeout)
 
-    def until_end(self, timeout=90):
+    def until_end(self, timeout=TIMEOUT):
         self.until(lambda: self.step(1000) is None and self.ended or self.ended, timeout)
 
     def told(self):

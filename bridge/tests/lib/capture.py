@@ -105,10 +105,13 @@ class Table:
                      {k: row for k, row in self.rows.items() if not inside((row if self.key else k)[at])})
 
     def describe(self, columns, key):
-        """The schema from here on: rows keep the values of columns that stay, and NULL in new ones."""
+        """The schema from here on: rows keep the values of columns that stay, and NULL in new ones. A
+        column with another name in the place of one that is gone is that one."""
         if columns == self.columns and key == self.key:
             return
-        old = self.columns
+        old = list(self.columns)
+        if len(old) == len(columns):
+            old = [new if old[i] not in columns and new not in old else old[i] for i, new in enumerate(columns)]
 
         def moved(row):
             return tuple(row[old.index(c)] if c in old else None for c in columns)
@@ -311,7 +314,7 @@ class Replica:
             raise Wrong(f"{name} {when}: lacks {shown(rows - mine)}, has besides {shown(mine - rows)}")
 
     def _truncate(self, event):
-        self._order(event, False)
+        self._order(event, True)  # one change may empty several tables
         self._named(event).clear()
         self.truncates.append(event["table"])
 
@@ -345,7 +348,7 @@ class Replica:
 
 
 def shown(rows):
-    some = [row for row, _ in rows.most_common(4)]
+    some = [tuple(v if v is None or len(v) < 40 else v[:30] + "…" for v in row) for row, _ in rows.most_common(6)]
     return f"{sum(rows.values())} rows {some}" if rows else "nothing"
 
 

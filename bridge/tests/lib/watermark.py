@@ -213,6 +213,9 @@ class Capture:
             self.conn.execute("SELECT pg_replication_slot_advance(%s, %s)", [self.slot, text_lsn(place[0])])
         return {"answer": "ok"}
 
+    def stats(self):
+        return {"answer": "stats", "snapshotting": len(self.state["read"]) < len(self.names)}
+
     def close(self, how):
         if how == "drop":
             self.conn.execute("SELECT pg_drop_replication_slot(%s)", [self.slot])
@@ -230,10 +233,10 @@ def main():
                 os.kill(os.getpid(), signal.SIGKILL)
             answer = {"open": capture.open, "next": lambda ms: capture.next(int(ms) / 1000),
                       "position": lambda _: capture.position(), "ack": capture.ack,
-                      "close": capture.close}[command](rest)
+                      "stats": lambda _: capture.stats(), "close": capture.close}[command](rest)
         except psycopg.Error as error:
             answer = {"answer": "failed", "status": type(error).__name__, "sqlstate": error.sqlstate or "",
-                      "message": str(error), "detail": "", "hint": "", "retryable": False}
+                      "message": str(error), "detail": "", "hint": "", "retryable": isinstance(error, psycopg.OperationalError)}
         print(json.dumps(answer), flush=True)
     os._exit(0)
 

@@ -107,6 +107,8 @@ class Table:
     def describe(self, columns, key):
         """The schema from here on: rows keep the values of columns that stay, and NULL in new ones. A
         column with another name in the place of one that is gone is that one."""
+        if key is not None and set(key) == set(columns):
+            key = None  # nothing but the whole row tells it
         if columns == self.columns and key == self.key:
             return
         old = list(self.columns)

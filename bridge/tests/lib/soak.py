@@ -100,8 +100,9 @@ class Writer:
         self.depth = 0
 
     def lost(self):
-        with contextlib.suppress(psycopg.Error):
-            self.conn.close()
+        if self.conn is not None:
+            with contextlib.suppress(psycopg.Error):
+                self.conn.close()
         self.conn, self.depth = None, 0
 
 
@@ -115,6 +116,8 @@ class Round:
         self.transport = "assisted" if extension and self.rnd.random() < 0.6 else "plain"
         self.consumer = self.rnd.choices(["exact", "replay", "upsert"], [6, 1, 1])[0]
         self.marks = {}
+        self.held = contextlib.ExitStack()  # a commit that waits for a standby that there is not
+        self.holding = False
 
     def run(self, kills):
         database = make_database(self.server)
@@ -135,6 +138,8 @@ class Round:
                 self.kill_in(phase, self.rnd.choice(KILLED))
             self.finish()
         finally:
+            with contextlib.suppress(Exception):
+                self.release()
             if scene:
                 scene.end()
             drop_database(database)
@@ -172,11 +177,32 @@ class Round:
         for writer in self.writers:
             for _ in range(self.rnd.randrange(3)):
                 writer.step()
-        if self.rnd.random() < 0.05:
+        chance = self.rnd.random()
+        if chance < 0.1:
             self.mark()
-        self.step()
+        elif chance < 0.15:
+            self.hold()
+        elif chance < 0.3:
+            self.release()
+        for _ in range(self.rnd.choice([1, 3, 10, 100])):
+            if self.step() is None:
+                break
+
+    def hold(self):
+        """A transaction whose commit is in the WAL, and which no snapshot sees for a while."""
+        if not self.holding:
+            key = self.rnd.randrange(1000, 2000)
+            self.held.enter_context(self.scene.waiting_commit(
+                f"INSERT INTO kv VALUES ({key}, 0) ON CONFLICT (id) DO UPDATE SET v = kv.v + 1",
+                f"INSERT INTO u VALUES (md5('{key}')::uuid, 'held') ON CONFLICT DO NOTHING"))
+            self.holding = True
+
+    def release(self):
+        self.holding = False
+        self.held.close()
 
     def mark(self):
+        self.release()
         for writer in self.writers:
             writer.end()
         number, rows = self.scene.mark(self.capture)
@@ -189,6 +215,7 @@ class Round:
             self.counts["comparisons"] += 1
 
     def finish(self):
+        """Every writer has committed; the copy comes to the same."""
         self.mark()
         deadline = time.monotonic() + 120
         while True:
@@ -259,7 +286,7 @@ class Round:
         self.until(lambda: self.reading() or self.capture.replica.ever_complete, "the snapshot")
         for _ in range(self.rnd.randrange(6)):
             if self.reading():
-                self.turn()
+                self.step()
         self.kill(who)
 
     def reach_hand_over(self, who):
@@ -277,7 +304,7 @@ class Round:
 
     def reach_stream(self, who):
         self.until(lambda: self.capture.replica.complete, "the stream")
-        for _ in range(self.rnd.randrange(1, 15)):
+        for _ in range(self.rnd.randrange(3, 25)):
             self.turn()
         self.kill(who)
 

@@ -112,6 +112,9 @@ class Capture:
 
     def create(self):
         with psycopg.connect(self.url, autocommit=True) as conn:
+            conn.execute(f"DROP PUBLICATION IF EXISTS {self.slot}")
+            conn.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+                         " WHERE slot_name = %s", [self.slot])
             conn.execute(f"CREATE PUBLICATION {self.slot} FOR TABLE {', '.join(self.names)}")
             conn.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [self.slot])
 
@@ -180,6 +183,8 @@ class Capture:
             count, _ = reader.take("I"), reader.take("b")
             for _ in range(count):
                 head = self.relations[reader.take("I")]
+                if self.transaction[0] <= self.state["watermark"].get(head["table"], 0):
+                    continue
                 self.told(dict(head, event="truncate", commit_lsn=place[0], sequence=place[1],
                                xid=self.transaction[2]), place=place)
             return

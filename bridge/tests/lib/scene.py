@@ -142,7 +142,7 @@ class Scene:
             deadline = time.monotonic() + 30
             while not condition():
                 assert time.monotonic() < deadline, f"not within 30 s: {what}; {capture.told()}"
-                capture.step(20)
+                capture.step(20, 0.05)
 
         first = self.begin()
         xid = first.execute("SELECT txid_current()").fetchone()[0]

@@ -268,7 +268,7 @@ class Round:
             for writer in self.writers:
                 writer.end()
             try:
-                self.capture.end_step()
+                self.capture.step()
             except (Failed, Gone) as error:
                 self.forgive(error)
 

@@ -570,14 +570,13 @@ def test_a_kill_while_the_slot_is_made(scene, who):
     deadline = time.monotonic() + 30
     while not (scene.slot(capture) or {}).get("active_pid"):
         assert time.monotonic() < deadline
-        capture.step(20)
+        capture.step(20, 0.05)
     assert scene.slot(capture)["confirmed_flush_lsn"] is None
-    capture.begin_step(20000)
     kill(scene, capture, who)
     if who != "server":
         writer.execute("COMMIT")
     try:
-        capture.end_step()
+        capture.step()
         for _ in range(20):
             capture.step()
     except (Gone, Failed) as error:

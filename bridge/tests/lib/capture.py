@@ -241,6 +241,8 @@ class Replica:
         self.undo.clear()
 
     def apply(self, event):
+        if "PENSTOCK_CDC_TRACE" in os.environ:
+            print(brief(event))
         self.kinds.append(event["event"])
         getattr(self, "_" + event["event"])(event)
 
@@ -356,6 +358,15 @@ class Replica:
 def shown(rows):
     some = [tuple(v if v is None or len(v) < 40 else v[:30] + "…" for v in row) for row, _ in rows.most_common(6)]
     return f"{sum(rows.values())} rows {some}" if rows else "nothing"
+
+
+def brief(event):
+    """An event for a person: what a failed test prints with PENSTOCK_CDC_TRACE=1."""
+    if event["event"] != "rows":
+        return {k: v for k, v in event.items() if v not in (None, "", 0, False)}
+    changes = [("+I -U +U -D".split()[r["kind"]], r.get("xid"), r.get("sequence"),
+                [v[:12] if isinstance(v, str) else v for v in r["values"]], r["unchanged"]) for r in event["rows"]]
+    return event["table"], "snapshot" if event["snapshot"] else hex(event["rows"][0]["commit_lsn"]), changes
 
 
 def rows_of(conn, sql):

@@ -198,8 +198,8 @@ class Replica:
     """The tables by OID. consumer is cdc.consumer: exact, replay or upsert.
 
     expected: by xid, what some tables hold when that transaction has committed: {"t": Counter of tuples};
-    compared when the transaction is over, from "snapshot complete" on. watch: called with a table's rows of
-    the stream as they come: {"marker": f(values)}.
+    compared when the transaction is over, from "snapshot complete" on. watch: called with a table's rows as
+    they come: {"marker": f(values)}.
     """
 
     def __init__(self, consumer="exact"):
@@ -276,6 +276,8 @@ class Replica:
                     raise Wrong(f"{table.name}: a row of the snapshot is no plain insert: {row}")
                 self.snapshot_rows[table.name] += 1
                 table.insert(values, self.strict)
+                if table.name in self.watch:
+                    self.watch[table.name](values)
                 continue
             if before is not None and row["kind"] != UPDATE_AFTER:
                 raise Wrong(f"{table.name}: -U is followed by kind {row['kind']}")

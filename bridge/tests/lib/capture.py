@@ -105,15 +105,16 @@ class Table:
                      {k: row for k, row in self.rows.items() if not inside((row if self.key else k)[at])})
 
     def describe(self, columns, key):
-        """The schema from here on: rows keep the values of columns that stay, and NULL in new ones. A
-        column with another name in the place of one that is gone is that one."""
+        """The schema from here on: rows keep the values of columns that stay, and NULL in new ones. One that
+        is new where one is gone is that one under another name."""
         if key is not None and set(key) == set(columns):
             key = None  # nothing but the whole row tells it
         if columns == self.columns and key == self.key:
             return
         old = list(self.columns)
-        if len(old) == len(columns):
-            old = [new if old[i] not in columns and new not in old else old[i] for i, new in enumerate(columns)]
+        gone, new = [c for c in old if c not in columns], [c for c in columns if c not in old]
+        if len(gone) == len(new) == 1:
+            old[old.index(gone[0])] = new[0]
 
         def moved(row):
             return tuple(row[old.index(c)] if c in old else None for c in columns)

@@ -167,7 +167,7 @@ class Round:
     def step(self, wait_ms=5):
         self.ready()
         try:
-            return self.capture.step(wait_ms)
+            return self.capture.step(wait_ms, 0.3)
         except (Failed, Gone) as error:
             self.forgive(error)
             return None
@@ -292,7 +292,7 @@ class Round:
     def reach_hand_over(self, who):
         """The rows are read, or the last of them are about to be; up to the first change of the stream."""
         def handing():
-            if self.capture.replica.complete or self.capture.tool is None:
+            if self.capture.replica.complete or self.capture.tool is None or self.capture.asked:
                 return self.capture.replica.complete
             try:
                 return self.capture.replica.snapshot_rows and not self.capture.tool.ask("stats")["snapshotting"]
@@ -310,9 +310,10 @@ class Round:
 
     def reach_ack(self, who):
         """After the position was stored, before, while or after the server is told."""
-        self.until(lambda: self.capture.replica.complete and self.capture.tool, "the stream")
         for writer in self.writers:
             writer.step()
+        self.until(lambda: self.capture.replica.complete and self.capture.tool and not self.capture.asked,
+                   "the stream")
         moment = self.rnd.choice(["before", "after"])
         try:
             if moment == "before":

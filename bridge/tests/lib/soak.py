@@ -4,7 +4,7 @@
 
 A round is a database of its own with a capture from the making of its slot on, and a plan of kills, each of
 the client, its walsender or the whole server, in one of five phases. Everything that is random follows from
-the seed and the round's number; what a failure prints repeats its round.
+the seed and the round's number; what a failure prints repeats its round. Ten kills a round.
 """
 import argparse
 import collections
@@ -119,7 +119,7 @@ class Round:
         self.held = contextlib.ExitStack()  # a commit that waits for a standby that there is not
         self.holding = False
 
-    def run(self, kills):
+    def run(self):
         database = make_database(self.server)
         scene = None
         try:
@@ -132,8 +132,7 @@ class Round:
                 self.capture.replica.watch["marker"] = self.compare
             self.writers = [Writer(scene, self.rnd) for _ in range(3)]
             # The first phases come once in a life, so that they are killed in it first.
-            plan = sorted((self.rnd.choice(PHASES) for _ in range(max(kills - 5, 0))), key=PHASES.index)
-            plan = sorted(PHASES[:min(kills, 5)] + plan, key=PHASES.index)
+            plan = sorted(PHASES + [self.rnd.choice(PHASES) for _ in PHASES], key=PHASES.index)
             for phase in plan:
                 self.kill_in(phase, self.rnd.choice(KILLED))
             self.finish()
@@ -143,7 +142,6 @@ class Round:
             if scene:
                 scene.end()
             drop_database(database)
-        return len(plan)
 
     # ---- Going on ----
 
@@ -341,7 +339,7 @@ def soak(server, seed, kills, only=None, say=print):
     while sum(counts[phase] for phase in PHASES) < kills:
         one = Round(server, seed, number, counts)
         try:
-            one.run(min(10, max(5, kills - sum(counts[phase] for phase in PHASES))))
+            one.run()
         except Exception as error:
             told = one.capture.told() if hasattr(one, "capture") else ""
             raise AssertionError(f"round {number} ({one.transport}, {one.consumer}) failed; again by:"

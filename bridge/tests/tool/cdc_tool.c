@@ -305,7 +305,7 @@ put_event(const pst_event *event)
 	}
 	if (event->kind == PST_EVENT_MESSAGE)
 		put_message(event);
-	printf("}\n");
+	printf("}");
 }
 
 /* ---- Commands ---- */
@@ -320,16 +320,16 @@ put_failed(const pst_error *err)
 	put_member("detail", err->detail);
 	put_member("hint", err->hint);
 	put_member("table", err->table);
-	printf(",\"retryable\":%s}\n", err->retryable ? "true" : "false");
+	printf(",\"retryable\":%s}", err->retryable ? "true" : "false");
 }
 
 static void
 answer(pst_status status, const pst_error *err)
 {
 	if (status == PST_OK)
-		printf("{\"answer\":\"ok\"}\n");
+		printf("{\"answer\":\"ok\"}");
 	else if (status == PST_AGAIN || status == PST_END)
-		printf("{\"answer\":\"%s\"}\n", status == PST_END ? "end" : "again");
+		printf("{\"answer\":\"%s\"}", status == PST_END ? "end" : "again");
 	else
 		put_failed(err);
 }
@@ -428,7 +428,7 @@ do_skip(char *arguments)
 		put_event(&event);
 	else
 		answer(status, &err);
-	printf("}\n");
+	printf("}");
 	pst_event_release(&event);
 }
 
@@ -445,7 +445,7 @@ do_position(char *unused)
 	{
 		printf("{\"answer\":\"position\"");
 		put_member("position", position);
-		printf("}\n");
+		printf("}");
 	}
 	pst_free(position);
 }
@@ -470,7 +470,7 @@ do_compare(char *positions)
 	if (pst_position_compare(positions, second, &order, &err) != PST_OK)
 		put_failed(&err);
 	else
-		printf("{\"answer\":\"order\",\"order\":%d}\n", order);
+		printf("{\"answer\":\"order\",\"order\":%d}", order);
 }
 
 static void
@@ -489,7 +489,7 @@ do_stats(char *unused)
 	put_number("received", stats.received_lsn);
 	put_number("server", stats.server_lsn);
 	put_number("acknowledged", stats.acknowledged_lsn);
-	printf("}\n");
+	printf("}");
 }
 
 static void
@@ -508,7 +508,7 @@ do_memory(char *unused)
 	}
 	if (file != NULL)
 		fclose(file);
-	printf("{\"answer\":\"memory\",\"now\":%ld,\"most\":%ld}\n", now, most);
+	printf("{\"answer\":\"memory\",\"now\":%ld,\"most\":%ld}", now, most);
 }
 
 static void
@@ -549,6 +549,7 @@ obey(char *line)
 		if (strcmp(line, commands[i].name) == 0)
 		{
 			commands[i].run(arguments);
+			putchar('\n');
 			fflush(stdout);
 			return;
 		}

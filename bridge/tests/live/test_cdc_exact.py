@@ -3,13 +3,14 @@ every commit from "snapshot complete" on, whatever the table is and whatever is 
 import pytest
 
 from capture import Failed
-from scene import Scene
+from scene import Scene, mark_known
 
 BIG = "(SELECT string_agg(md5(i::text || {}), '') FROM generate_series(1, 200) i)"
 
 
 @pytest.fixture(params=[pytest.param("assisted", marks=pytest.mark.extension), "plain"])
 def scene(request, server, database):
+    mark_known(request)
     made = Scene(server, database, request.param)
     yield made
     made.end()

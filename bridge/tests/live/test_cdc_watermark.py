@@ -9,8 +9,6 @@ import pytest
 HERE = pathlib.Path(__file__).parent
 CAUGHT = ["test_a_commit_before_the_slot_that_a_later_snapshot_does_not_see[plain]",
           "test_the_slots_snapshot_is_not_read_before_everyone_sees_what_it_sees[plain]",
-          "test_a_snapshot_sees_the_transaction_that_the_position_lies_inside[plain]",
-          "test_a_truncate_that_some_of_what_was_read_has[plain-TRUNCATE t-exact]",
           "test_rewriting_alter_in_the_stream[plain]",
           "test_a_row_that_was_read_deleted_and_not_read_again[plain-upsert]",
           "test_a_key_update_that_comes_twice_while_its_key_is_used_anew[plain-replay]",

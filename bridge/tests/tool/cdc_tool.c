@@ -18,6 +18,7 @@
  * handle's connections go to standard error.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,7 +129,12 @@ put_fixed(const char *format, const struct ArrowArray *array, int64_t at, int64_
 {
 	const uint8_t *data = array->buffers[1];
 
-	if (strcmp(format, "g") == 0)
+	/* What json has no number for. */
+	if (strcmp(format, "g") == 0 && !isfinite(((const double *) array->buffers[1])[at]))
+		put_hex(data + at * 8, 8);
+	else if (strcmp(format, "f") == 0 && !isfinite(((const float *) array->buffers[1])[at]))
+		put_hex(data + at * 4, 4);
+	else if (strcmp(format, "g") == 0)
 		printf("%.17g", ((const double *) array->buffers[1])[at]);
 	else if (strcmp(format, "f") == 0)
 		printf("%.9g", (double) ((const float *) array->buffers[1])[at]);

@@ -1,0 +1,310 @@
+"""Change capture by pgoutput, on every server from 10 on: what it needs, and what it does where the stream tells
+less than the extension's. That what comes is the table at every commit is in test_cdc_exact.py."""
+import json
+
+import pytest
+
+from capture import INSERT, Failed
+from scene import Scene
+
+
+@pytest.fixture
+def scene(server, database):
+    made = Scene(server, database, "plain")
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def version(scene):
+    return scene.conn.info.server_version
+
+
+def from_now(scene, *tables, **options):
+    """A capture without a snapshot, that is streaming."""
+    capture = scene.capture(tables or ("t",), options={"scan.startup.mode": "latest-offset", **options})
+    capture.start()
+    capture.until(lambda: scene.slot(capture) and scene.slot(capture)["active"])
+    return capture
+
+
+def marked(scene, capture, n):
+    """Steps until the marker n has come."""
+    seen = []
+    capture.replica.watch["marker"] = lambda values: seen.append(values[0])
+    scene.sql("INSERT INTO marker VALUES (%s)", [n])
+    capture.until(lambda: str(n) in seen)
+
+
+def keyed(scene, n=5, name="t"):
+    scene.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, v int)")
+    scene.sql(f"INSERT INTO {name} SELECT g, g FROM generate_series(1, {n}) g")
+
+
+# ---- Which operations ----
+
+def test_inserts_alone_of_a_table_without_a_replica_identity(scene):
+    scene.sql("CREATE TABLE t (v int)")
+    capture = scene.capture(options={"scan.startup.mode": "latest-offset"})
+    with pytest.raises(Failed, match="cdc.operations=insert"):
+        capture.start()
+        capture.steps(3)
+    capture.crash()
+    capture = from_now(scene, **{"cdc.operations": "Insert"})
+    rows = []
+    capture.replica.watch["t"] = rows.append
+    scene.sql("INSERT INTO t VALUES (1), (2)")
+    scene.sql("UPDATE t SET v = 7")
+    scene.sql("DELETE FROM t WHERE v = 7")
+    scene.sql("TRUNCATE t")
+    marked(scene, capture, 1)
+    assert rows == [["1"], ["2"]] and not capture.replica.truncates
+
+
+def test_operations_that_a_publication_of_others_has_besides_are_left_out(scene):
+    keyed(scene)
+    scene.sql("CREATE PUBLICATION theirs FOR TABLE t, marker")
+    capture = from_now(scene, **{"cdc.operations": "delete, insert", "publication.name": "theirs"})
+    kinds = []
+    apply = capture.replica.apply
+    capture.replica.apply = lambda event: kinds.extend(
+        row["kind"] for row in event.get("rows", ()) if event["table"] == "t") or (
+            event["event"] != "rows" or event["table"] != "t") and apply(event)
+    scene.sql("UPDATE t SET v = 0")
+    scene.sql("INSERT INTO t VALUES (10, 1)")
+    scene.sql("TRUNCATE t")
+    marked(scene, capture, 1)
+    assert kinds == [INSERT] and not capture.replica.truncates
+
+
+@pytest.mark.parametrize("operations", ["", "insert,", "insert update", "merge"])
+def test_operations_that_are_none_are_refused(scene, operations):
+    keyed(scene)
+    with pytest.raises(Failed, match="insert, update, delete and truncate"):
+        from_now(scene, **{"cdc.operations": operations})
+
+
+# ---- Messages ----
+
+def test_messages_by_their_prefixes(scene, version):
+    keyed(scene)
+    options = {"cdc.messages": r'outbox.*, "Audit*", /log_\d+/'}
+    if version < 140000:
+        with pytest.raises(Failed, match="14 and newer"):
+            from_now(scene, **options)
+        return
+    capture = from_now(scene, **options)
+    for i, prefix in enumerate(["outbox.a", "outbox", "Audit*", "Audit1", "log_17", "log_x", "xlog_1", "outbox.a"]):
+        scene.sql("SELECT pg_logical_emit_message(%s, %s, %s)", [i % 2 == 0, prefix, str(i)])
+    scene.sql("INSERT INTO t VALUES (10, 1)")
+    marked(scene, capture, 1)
+    assert [prefix for prefix, _ in capture.replica.messages] == ["outbox.a", "Audit*", "log_17", "outbox.a"]
+
+
+def test_a_pattern_of_messages_that_is_no_regular_expression(scene, version):
+    if version < 140000:
+        pytest.skip("messages come from 14 on")
+    keyed(scene)
+    with pytest.raises(Failed, match="regular expression"):
+        capture = from_now(scene, **{"cdc.messages": "/a(/"})
+        scene.sql("SELECT pg_logical_emit_message(false, 'a', 'x')")
+        marked(scene, capture, 1)
+
+
+# ---- Tables that come later ----
+
+def whole(scene, capture, *tables):
+    """Steps until the copy of these is what they hold."""
+    capture.tables = list(tables)
+    capture.until(lambda: all(t in {name[1] for name in capture.replica.oids} for t in tables))
+    scene.drain(capture)
+
+
+def test_a_table_that_comes_into_a_pattern_is_read(scene):
+    keyed(scene)
+    capture = scene.capture(options={"table-name": "public.t*, public.marker"})
+    capture.start()
+    capture.until_complete()
+    assert capture.replica.snapshot_rows["t"] == 5
+    keyed(scene, 3, "t_new")
+    with scene.begin("INSERT INTO t_new VALUES (10, 1)") as long:
+        scene.sql("INSERT INTO t_new VALUES (11, 1)")
+        capture.steps(5, 100)
+        long.execute("COMMIT")
+    whole(scene, capture, "t", "t_new")
+    scene.commit(capture, "UPDATE t_new SET v = 0", "INSERT INTO t VALUES (7, 7)", "DELETE FROM t_new WHERE id = 2")
+    scene.drain(capture)
+    assert {table for table, _ in capture.replica.resets} == {"t_new"}
+
+
+def test_a_named_table_that_is_made_again_is_read(scene):
+    keyed(scene)
+    capture = scene.started()
+    scene.sql("DROP TABLE t")
+    capture.steps(5, 100)
+    scene.sql("CREATE TABLE t (id int PRIMARY KEY, w text)")
+    scene.sql("INSERT INTO t VALUES (1, 'one')")
+    capture.until(lambda: capture.replica.resets)
+    scene.drain(capture)
+    scene.commit(capture, "INSERT INTO t VALUES (2, 'two')")
+    capture.restart()
+    scene.drain(capture)
+    assert capture.replica.compared == 1
+
+
+def test_a_table_that_is_renamed_into_scope_is_read(scene):
+    keyed(scene)
+    keyed(scene, 4, "other")
+    capture = scene.capture(options={"table-name": "public.t*, public.marker"})
+    capture.start()
+    capture.until_complete()
+    scene.sql("UPDATE other SET v = 9")
+    scene.sql("ALTER TABLE other RENAME TO t_other")
+    whole(scene, capture, "t", "t_other")
+
+
+def test_a_table_that_cannot_be_captured_yet_waits(scene):
+    keyed(scene)
+    capture = scene.capture(options={"table-name": "public.t*, public.marker"})
+    capture.start()
+    capture.until_complete()
+    scene.sql("CREATE TABLE t_new (id int NOT NULL, v int)")
+    scene.sql("INSERT INTO t_new VALUES (1, 1)")
+    capture.until(lambda: "t_new" in capture.tool.errors())
+    scene.sql("UPDATE t_new SET v = 2")  # as ever
+    scene.sql("ALTER TABLE t_new ADD PRIMARY KEY (id)")
+    whole(scene, capture, "t", "t_new")
+    assert capture.tool.errors().count("t_new would fail") == 1
+
+
+def test_a_table_that_came_while_the_capture_stood_in_a_transaction(scene):
+    keyed(scene)
+    capture = scene.capture(options={"table-name": "public.t*, public.marker", "read.batch-rows": "2"})
+    capture.start()
+    capture.until_complete()
+    with scene.conn.transaction():
+        for i in range(10, 20):
+            scene.sql(f"INSERT INTO t VALUES ({i}, {i})")
+    capture.until(lambda: capture.replica.changes >= 4)
+    capture.crash()
+    assert json.loads(capture.position.removeprefix("pst1:"))["number"] != "0"
+    keyed(scene, 3, "t_new")
+    capture.start()
+    whole(scene, capture, "t", "t_new")
+
+
+def test_partitions_that_come_later(scene):
+    scene.sql("CREATE TABLE t (id int NOT NULL, region int NOT NULL) PARTITION BY LIST (region)")
+    scene.sql("CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1)")
+    leaf_key = scene.conn.info.server_version < 110000  # a partitioned table has none
+    scene.sql(f"ALTER TABLE {'t1' if leaf_key else 't'} ADD PRIMARY KEY (id, region)")
+    scene.sql("INSERT INTO t VALUES (1, 1)")
+    capture = scene.started()
+    scene.sql("CREATE TABLE t2 PARTITION OF t FOR VALUES IN (2)")
+    if leaf_key:
+        scene.sql("ALTER TABLE t2 ADD PRIMARY KEY (id, region)")
+    scene.sql("INSERT INTO t VALUES (2, 2), (3, 1)")
+    scene.sql("UPDATE t SET id = 20 WHERE id = 2")
+    capture.until(lambda: ("20", "2") in capture.replica.table("t").all())
+    scene.commit(capture, "INSERT INTO t VALUES (4, 2)", "DELETE FROM t WHERE id = 3")
+    scene.drain(capture)
+
+
+def test_a_publication_that_has_more_tables(scene):
+    keyed(scene)
+    keyed(scene, 3, "other")
+    scene.sql("CREATE PUBLICATION everything FOR ALL TABLES")
+    capture = scene.started(options={"publication.name": "everything"})
+    scene.sql("UPDATE other SET v = 0")
+    scene.commit(capture, "UPDATE t SET v = 0", "INSERT INTO other VALUES (9, 9)", "DELETE FROM t WHERE id = 1")
+    scene.drain(capture)
+    assert set(capture.replica.oids) == {("public", "t"), ("public", "marker")}
+    assert capture.replica.compared == 1 and "dropped" not in capture.tool.errors()
+
+
+# ---- Rewrites ----
+
+@pytest.mark.parametrize("rewrite", ["ALTER TABLE t ADD COLUMN at timestamptz DEFAULT clock_timestamp()",
+                                     "ALTER TABLE t ALTER v TYPE bigint USING v * 10", "VACUUM FULL t"])
+def test_a_rewrite_that_no_change_follows_is_read(scene, rewrite):
+    keyed(scene)
+    capture = scene.started()
+    scene.sql(rewrite)
+    capture.until(lambda: capture.replica.resets)
+    scene.drain(capture)
+    assert len(capture.replica.resets) == 1
+
+
+def test_a_truncate_that_comes_late_is_no_rewrite(scene, version):
+    if version < 110000:
+        pytest.skip("a truncate is a rewrite there")
+    keyed(scene)
+    capture = scene.started()
+    capture.stop()
+    scene.commit(capture, "TRUNCATE t")
+    for n in range(200, 240):
+        scene.sql(f"INSERT INTO marker VALUES ({n})")
+    capture.go_on()
+    capture.until(lambda: capture.replica.truncates)
+    capture.steps(10, 100)
+    scene.drain(capture)
+    assert not capture.replica.resets
+
+
+def test_a_truncate_before_11_is_read(scene, version):
+    if version >= 110000:
+        pytest.skip("it is told of there")
+    keyed(scene)
+    capture = scene.started()
+    scene.sql("TRUNCATE t")
+    capture.until(lambda: capture.replica.resets)
+    scene.drain(capture)
+
+
+# ---- What others do to the publication ----
+
+def test_a_table_that_was_taken_out_of_the_publication_is_read_anew(scene):
+    keyed(scene)
+    capture = scene.started()
+    name = capture.options["slot.name"]
+    capture.crash()
+    scene.sql(f"ALTER PUBLICATION {name} DROP TABLE t")
+    scene.sql("UPDATE t SET v = 0")
+    capture.start()
+    scene.drain(capture)
+    assert capture.replica.resets
+    scene.commit(capture, "UPDATE t SET v = 1")
+    scene.drain(capture)
+
+
+def test_a_publication_that_was_dropped_is_an_error(scene):
+    keyed(scene)
+    capture = scene.started()
+    name = capture.options["slot.name"]
+    capture.crash()
+    scene.sql(f"DROP PUBLICATION {name}")
+    capture.start()
+    with pytest.raises(Failed, match="no publication .* begin anew"):
+        capture.step()
+
+
+def test_a_slot_without_its_publication_is_not_gone_on_with(scene):
+    keyed(scene)
+    scene.sql("SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')")
+    capture = scene.capture(options={"slot.name": "theirs", "scan.startup.mode": "committed-offset"})
+    capture.start()
+    with pytest.raises(Failed, match="publication.name"):
+        capture.steps(3)
+    capture.crash()
+    scene.sql("DROP PUBLICATION IF EXISTS theirs")
+
+
+def test_one_moment_has_no_position_to_go_on_at(scene):
+    keyed(scene)
+    capture = scene.capture(options={"scan.startup.mode": "snapshot"})
+    capture.start()
+    capture.until_end()
+    assert capture.position
+    capture.crash()
+    with pytest.raises(Failed, match="Begin anew, without the position"):
+        capture.start()

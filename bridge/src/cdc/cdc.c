@@ -247,9 +247,13 @@ acknowledge(pst_cdc *cdc, const psti_position *position, pst_error *err)
 	pst_status status;
 
 	if (strcmp(position->slot, cdc->at.slot) != 0 ||
-		strcmp(position->system, cdc->at.system) != 0 || position->serial > cdc->at.serial)
+		strcmp(position->system, cdc->at.system) != 0 || position->serial > cdc->at.serial ||
+		position->safe_lsn > cdc->at.safe_lsn)
 		return psti_fail(err, PST_ERR_INVALID, "the position is not one of this capture");
-	if (position->serial < cdc->last_serial)
+	/* One that is acknowledged again does not make the ones before it older. */
+	if (position->serial < cdc->last_serial ||
+		(position->serial == cdc->last_serial && cdc->nacknowledged > 0 &&
+		 cdc->acknowledged[cdc->nacknowledged - 1] == position->safe_lsn))
 		return PST_OK;
 	cdc->last_serial = position->serial;
 	if (cdc->store && position->serial >= cdc->store_serial)
@@ -285,14 +289,15 @@ void
 pst_cdc_get_stats(const pst_cdc *cdc, pst_cdc_stats *stats)
 {
 	size_t size = stats->struct_size < sizeof(*stats) ? stats->struct_size : sizeof(*stats);
+	bool is_reading = cdc->step < PSTI_STEP_STREAM;
+	int64_t total = cdc->reading.total > 0 ? cdc->reading.total : -1;
 	pst_cdc_stats full = {
 		.struct_size = stats->struct_size,
 		.slot = cdc->at.slot,
 		.transport = cdc->plain ? "plain" : "assisted",
-		.snapshotting = cdc->step<PSTI_STEP_STREAM, .snapshot_rows = cdc->reading.rows,
-								  .snapshot_total = cdc->reading.total> 0
-							? cdc->reading.total
-							: -1,
+		.snapshotting = is_reading,
+		.snapshot_rows = cdc->reading.rows,
+		.snapshot_total = total,
 		.changes = cdc->changes,
 		.bytes = cdc->bytes,
 		.received_lsn = cdc->received,

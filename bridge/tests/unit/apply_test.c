@@ -860,6 +860,59 @@ what_commits_at_the_end_or_behind_it_is_not_told(void **state)
 	close_capture(cdc);
 }
 
+/* ---- Acknowledgement ---- */
+
+static void
+acknowledge(pst_cdc *cdc, const char *position, uint64_t want)
+{
+	pst_error err = PST_ERROR_INIT;
+
+	assert_ok(pst_cdc_ack(cdc, position, &err), &err);
+	assert_true(cdc->acked == want);
+}
+
+/* The server is told of the position that lies ack_delay before, however often one is acknowledged. */
+static void
+the_server_is_told_late_as_it_is_wanted(void **state)
+{
+	static const uint64_t ends[] = {0x2030, 0x3030, 0x4030, 0x5030};
+	pst_cdc *cdc = capture(&usual);
+	char *positions[4];
+	pst_error err = PST_ERROR_INIT;
+	pst_cdc *old;
+	psti_buf unused = PSTI_BUF_INIT;
+
+	(void) state;
+	cdc->ack_delay = 2;
+	for (int i = 0; i < 4; i++)
+	{
+		psti_buf m = transaction(7, ends[i] - 0x30, "");
+
+		records_relation(&m, &orders);
+		records_row(&m, CHANGE_INSERT, 1, 0, NULL, "#1|a");
+		records_commit(&m, ends[i], 1);
+		assert_int_equal(feed(cdc, m, &unused), PST_END);
+		assert_ok(pst_cdc_position(cdc, &positions[i], &err), &err);
+	}
+	acknowledge(cdc, positions[0], 0);
+	acknowledge(cdc, positions[0], 0);
+	acknowledge(cdc, positions[0], 0);
+	acknowledge(cdc, positions[1], 0);
+	acknowledge(cdc, positions[2], 0x2030);
+	acknowledge(cdc, positions[2], 0x2030);
+	acknowledge(cdc, positions[1], 0x2030);
+	acknowledge(cdc, positions[3], 0x3030);
+	close_capture(cdc);
+	/* One that an earlier run was further with: what it has would be lost. */
+	old = capture(&usual);
+	old->at.serial = 1000;
+	assert_fails(pst_cdc_ack(old, positions[0], &err), PST_ERR_INVALID, &err);
+	assert_true(old->acked == 0);
+	close_capture(old);
+	free_all(positions, 4);
+	psti_buf_free(&unused);
+}
+
 /* ---- Without memory ---- */
 
 static pst_status
@@ -929,6 +982,7 @@ main(void)
 		cmocka_unit_test(a_table_that_is_gone_is_left_out),
 		cmocka_unit_test(who_began_late_takes_a_new_table_as_it_comes),
 		cmocka_unit_test(what_commits_at_the_end_or_behind_it_is_not_told),
+		cmocka_unit_test(the_server_is_told_late_as_it_is_wanted),
 		cmocka_unit_test(want_of_memory_is_told_and_leaks_nothing),
 	};
 

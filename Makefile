@@ -57,12 +57,16 @@ deps-check:
 check: SAN ?= 1
 check:
 	@$(MAKE) --no-print-directory SAN=$(SAN) RESULTS=$(CURDIR)/build/check.results begin-check \
-		check-unit check-fuzz check-server check-live
+		check-unit check-fuzz check-model check-server check-live
 	@scripts/tally build/check.results
 
 begin-check:
 	@mkdir -p build && : >build/check.results
 
+
+# The rules of change capture as an executable specification: each holds, and each wrong one is caught.
+check-model:
+	@python3 regress/model/cdc_model.py --suite
 
 check-unit: deps-check
 	+@$(TESTS) check-unit
@@ -149,5 +153,5 @@ clean:
 	rm -rf build
 
 .PHONY: all install uninstall installcheck deps deps-check check begin-check check-unit check-fuzz \
-	check-server check-live coverage fuzz lint docs format demo bench soak check-assert check-versions dist \
+	check-model check-server check-live coverage fuzz lint docs format demo bench soak check-assert check-versions dist \
 	clean

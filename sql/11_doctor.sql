@@ -533,7 +533,9 @@ WITH me AS (
 	FROM me
 	UNION ALL
 	SELECT 50, 'cdc', 'server',
-		   CASE WHEN me.version < 100000 OR me.standby AND me.version < 160000 THEN 'blocked'
+		   -- A server that will never have it is not in want of it.
+		   CASE WHEN me.version < 100000 THEN 'reduced'
+			   WHEN me.standby AND me.version < 160000 THEN 'blocked'
 			   WHEN me.standby AND current_setting('hot_standby_feedback') = 'off' THEN 'reduced'
 			   ELSE 'ok' END,
 		   CASE WHEN me.version < 100000 THEN 'change capture needs PostgreSQL 10 or newer'

@@ -185,6 +185,9 @@ pst_cdc_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 	pst_status status;
 
 	psti_enter(&full);
+	if (size < sizeof(size_t))
+		return psti_leave(err, &full,
+						  psti_fail(&full, PST_ERR_INVALID, "the event's struct_size is not set"));
 	memset((char *) out + sizeof(size_t), 0, size - sizeof(size_t));
 	status = may_go_on(cdc, &full);
 	if (status != PST_OK)

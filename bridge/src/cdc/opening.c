@@ -259,6 +259,16 @@ use_plugin(pst_cdc *cdc, const char *plugin, pst_error *err)
 }
 
 static pst_status
+other_plugin(const pst_cdc *cdc, const psti_slot *slot, pst_error *err)
+{
+	psti_fail(err, PST_ERR_INVALID, "replication slot \"%s\" is of output plugin %s", cdc->at.slot,
+			  slot->logical ? slot->plugin : "none: it is physical");
+	psti_error_hint(err, "Name a slot of penstock or pgoutput, whichever options transport and "
+						 "decoding.plugin.name ask for.");
+	return PST_ERR_INVALID;
+}
+
+static pst_status
 choose_plugin(pst_cdc *cdc, const psti_slot *slot, pst_error *err)
 {
 	const char *wanted;
@@ -267,8 +277,6 @@ choose_plugin(pst_cdc *cdc, const psti_slot *slot, pst_error *err)
 
 	if (status != PST_OK)
 		return status;
-	if (cdc->resumed && cdc->at.stage != PSTI_STAGE_CREATING)
-		slot = NULL;
 	if (cdc->resumed && cdc->at.stage != PSTI_STAGE_CREATING)
 	{
 		if (wanted != NULL && strcmp(wanted, cdc->at.plugin) != 0)
@@ -281,8 +289,13 @@ choose_plugin(pst_cdc *cdc, const psti_slot *slot, pst_error *err)
 		}
 		wanted = cdc->at.plugin;
 	}
-	else if (cdc->startup == PSTI_STARTUP_COMMITTED && slot != NULL)
+	else if (cdc->startup == PSTI_STARTUP_COMMITTED && slot->there)
+	{
+		if (strcmp(slot->plugin, wanted != NULL ? wanted : RECORDS) != 0 &&
+			(wanted != NULL || strcmp(slot->plugin, PGOUTPUT) != 0))
+			return other_plugin(cdc, slot, err);
 		wanted = slot->plugin;
+	}
 	if (wanted == NULL)
 	{
 		status = has_files(cdc->conn, &files, err);

@@ -233,7 +233,8 @@ psti_slot_left(psti_conn *stream, uint32_t now, uint32_t then, uint64_t *lsn, ps
 			break;
 		}
 		line = strchr(line, '\n');
-		line += line != NULL;
+		if (line != NULL)
+			line++;
 	}
 	PQclear(result);
 	if (status == PST_OK && *lsn == 0)

@@ -23,7 +23,9 @@ class Run:
         (folder / "script").write_text("".join(line + "\n" for line in script))
         env = dict(os.environ, FAKE_CDC=str(folder / "script"), FAKE_CDC_LOG=str(self.log), FAKE_CDC_FILE=str(folder / file))
         self.process = subprocess.Popen([COMMAND, "cdc", "host=/nowhere", *map(str, words)], env=env, cwd=folder,
-                                        stdout=stdout, stderr=subprocess.PIPE)
+                                        stdout=stdout, stderr=subprocess.PIPE,
+                                        # A job in the background has it ignored, and so would the command.
+                                        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def end(self, code=0):
         out, errors = self.process.communicate(timeout=TIMEOUT)

@@ -131,7 +131,7 @@ make_value(const value_sample *s, struct ArrowSchema *schema, struct ArrowArray 
 	const char *values[] = {s->type, s->binary};
 	bool variable = s->format[0] == 'u' || s->format[0] == 'z';
 	pst_error err = PST_ERROR_INIT;
-	size_t n;
+	size_t n = 0;
 	uint8_t *bytes = s->format[0] == 'u' ? (uint8_t *) strdup(s->bytes) : unhex(s->bytes, &n);
 
 	if (s->format[0] == 'u')

@@ -139,7 +139,9 @@ def test_a_snapshot_sees_the_transaction_that_the_position_lies_inside(scene):
     with scene.waiting_commit("INSERT INTO t VALUES (100, 1)",
                               "ALTER TABLE t ALTER v TYPE int USING v * 10",
                               "UPDATE t SET v = -5 WHERE id = 100", "UPDATE t SET v = -6 WHERE id = 1"):
-        capture.until(lambda: capture.replica.changes > 0)
+        # A plain capture waits until the transaction is seen: what it has done to the table is in no stream.
+        if scene.transport == "assisted":
+            capture.until(lambda: capture.replica.changes > 0)
         capture.steps(10)
         capture.crash()
         capture.start()

@@ -10,6 +10,7 @@ import pytest
 TOP = pathlib.Path(__file__).resolve().parents[3]
 
 
+@pytest.mark.long
 @pytest.mark.since(17, "synchronised slots")
 @pytest.mark.parametrize("how", ["followed", "inside a snapshot", "inside a transaction", "behind"])
 def test_a_promoted_standby(server, how):

@@ -11,12 +11,11 @@ import pytest
 TIMEOUT = 60
 
 
-@pytest.fixture(params=["plain", "assisted"])
-def transport(request, server):
-    if request.param == "assisted" and not server.has_extension:
-        pytest.skip("the server has no extension")
-    if server.version < 100000:
-        pytest.skip("change capture needs PostgreSQL 10")
+pytestmark = pytest.mark.since(10, "change capture")
+
+
+@pytest.fixture(params=["plain", pytest.param("assisted", marks=pytest.mark.extension)])
+def transport(request):
     return request.param
 
 
@@ -255,7 +254,7 @@ def test_added_columns_are_in_the_lines(database, capture):
 
 
 def test_arrow_files_hold_each_table(database, capture):
-    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow
     database.execute(DDL)
     (capture.folder / "out").mkdir()
     capture.run("t", "--format", "arrow", "-o", "out", "--position-file", "p", "--until", "current")

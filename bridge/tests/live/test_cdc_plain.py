@@ -101,9 +101,8 @@ def test_messages_by_their_prefixes(scene, version):
     assert [prefix for prefix, _ in capture.replica.messages] == ["outbox.a", "Audit*", "log_17", "outbox.a"]
 
 
-def test_a_pattern_of_messages_that_is_no_regular_expression(scene, version):
-    if version < 140000:
-        pytest.skip("messages come from 14 on")
+@pytest.mark.since(14, "messages of pgoutput")
+def test_a_pattern_of_messages_that_is_no_regular_expression(scene):
     keyed(scene)
     with pytest.raises(Failed, match="regular expression"):
         capture = from_now(scene, **{"cdc.messages": "/a(/"})
@@ -235,9 +234,8 @@ def test_a_rewrite_that_no_change_follows_is_read(scene, rewrite):
     assert len(capture.replica.resets) == 1
 
 
-def test_a_truncate_that_comes_late_is_no_rewrite(scene, version):
-    if version < 110000:
-        pytest.skip("a truncate is a rewrite there")
+@pytest.mark.since(11, "truncates of pgoutput")
+def test_a_truncate_that_comes_late_is_no_rewrite(scene):
     keyed(scene)
     capture = scene.started()
     capture.stop()
@@ -251,9 +249,8 @@ def test_a_truncate_that_comes_late_is_no_rewrite(scene, version):
     assert not capture.replica.resets
 
 
-def test_a_truncate_before_11_is_read(scene, version):
-    if version >= 110000:
-        pytest.skip("it is told of there")
+@pytest.mark.before(11, "truncates of pgoutput")
+def test_a_truncate_before_11_is_read(scene):
     keyed(scene)
     capture = scene.started()
     scene.sql("TRUNCATE t")

@@ -2,11 +2,19 @@
 import json
 import itertools
 import os
+import pathlib
 import subprocess
 
 import pytest
 
 NUMBER = itertools.count(1)
+
+
+def pg_recvlogical():
+    """The server's own, else (some builds have none) the newest that is installed."""
+    installed = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    places = [pathlib.Path(os.environ["PENSTOCK_PGBIN"]), *reversed(installed)]
+    return next(place / "pg_recvlogical" for place in places if (place / "pg_recvlogical").exists())
 
 
 @pytest.fixture
@@ -31,8 +39,7 @@ def reader(database):
     started = []
 
     def start(name):
-        pgbin = os.environ["PENSTOCK_PGBIN"]
-        process = subprocess.Popen([os.path.join(pgbin, "pg_recvlogical"), "-d", database.url, "--start", "-S", name, "-f", "/dev/null"],
+        process = subprocess.Popen([pg_recvlogical(), "-d", database.url, "--start", "-S", name, "-f", "/dev/null"],
                                    env={**os.environ, "PGAPPNAME": "someone"})
         started.append(process)
         while database.value("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", [name]) is None:

@@ -16,12 +16,6 @@ def scene(request, server, database):
     made.end()
 
 
-@pytest.fixture
-def keyed_roots(scene):
-    if scene.conn.info.server_version < 110000:
-        pytest.skip("partitioned tables have no keys there")
-
-
 def big(seed):
     """An expression of some 6 kB that does not compress below a TOAST chunk."""
     return BIG.format(f"'{seed}'")
@@ -173,7 +167,7 @@ def test_tables_without_a_key(scene, identity):
     scene.drain(capture)
 
 
-@pytest.mark.usefixtures("keyed_roots")
+@pytest.mark.since(11, "keys of partitioned tables")
 @pytest.mark.parametrize("partitions", ["root", "leaf"])
 def test_rows_that_move_between_partitions(scene, partitions):
     scene.sql("CREATE TABLE t (id int, region int, v text, PRIMARY KEY (id, region)) PARTITION BY LIST (region)")
@@ -350,7 +344,7 @@ def test_a_table_that_is_made_later_and_matches_a_pattern(scene):
     scene.drain(capture)
 
 
-@pytest.mark.usefixtures("keyed_roots")
+@pytest.mark.since(11, "keys of partitioned tables")
 def test_a_partition_that_is_attached_with_rows(scene):
     scene.sql("CREATE TABLE t (id int PRIMARY KEY, v int) PARTITION BY RANGE (id)")
     scene.sql("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10)")

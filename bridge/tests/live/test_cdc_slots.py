@@ -103,10 +103,9 @@ def test_a_slot_that_the_server_has_invalidated(scene):
     refused(scene, capture, capture.options["slot.name"])
 
 
+@pytest.mark.since(13, "max_slot_wal_keep_size")
 def test_a_slot_that_is_invalidated_while_it_streams(scene):
     """Its walsender is ended; opening again says what was lost."""
-    if scene.server.version < 130000:
-        pytest.skip("max_slot_wal_keep_size came with PostgreSQL 13")
     table(scene)
     capture = scene.started()
     scene.drain(capture)

@@ -28,12 +28,11 @@ def rows_by_n(events, snapshot):
     return rows
 
 
-@pytest.mark.parametrize("texts", [None, "*"])
-@pytest.mark.parametrize("special", ["null", "clamp"])
-@pytest.mark.parametrize("values", ["arrow", "csv", "lossless"])
+# Only what becomes an Arrow value can be clamped.
+@pytest.mark.parametrize("values, special, texts",
+                         [(values, "null", texts) for values in ("arrow", "csv", "lossless") for texts in (None, "*")]
+                         + [("arrow", "clamp", None)])
 def test_a_row_of_the_stream_is_as_it_was_read(scene, values, special, texts):
-    if special == "clamp" and (values != "arrow" or texts):
-        pytest.skip("nothing is clamped there")
     types = create_every_value(scene.conn, "every")
     scene.sql("CREATE TABLE copies AS SELECT * FROM every")
     scene.sql(f"UPDATE copies SET n = n + {AGAIN}")

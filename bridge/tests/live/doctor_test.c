@@ -365,7 +365,9 @@ a_standby_blocks_writing_and_warns_of_conflicts(void **state)
 	assert_check(report, "read", "standby", "reduced", "max_standby_streaming_delay",
 				 "ALTER SYSTEM SET hot_standby_feedback = on;");
 	assert_check(report, "catalog", "creating tables", "reduced", "standby", "");
-	if (server_version() < 160000)
+	if (server_version() < 100000)
+		assert_check(report, "cdc", "server", "reduced", "PostgreSQL 10 or newer", "");
+	else if (server_version() < 160000)
 		assert_check(report, "cdc", "server", "blocked", "standby",
 					 "target_session_attrs=read-write");
 	else

@@ -11,11 +11,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 #include <arpa/inet.h>
 
 #include "cancel.h"
+#include "clock.h"
 #include "conninfo.h"
 
 #define CANCEL_DEADLINE_S 5
@@ -38,15 +38,6 @@ struct psti_conn
 
 /* --- time ------------------------------------------------------------------------ */
 
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* Milliseconds left to a deadline (-1: none) as poll takes them. */
 static int
 left_ms(int64_t deadline)
@@ -55,7 +46,7 @@ left_ms(int64_t deadline)
 
 	if (deadline < 0)
 		return -1;
-	left = deadline - now_ms();
+	left = deadline - psti_now_ms();
 	return left < 0 ? 0 : left > 3600000 ? 3600000 : (int) left;
 }
 
@@ -237,7 +228,7 @@ send_cancel(psti_conn *conn, int64_t deadline)
 static void
 stop_server(psti_conn *conn)
 {
-	int64_t deadline = now_ms() + CANCEL_DEADLINE_S * 1000;
+	int64_t deadline = psti_now_ms() + CANCEL_DEADLINE_S * 1000;
 
 	conn->broken = true;
 	if (PQtransactionStatus(conn->pg) != PQTRANS_ACTIVE)
@@ -525,7 +516,7 @@ static pst_status
 finish_login(psti_conn *conn, int timeout_ms, pst_error *err)
 {
 	PostgresPollingStatusType state = PGRES_POLLING_WRITING;
-	int64_t deadline = timeout_ms > 0 ? now_ms() + timeout_ms : -1;
+	int64_t deadline = timeout_ms > 0 ? psti_now_ms() + timeout_ms : -1;
 
 	while (state != PGRES_POLLING_OK)
 	{
@@ -948,7 +939,7 @@ psti_conn_copy_out(psti_conn *conn, const char *what, const char *sql, pst_error
 static void
 ask_to_stop(psti_conn *conn)
 {
-	conn->stop_by = now_ms() + CANCEL_DEADLINE_S * 1000;
+	conn->stop_by = psti_now_ms() + CANCEL_DEADLINE_S * 1000;
 	send_cancel(conn, conn->stop_by);
 }
 
@@ -1104,8 +1095,8 @@ psti_conn_copy_drop(psti_conn *conn, pst_error *err)
 	if (conn->broken)
 		return;
 	/* It may be waiting for somebody's lock, and reads nothing then. */
-	conn->stop_by = now_ms() + CANCEL_DEADLINE_S * 1000;
-	conn->cancel_at = now_ms() + FAIL_ANSWER_MS;
+	conn->stop_by = psti_now_ms() + CANCEL_DEADLINE_S * 1000;
+	conn->cancel_at = psti_now_ms() + FAIL_ANSWER_MS;
 	if (end_data(conn, "the rows were discarded", err) == PST_OK)
 		(void) take_results(conn, conn->copy_what, NULL, err);
 	conn->stop_by = conn->cancel_at = -1;
@@ -1138,7 +1129,7 @@ pst_status
 psti_conn_stream_next(psti_conn *conn, int timeout_ms, const char **data, size_t *nbytes,
 					  pst_error *err)
 {
-	int64_t until = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+	int64_t until = timeout_ms < 0 ? -1 : psti_now_ms() + timeout_ms;
 	pst_status status = check_usable(conn, conn->copy_what, err);
 
 	*data = NULL;
@@ -1185,7 +1176,7 @@ psti_conn_stream_end(psti_conn *conn, pst_error *err)
 
 	if (conn->broken)
 		return PST_OK;
-	conn->stop_by = now_ms() + CANCEL_DEADLINE_S * 1000;
+	conn->stop_by = psti_now_ms() + CANCEL_DEADLINE_S * 1000;
 	status = end_data(conn, NULL, err);
 	while (status == PST_OK)
 	{
@@ -1216,7 +1207,7 @@ psti_conn_send(psti_conn *conn, const char *what, const char *sql, pst_error *er
 pst_status
 psti_conn_receive(psti_conn *conn, int timeout_ms, PGresult **out, pst_error *err)
 {
-	int64_t until = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+	int64_t until = timeout_ms < 0 ? -1 : psti_now_ms() + timeout_ms;
 	pst_status status = check_usable(conn, conn->copy_what, err);
 
 	*out = NULL;

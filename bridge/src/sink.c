@@ -5,20 +5,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "json.h"
 #include "value.h"
-
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* --- open ------------------------------------------------------------------------------------ */
 
@@ -98,8 +89,8 @@ read_options(pst_sink *sink)
 	sink->skip.limit = psti_opt_given(options, PSTI_OPT_ON_ERROR_LIMIT)
 						   ? psti_opt_int(options, PSTI_OPT_ON_ERROR_LIMIT)
 						   : -1;
-	sink->random =
-		(uint64_t) now_ms() * 2654435761u ^ (uint64_t) getpid() << 32 ^ (uint64_t) (uintptr_t) sink;
+	sink->random = (uint64_t) psti_now_ms() * 2654435761u ^ (uint64_t) getpid() << 32 ^
+				   (uint64_t) (uintptr_t) sink;
 	if (sink->random == 0)
 		sink->random = 1;
 }
@@ -435,7 +426,7 @@ keep_row(pst_sink *sink, psti_sink_row *row, pst_error *err)
 			psti_sink_stream_drop(sink);
 	}
 	if (sink->live_rows++ == 0)
-		sink->due_at = now_ms() + sink->interval_ms;
+		sink->due_at = psti_now_ms() + sink->interval_ms;
 	sink->rows_in++;
 	return PST_OK;
 }
@@ -681,7 +672,7 @@ pst_sink_due_ms(const pst_sink *sink)
 	if (sink == NULL || sink->live_rows == 0 || sink->interval_ms == 0 || sink->failed ||
 		is_half_update(sink) || !may_flush_alone(sink))
 		return -1;
-	left = sink->due_at - now_ms();
+	left = sink->due_at - psti_now_ms();
 	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int) left;
 }
 

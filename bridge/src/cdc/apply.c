@@ -75,19 +75,15 @@ find_place(pst_cdc *cdc, uint32_t oid, psti_place **out, pst_error *err)
 		status = psti_position_add(&cdc->at, oid, out, err);
 	if (status != PST_OK)
 		return status;
-	(*out)->parts[0].state = PSTI_PART_READ;
 	if (subject == NULL)
 	{
+		(*out)->parts[0].state = PSTI_PART_READ;
 		(*out)->gone = true;
 		psti_log(&cdc->hooks, PST_LOG_INFO,
 				 "table %" PRIu32 " was dropped before it was read: its changes are left out", oid);
 		return PST_OK;
 	}
-	psti_log(&cdc->hooks, PST_LOG_INFO, "table %s has come into what is captured",
-			 subject->qualified);
-	return cdc->startup == PSTI_STARTUP_INITIAL
-			   ? psti_capture_reset(cdc, *out, "it is a table that was not captured before", err)
-			   : PST_OK;
+	return psti_capture_add(cdc, subject, *out, err);
 }
 
 /*
@@ -604,16 +600,7 @@ apply_commit(pst_cdc *cdc, pst_error *err)
 	cdc->transaction.open = false;
 	cdc->commit_time = cdc->transaction.op_ts;
 	cdc->has_change = false;
-	if (end > cdc->received)
-		cdc->received = end;
-	if (end <= cdc->at.safe_lsn)
-		return PST_AGAIN;
-	cdc->at.safe_lsn = end;
-	cdc->at.commit_lsn = 0;
-	cdc->at.number = 0;
-	if (!psti_position_forget(&cdc->at))
-		return PST_AGAIN;
-	return psti_capture_judged(cdc, err) == PST_OK ? PST_AGAIN : err->status;
+	return psti_capture_pass(cdc, end, err) == PST_OK ? PST_AGAIN : err->status;
 }
 
 static pst_status

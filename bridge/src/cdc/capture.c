@@ -2,16 +2,6 @@
 #include "cdc/capture.h"
 
 #include <stdlib.h>
-#include <time.h>
-
-int64_t
-psti_now_ms(void)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	return (int64_t) at.tv_sec * 1000 + at.tv_nsec / 1000000;
-}
 
 /* Where the OID is, or would be. */
 static size_t
@@ -128,6 +118,37 @@ psti_capture_judged(pst_cdc *cdc, pst_error *err)
 	return status;
 }
 
+psti_waiting
+psti_capture_waiting(const pst_cdc *cdc)
+{
+	return (psti_waiting){cdc->conn, &cdc->hooks, psti_opt_int(cdc->options, PSTI_OPT_WAIT_TIMEOUT),
+						  cdc->extension};
+}
+
+pst_status
+psti_capture_pass(pst_cdc *cdc, uint64_t lsn, pst_error *err)
+{
+	if (lsn > cdc->received)
+		cdc->received = lsn;
+	if (lsn <= cdc->at.safe_lsn)
+		return PST_OK;
+	cdc->at.safe_lsn = lsn;
+	cdc->at.commit_lsn = 0;
+	cdc->at.number = 0;
+	return psti_position_forget(&cdc->at) ? psti_capture_judged(cdc, err) : PST_OK;
+}
+
+pst_status
+psti_capture_add(pst_cdc *cdc, const psti_subject *subject, psti_place *place, pst_error *err)
+{
+	psti_log(&cdc->hooks, PST_LOG_INFO, "table %s has come into what is captured",
+			 subject->qualified);
+	if (cdc->startup == PSTI_STARTUP_INITIAL)
+		return psti_capture_reset(cdc, place, "it is a table that was not captured before", err);
+	place->parts[0].state = PSTI_PART_READ;
+	return PST_OK;
+}
+
 pst_status
 psti_capture_reset(pst_cdc *cdc, psti_place *place, const char *reason, pst_error *err)
 {
@@ -159,8 +180,6 @@ psti_capture_version(pst_cdc *cdc, psti_captured *captured, psti_table *version)
 		cdc->decoder->forget_tables(cdc->decoder);
 	psti_table_free(captured->version);
 	captured->version = version;
-	if (version == NULL)
-		return;
 	version->captured = captured;
 	if (place != NULL)
 		place->columns = psti_table_hash(version);

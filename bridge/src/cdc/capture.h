@@ -23,6 +23,7 @@
 #include "cdc/scope.h"
 #include "cdc/slot.h"
 #include "cdc/wanted.h"
+#include "clock.h"
 
 /* The options scan.startup.mode, changelog-mode, cdc.consumer: in the order of their words. */
 typedef enum psti_startup
@@ -207,6 +208,16 @@ psti_captured *psti_capture_find(const pst_cdc *cdc, uint32_t oid);
 /* Makes what the judge needs of the position's places and views, after either has changed. */
 pst_status psti_capture_judged(pst_cdc *cdc, pst_error *err);
 
+/* Outside a transaction: all that lies before lsn was told of. */
+pst_status psti_capture_pass(pst_cdc *cdc, uint64_t lsn, pst_error *err);
+
+/* A new place's table has come into scope: its rows are to be read, if the capture reads rows. */
+pst_status psti_capture_add(pst_cdc *cdc, const psti_subject *subject, psti_place *place,
+							pst_error *err);
+
+/* The options of a wait for other transactions. */
+psti_waiting psti_capture_waiting(const pst_cdc *cdc);
+
 /* The table's rows are to be read anew; reason: a sentence, static, for the consumer. */
 pst_status psti_capture_reset(pst_cdc *cdc, psti_place *place, const char *reason, pst_error *err);
 
@@ -216,8 +227,6 @@ void psti_capture_version(pst_cdc *cdc, psti_captured *captured, psti_table *ver
 /* Begins an event: serial and kind. */
 void psti_event_begin(pst_cdc *cdc, pst_event_kind kind, pst_event *out);
 void psti_event_table(pst_cdc *cdc, const psti_captured *captured, pst_event *out);
-
-int64_t psti_now_ms(void);
 
 /* reading.c: the next event of the read. PST_END: all is read; PST_AGAIN: it waits for transactions. */
 pst_status psti_reading_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err);
@@ -232,14 +241,10 @@ pst_status psti_follow_start(pst_cdc *cdc, pst_error *err);
  */
 pst_status psti_follow_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err);
 
-/* Whether everything is read, and the stream beyond all that was seen meanwhile. */
-bool psti_follow_is_complete(const pst_cdc *cdc);
-
 /* Tells the server what was acknowledged. */
 pst_status psti_follow_tell(pst_cdc *cdc, bool ask, pst_error *err);
 
-/*
- * watch.c: what the stream does not tell. After a table was taken up for reading: what rows it has. */
+/* watch.c: what the stream does not tell. After a table was taken up for reading: what rows it has. */
 pst_status psti_watch_read(pst_cdc *cdc, psti_place *place, pst_source *source, pst_error *err);
 
 /* Before a described relation's first change: *reason is why the table must be read anew, or NULL. */

@@ -121,25 +121,12 @@ psti_follow_start(pst_cdc *cdc, pst_error *err)
 
 /* ---- How far it is ---- */
 
-bool
-psti_follow_is_complete(const pst_cdc *cdc)
+/* Whether everything is read, and the stream beyond all that was seen meanwhile. */
+static bool
+is_complete(const pst_cdc *cdc)
 {
 	return cdc->at.stage == PSTI_STAGE_SNAPSHOT && cdc->step == PSTI_STEP_STREAM &&
 		   cdc->at.commit_lsn == 0 && cdc->at.safe_lsn >= cdc->at.complete_lsn;
-}
-
-/* Outside a transaction all that lies before lsn was told of. */
-static pst_status
-move_on(pst_cdc *cdc, uint64_t lsn, pst_error *err)
-{
-	if (lsn > cdc->received)
-		cdc->received = lsn;
-	if (cdc->transaction.open || lsn <= cdc->at.safe_lsn)
-		return PST_OK;
-	cdc->at.safe_lsn = lsn;
-	cdc->at.commit_lsn = 0;
-	cdc->at.number = 0;
-	return psti_position_forget(&cdc->at) ? psti_capture_judged(cdc, err) : PST_OK;
 }
 
 /* What is to be told though no row has come; PST_AGAIN: nothing. */
@@ -150,7 +137,7 @@ tell_news(pst_cdc *cdc, pst_event *out)
 
 	if (cdc->transaction.open)
 		return PST_AGAIN;
-	if (psti_follow_is_complete(cdc))
+	if (is_complete(cdc))
 	{
 		cdc->at.stage = PSTI_STAGE_STREAM;
 		psti_event_begin(cdc, PST_EVENT_SNAPSHOT_COMPLETE, out);
@@ -186,7 +173,10 @@ take_message(pst_cdc *cdc, const char *data, size_t nbytes, pst_error *err)
 	{
 		if (message.lsn > cdc->server_end)
 			cdc->server_end = message.lsn;
-		status = move_on(cdc, message.lsn, err);
+		if (message.lsn > cdc->received)
+			cdc->received = message.lsn;
+		if (!cdc->transaction.open)
+			status = psti_capture_pass(cdc, message.lsn, err);
 		if (status == PST_OK && message.reply)
 			status = psti_follow_tell(cdc, false, err);
 		return status;

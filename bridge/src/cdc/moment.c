@@ -3,9 +3,9 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "cdc/position.h"
+#include "clock.h"
 
 #define PAUSE_MS 5
 #define PAUSE_MAX_MS 500
@@ -127,15 +127,6 @@ ask_snapshot(psti_conn *conn, psti_snapshot *out, pst_error *err)
 
 /* ---- Waiting ---- */
 
-static int64_t
-now_ms(void)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	return (int64_t) at.tv_sec * 1000 + at.tv_nsec / 1000000;
-}
-
 /* Those who had an xid when the wait began, oldest first, and still have it. */
 static const char holders_sql[] =
 	"SELECT pg_catalog.string_agg(h.who, ', ' ORDER BY h.age DESC) FROM ("
@@ -168,7 +159,7 @@ tell_holders(psti_conn *conn, uint64_t bound, char *out, size_t size)
 static void
 begin_patience(psti_patience *patience, uint64_t bound)
 {
-	int64_t now = now_ms();
+	int64_t now = psti_now_ms();
 
 	*patience = (psti_patience){true, bound, now, now, PAUSE_MS};
 }
@@ -176,7 +167,7 @@ begin_patience(psti_patience *patience, uint64_t bound)
 pst_status
 psti_moment_look(const psti_waiting *waiting, psti_patience *patience, pst_error *err)
 {
-	int64_t now = now_ms();
+	int64_t now = psti_now_ms();
 	char holders[512];
 
 	if (waiting->timeout_ms > 0 && now - patience->began >= waiting->timeout_ms)
@@ -207,7 +198,7 @@ psti_moment_look(const psti_waiting *waiting, psti_patience *patience, pst_error
 static pst_status
 be_patient(const psti_waiting *waiting, psti_patience *patience, int64_t until, pst_error *err)
 {
-	int64_t left = until < 0 ? PAUSE_MAX_MS : until - now_ms();
+	int64_t left = until < 0 ? PAUSE_MAX_MS : until - psti_now_ms();
 	pst_status status = psti_moment_look(waiting, patience, err);
 
 	if (status != PST_OK)
@@ -270,7 +261,7 @@ psti_moment_begin(const psti_waiting *waiting, psti_patience *patience, pst_erro
 static int64_t
 until_of(int timeout_ms)
 {
-	return timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+	return timeout_ms < 0 ? -1 : psti_now_ms() + timeout_ms;
 }
 
 pst_status

@@ -878,13 +878,6 @@ fall_back(pst_cdc *cdc, pst_error *err)
 	return status;
 }
 
-static psti_waiting
-make_waiting(const pst_cdc *cdc)
-{
-	return (psti_waiting){cdc->conn, &cdc->hooks, psti_opt_int(cdc->options, PSTI_OPT_WAIT_TIMEOUT),
-						  cdc->extension};
-}
-
 static pst_status
 begin_at(pst_cdc *cdc, uint64_t consistent, pst_error *err)
 {
@@ -910,7 +903,7 @@ psti_opening_created(pst_cdc *cdc, int timeout_ms, pst_error *err)
 {
 	int64_t deadline = timeout_ms < 0 ? -1 : psti_now_ms() + timeout_ms;
 	psti_slot_recipe recipe = make_recipe(cdc);
-	psti_waiting waiting = make_waiting(cdc);
+	psti_waiting waiting = psti_capture_waiting(cdc);
 	uint64_t consistent = 0;
 	pst_status status = PST_AGAIN;
 
@@ -941,7 +934,7 @@ psti_opening_created(pst_cdc *cdc, int timeout_ms, pst_error *err)
 pst_status
 psti_opening_covered(pst_cdc *cdc, int timeout_ms, pst_error *err)
 {
-	psti_waiting waiting = make_waiting(cdc);
+	psti_waiting waiting = psti_capture_waiting(cdc);
 	pst_status status =
 		psti_moment_cover(&waiting, &cdc->patience, &cdc->slot_snapshot, timeout_ms, err);
 

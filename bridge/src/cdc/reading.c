@@ -276,6 +276,13 @@ add_piece(psti_reading *r, char *split, size_t part, pst_error *err)
 	return PST_OK;
 }
 
+/* Where a part ends; NULL: it has no bound. */
+static char *
+upper_of(const psti_place *place, size_t part)
+{
+	return part + 1 < place->nparts ? place->parts[part + 1].lower : NULL;
+}
+
 /* A split of the first reader's moment: of the key range of a part, or (place->column NULL) of its table alone. */
 static pst_status
 add_split(psti_reading *r, const psti_place *place, size_t part, uint32_t filenode, pst_error *err)
@@ -301,7 +308,7 @@ add_split(psti_reading *r, const psti_place *place, size_t part, uint32_t fileno
 		split.kind = PSTI_SPLIT_STRIDE;
 		split.column = place->column;
 		split.stride.lower = place->parts[part].lower;
-		split.stride.upper = part + 1 < place->nparts ? place->parts[part + 1].lower : NULL;
+		split.stride.upper = upper_of(place, part);
 	}
 	status = psti_split_print(&split, &text, err);
 	if (status == PST_OK)
@@ -387,13 +394,11 @@ take_view(pst_cdc *cdc, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
 	pst_source *source = r->readers[0].source;
-	psti_waiting waiting = {cdc->conn, &cdc->hooks,
-							psti_opt_int(cdc->options, PSTI_OPT_WAIT_TIMEOUT), cdc->extension};
+	psti_waiting waiting = psti_capture_waiting(cdc);
 	psti_snapshot snapshot = {0};
 	uint64_t horizon = 0;
-	pst_status status;
+	pst_status status = psti_source_begin(source, err);
 
-	status = psti_source_begin(source, err);
 	if (status == PST_OK)
 		status = psti_moment_take(&waiting, source->conn, &snapshot, &horizon, err);
 	if (status == PST_OK)
@@ -518,8 +523,7 @@ static pst_status
 wait_for_view(pst_cdc *cdc, int timeout_ms, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
-	psti_waiting waiting = {cdc->conn, &cdc->hooks,
-							psti_opt_int(cdc->options, PSTI_OPT_WAIT_TIMEOUT), cdc->extension};
+	psti_waiting waiting = psti_capture_waiting(cdc);
 	pst_status status = PST_OK;
 
 	if (r->waited)
@@ -605,7 +609,7 @@ tell_clear(pst_cdc *cdc, const psti_captured *captured, psti_place *place, size_
 		psti_event_begin(cdc, PST_EVENT_CLEAR_RANGE, out);
 		out->column = place->column;
 		out->lower = place->parts[part].lower;
-		out->upper = part + 1 < place->nparts ? place->parts[part + 1].lower : NULL;
+		out->upper = upper_of(place, part);
 	}
 	psti_event_table(cdc, captured, out);
 	place->parts[part].state = PSTI_PART_BEGUN;

@@ -192,12 +192,7 @@ take_up(pst_cdc *cdc, uint32_t oid, pst_error *err)
 		status = psti_position_add(&cdc->at, oid, &place, err);
 	if (status != PST_OK)
 		return status;
-	psti_log(&cdc->hooks, PST_LOG_INFO, "table %s has come into what is captured",
-			 subject->qualified);
-	if (is_watched(cdc))
-		return psti_capture_reset(cdc, place, "it is a table that was not captured before", err);
-	place->parts[0].state = PSTI_PART_READ;
-	return PST_OK;
+	return psti_capture_add(cdc, subject, place, err);
 }
 
 /*

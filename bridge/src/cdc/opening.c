@@ -434,8 +434,7 @@ check_timeline(pst_cdc *cdc, uint32_t now, pst_error *err)
 				  psti_lsn_print(cdc->at.safe_lsn, safe));
 		psti_error_detail(err, "A standby was promoted at %s: what was told behind that is undone.",
 						  psti_lsn_print(left, point));
-		psti_error_hint(err, "Begin anew: drop the slot, start without the position, and empty the "
-							 "target first.");
+		psti_error_hint(err, PSTI_BEGIN_ANEW);
 		return PST_ERR_STATE;
 	}
 	cdc->at.timeline = now;
@@ -718,23 +717,33 @@ publish(pst_cdc *cdc, pst_error *err)
 }
 
 /* Servers look for it as it was at each change; from 18 on they pass over the changes where it was not. */
-static pst_status
-check_publication(pst_cdc *cdc, pst_error *err)
+pst_status
+psti_opening_published(pst_cdc *cdc, pst_error *err)
 {
-	bool there;
-	pst_status status = psti_publication_find(cdc->conn, cdc->publication, &there, err);
+	char safe[PSTI_LSN_SIZE];
+	uint32_t oid;
+	pst_status status = psti_publication_find(cdc->conn, cdc->publication, &oid, err);
 
-	if (status != PST_OK || there)
+	if (status != PST_OK)
 		return status;
-	psti_fail(err, PST_ERR_STATE, "there is no publication \"%s\"", cdc->publication);
+	/* Positions that do not tell take the one that is there for theirs. */
+	if (oid != 0 && (cdc->at.publication == 0 || oid == cdc->at.publication))
+	{
+		cdc->at.publication = oid;
+		return PST_OK;
+	}
+	if (oid == 0)
+		psti_fail(err, PST_ERR_STATE, "there is no publication \"%s\"", cdc->publication);
+	else
+		psti_fail(err, PST_ERR_STATE, "publication \"%s\" is not the one of the position",
+				  cdc->publication);
 	psti_error_detail(err,
-					  "One that is made now tells nothing of the changes from where slot \"%s\" "
-					  "stands.",
-					  cdc->at.slot);
-	psti_error_hint(err,
-					"Name the one that the slot was used with by publication.name. If it was "
-					"dropped, begin anew: drop the slot, start without the position, and empty "
-					"the target first.");
+					  "%s tells nothing of the changes from %s on, where slot \"%s\" stands, that "
+					  "lie before it.",
+					  oid == 0 ? "One that is made now" : "It was dropped and made again, and",
+					  psti_lsn_print(cdc->at.safe_lsn, safe), cdc->at.slot);
+	psti_error_hint(err, "Name the one that the slot was used with by publication.name. If it was "
+						 "dropped, its changes are lost. " PSTI_BEGIN_ANEW);
 	return PST_ERR_STATE;
 }
 
@@ -788,7 +797,7 @@ psti_opening_restore(pst_cdc *cdc, pst_error *err)
 pst_status
 psti_opening_go_on(pst_cdc *cdc, pst_error *err)
 {
-	pst_status status = cdc->plain ? check_publication(cdc, err) : PST_OK;
+	pst_status status = cdc->plain ? psti_opening_published(cdc, err) : PST_OK;
 
 	cdc->restore_due = is_in_transaction(cdc);
 	if (status == PST_OK && cdc->plain && !cdc->restore_due)
@@ -853,6 +862,8 @@ psti_opening_create(pst_cdc *cdc, pst_error *err)
 	cdc->half_made = false;
 	if (status == PST_OK)
 		status = publish(cdc, err);
+	if (status == PST_OK && cdc->plain)
+		status = psti_opening_published(cdc, err);
 	recipe = make_recipe(cdc);
 	if (status == PST_OK)
 		status = psti_slot_create(cdc->stream, &recipe, err);

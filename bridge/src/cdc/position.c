@@ -472,6 +472,8 @@ psti_position_print(const psti_position *position, char **out, pst_error *err)
 	psti_buf_printf(&text, "\"timeline\":%" PRIu32 ",\"stage\":\"%s\",\"serial\":\"%" PRIu64 "\"",
 					position->timeline, stages[position->stage], position->serial);
 	put_lsn(&text, "safe", position->safe_lsn);
+	if (position->publication != 0)
+		psti_buf_printf(&text, ",\"publication\":%" PRIu32, position->publication);
 	if (position->commit_lsn != 0)
 	{
 		put_lsn(&text, "commit", position->commit_lsn);
@@ -771,6 +773,9 @@ get_members(const psti_json *root, psti_position *out, pst_error *err)
 		status = get_lsn(root, "commit", false, &out->commit_lsn, err);
 	if (status == PST_OK)
 		status = get_lsn(root, "complete", false, &out->complete_lsn, err);
+	if (status == PST_OK && psti_json_get(root, "publication") != NULL &&
+		!get_oid(root, "publication", &out->publication))
+		status = not_a_position(err, "its publication is none");
 	if (status == PST_OK)
 		status = get_views(root, out, err);
 	return status == PST_OK ? get_places(root, out, err) : status;

@@ -74,6 +74,7 @@ typedef struct psti_position
 	char *plugin;
 	char *options; /* fingerprint of the options that shape what is told */
 	uint32_t timeline;
+	uint32_t publication; /* OID of what a plain stream comes from; 0: not known */
 	psti_stage stage;
 	uint64_t serial; /* grows with every event */
 	uint64_t safe_lsn;

@@ -363,13 +363,15 @@ psti_publication_ensure(psti_conn *conn, const psti_publication *wanted, bool *c
 }
 
 pst_status
-psti_publication_find(psti_conn *conn, const char *name, bool *there, pst_error *err)
+psti_publication_find(psti_conn *conn, const char *name, uint32_t *oid, pst_error *err)
 {
 	psti_publication wanted = {.name = name};
 	publication pub = {.conn = conn, .wanted = &wanted};
 	pst_status status = ask_publication(&pub, err);
 
-	*there = status == PST_OK && is_there(&pub);
+	*oid = 0;
+	if (status == PST_OK && is_there(&pub))
+		*oid = (uint32_t) strtoul(PQgetvalue(pub.found, 0, P_OID), NULL, 10);
 	PQclear(pub.found);
 	return status;
 }

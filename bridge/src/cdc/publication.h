@@ -31,8 +31,8 @@ typedef struct psti_publication
 pst_status psti_publication_ensure(psti_conn *conn, const psti_publication *wanted, bool *changed,
 								   pst_error *err);
 
-/* Whether there is a publication of the name. */
-pst_status psti_publication_find(psti_conn *conn, const char *name, bool *there, pst_error *err);
+/* The OID of the publication of the name, which one that is made anew does not have; 0: there is none. */
+pst_status psti_publication_find(psti_conn *conn, const char *name, uint32_t *oid, pst_error *err);
 
 /* Drops it if penstock has made it; otherwise, or when it is not there, PST_OK too. */
 pst_status psti_publication_drop(psti_conn *conn, const char *name, pst_error *err);

@@ -74,10 +74,6 @@ psti_slot_find(psti_conn *conn, const char *name, psti_slot *out, pst_error *err
 	return status;
 }
 
-static const char begin_anew[] =
-	"Begin anew: drop the slot if it is there, start without the position, and empty the target "
-	"first.";
-
 pst_status
 psti_slot_check(const psti_slot *slot, const psti_position *position, int64_t delay, pst_error *err)
 {
@@ -93,7 +89,7 @@ psti_slot_check(const psti_slot *slot, const psti_position *position, int64_t de
 						  "It was dropped, or this is another server. The changes from %s on "
 						  "are lost for this capture.",
 						  safe);
-		psti_error_hint(err, "%s", begin_anew);
+		psti_error_hint(err, PSTI_BEGIN_ANEW);
 		return PST_ERR_NOT_FOUND;
 	}
 	if (!slot->logical || strcmp(slot->plugin, position->plugin) != 0 ||
@@ -106,7 +102,7 @@ psti_slot_check(const psti_slot *slot, const psti_position *position, int64_t de
 						  "\"%s\": it was made anew, and the changes from %s on are lost.",
 						  slot->logical ? slot->plugin : "(physical)", slot->database,
 						  position->plugin, position->database, safe);
-		psti_error_hint(err, "%s", begin_anew);
+		psti_error_hint(err, PSTI_BEGIN_ANEW);
 		return PST_ERR_STATE;
 	}
 	if (slot->lost[0] != '\0')
@@ -114,7 +110,7 @@ psti_slot_check(const psti_slot *slot, const psti_position *position, int64_t de
 		psti_fail(err, PST_ERR_STATE, "replication slot \"%s\" is lost: %s", position->slot,
 				  slot->lost);
 		psti_error_detail(err, "The changes from %s on are lost for this capture.", safe);
-		psti_error_hint(err, "%s", begin_anew);
+		psti_error_hint(err, PSTI_BEGIN_ANEW);
 		return PST_ERR_STATE;
 	}
 	if (slot->confirmed_lsn > position->safe_lsn)
@@ -127,10 +123,8 @@ psti_slot_check(const psti_slot *slot, const psti_position *position, int64_t de
 						  "somebody else, or the position is older than those that were "
 						  "acknowledged (of %lld of them the server is told late).",
 						  (long long) delay);
-		psti_error_hint(err,
-						"%s To be able to go back further, set option "
-						"scan.lsn-commit.checkpoints-num-delay higher.",
-						begin_anew);
+		psti_error_hint(err, PSTI_BEGIN_ANEW " To be able to go back further, set option "
+											 "scan.lsn-commit.checkpoints-num-delay higher.");
 		return PST_ERR_STATE;
 	}
 	return PST_OK;
@@ -243,7 +237,7 @@ psti_slot_left(psti_conn *stream, uint32_t now, uint32_t then, uint64_t *lsn, ps
 			err, PST_ERR_STATE,
 			"the position is of timeline %lu, which the server (timeline %lu) does not come from",
 			(unsigned long) then, (unsigned long) now);
-		psti_error_hint(err, "%s", begin_anew);
+		psti_error_hint(err, PSTI_BEGIN_ANEW);
 		status = PST_ERR_STATE;
 	}
 	return status;

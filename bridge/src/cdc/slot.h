@@ -21,6 +21,11 @@ typedef struct psti_slot
 	uint64_t confirmed_lsn;
 } psti_slot;
 
+/* The hint where changes are lost. */
+#define PSTI_BEGIN_ANEW                                                                            \
+	"Begin anew: drop the slot if it is there, start without the position, and empty the target "  \
+	"first."
+
 /* Looks a slot up in an ordinary session. */
 pst_status psti_slot_find(psti_conn *conn, const char *name, psti_slot *out, pst_error *err);
 

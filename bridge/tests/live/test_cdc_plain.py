@@ -281,8 +281,50 @@ def test_a_publication_that_was_dropped_is_an_error(scene):
     capture.crash()
     scene.sql(f"DROP PUBLICATION {name}")
     capture.start()
-    with pytest.raises(Failed, match="no publication .* begin anew"):
+    with pytest.raises(Failed, match="no publication .* Begin anew"):
         capture.step()
+
+
+def test_a_publication_that_was_made_again_is_an_error(scene):
+    """Servers before 18 end the stream at changes from in between, 18 passes over them."""
+    keyed(scene)
+    capture = scene.started()
+    name = capture.options["slot.name"]
+    capture.crash()
+    for _ in range(2):
+        scene.sql(f"DROP PUBLICATION {name}")
+        scene.sql("UPDATE t SET v = v - 1")
+        scene.sql(f"CREATE PUBLICATION {name} FOR TABLE t, marker")
+        capture.start()
+        with pytest.raises(Failed, match="dropped and made again(.|\n)*are lost. Begin anew"):
+            capture.step()
+        capture.crash()
+
+
+def test_a_publication_that_is_made_again_beside_the_capture_is_an_error(scene):
+    keyed(scene)
+    capture = scene.started()
+    name = capture.options["slot.name"]
+    capture.steps(3, 100)
+    with scene.conn.transaction():
+        scene.sql(f"DROP PUBLICATION {name}")
+        scene.sql(f"CREATE PUBLICATION {name} FOR TABLE t, marker")
+    with pytest.raises(Failed, match="dropped and made again"):
+        capture.steps(50, 100)
+
+
+def test_a_position_from_before_publications_were_noted_is_gone_on_with(scene):
+    keyed(scene)
+    capture = scene.started()
+    capture.crash()
+    position = json.loads(capture.position.removeprefix("pst1:"))
+    assert position.pop("publication") == scene.value("SELECT oid::int8 FROM pg_publication WHERE pubname = %s",
+                                                      [capture.options["slot.name"]])
+    capture.position = "pst1:" + json.dumps(position)
+    scene.sql("UPDATE t SET v = 0")
+    capture.start()
+    scene.drain(capture)
+    assert '"publication"' in capture.position
 
 
 def test_a_slot_without_its_publication_is_not_gone_on_with(scene):

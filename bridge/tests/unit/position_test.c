@@ -138,7 +138,8 @@ assert_same(const psti_position *a, const psti_position *b)
 	assert_string_equal(a->options, b->options);
 	assert_true(a->timeline == b->timeline && a->stage == b->stage && a->serial == b->serial &&
 				a->safe_lsn == b->safe_lsn && a->commit_lsn == b->commit_lsn &&
-				a->number == b->number && a->complete_lsn == b->complete_lsn);
+				a->number == b->number && a->complete_lsn == b->complete_lsn &&
+				a->publication == b->publication);
 	assert_int_equal(a->nviews, b->nviews);
 	for (size_t i = 0; i < a->nviews; i++)
 	{
@@ -205,6 +206,8 @@ make(psti_position *out, uint64_t *seed)
 	out->stage = (psti_stage) (test_random(seed) % 3);
 	out->serial = test_random(seed) >> 1;
 	out->safe_lsn = test_random(seed);
+	if (test_random(seed) % 2 == 0)
+		out->publication = (uint32_t) test_random(seed);
 	if (out->stage == PSTI_STAGE_SNAPSHOT)
 		out->complete_lsn = test_random(seed);
 	if (test_random(seed) % 2 == 0)
@@ -291,6 +294,7 @@ with(const char *old, const char *fresh)
 
 	begin(&p);
 	p.stage = PSTI_STAGE_SNAPSHOT;
+	p.publication = 16500;
 	p.commit_lsn = 5;
 	p.number = 2;
 	(void) see(&p, "725:727:725", 8);
@@ -344,6 +348,8 @@ what_no_capture_wrote_is_refused(void **state)
 		{"\"serial\":\"12\"", "\"serial\":\"9223372036854775808\""},
 		{"\"safe\":\"0/0\"", "\"safe\":\"0\""},
 		{"\"safe\":\"0/0\"", "\"safe\":0"},
+		{"\"publication\":16500", "\"publication\":\"p\""},
+		{"\"publication\":16500", "\"publication\":4294967296"},
 		{"\"commit\":\"0/5\"", "\"commit\":\"0/5x\""},
 		{"\"commit\":\"0/5\"", "\"commit\":5"},
 		{"\"number\":\"2\"", "\"number\":\"-2\""},

@@ -106,7 +106,7 @@ def test_every_file_that_is_named_exists(document):
         assert (folder / link).exists(), link
     for name in re.findall(r"`([a-z_.]+(?:/[a-z_.]*)+)`", text):
         if not name.startswith("build/"):
-            assert any((base / name).exists() for base in (TOP, folder, TOP / "bridge/tests")), name
+            assert any((base / name).exists() for base in (TOP, folder, TOP / "bridge/src", TOP / "bridge/tests")), name
     for name in re.findall(r"`([a-z_]+\.(?:c|h|def|sql|py))`", text):
         assert list(TOP.glob(f"[!b]*/{name}")) or list(TOP.glob(f"bridge/**/{name}")), name
 

@@ -262,11 +262,12 @@ static pst_status
 await_visible(pst_cdc *cdc, int64_t deadline, pst_error *err)
 {
 	int64_t left = deadline < 0 ? VISIBLE_MS : deadline - psti_now_ms();
-	bool visible = true;
-	pst_status status = PST_OK;
+	bool visible;
+	pst_status status;
 
-	if (cdc->describes && cdc->transaction.open && cdc->visible_xid != cdc->transaction.xid)
-		status = psti_moment_visible(cdc->conn, cdc->transaction.xid, &visible, err);
+	if (!cdc->describes || !cdc->transaction.open || cdc->visible_xid == cdc->transaction.xid)
+		return PST_OK;
+	status = psti_moment_visible(cdc->conn, cdc->transaction.xid, &visible, err);
 	if (status != PST_OK)
 		return status;
 	if (visible)

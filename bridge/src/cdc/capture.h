@@ -167,7 +167,7 @@ struct pst_cdc
 
 	/* The stream: */
 	bool message_open;	  /* the decoder has changes left */
-	bool describes;		  /* it is one of pgoutput's that describe a relation */
+	bool looks_up;		  /* it is one of pgoutput's at which the catalog is looked at */
 	uint64_t visible_xid; /* a transaction that is known to be seen by other sessions */
 	bool has_change;
 	psti_change change; /* taken, and not dealt with */

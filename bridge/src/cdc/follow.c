@@ -17,8 +17,9 @@
 #define IN_USE_MS 8000
 /* How often it is looked whether a transaction is seen. */
 #define VISIBLE_MS 20
-/* The first byte of pgoutput's descriptions. */
+/* The first byte of those of pgoutput's messages at which the catalog is looked at. */
 #define PGOUTPUT_RELATION 'R'
+#define PGOUTPUT_TRUNCATE 'T'
 #define IN_USE "55006"
 
 pst_status
@@ -186,7 +187,8 @@ take_message(pst_cdc *cdc, const char *data, size_t nbytes, pst_error *err)
 	if (message.lsn > cdc->received)
 		cdc->received = message.lsn;
 	cdc->message_open = true;
-	cdc->describes = cdc->plain && message.nbytes > 0 && message.data[0] == PGOUTPUT_RELATION;
+	cdc->looks_up = cdc->plain && message.nbytes > 0 &&
+					(message.data[0] == PGOUTPUT_RELATION || message.data[0] == PGOUTPUT_TRUNCATE);
 	return cdc->decoder->open(cdc->decoder, message.lsn, message.data, message.nbytes, err);
 }
 
@@ -255,8 +257,9 @@ receive(pst_cdc *cdc, int64_t deadline, pst_error *err)
 }
 
 /*
- * What pgoutput describes is looked up in the catalog, which must show what the transaction has done to it: a
- * commit is decoded a little, behind a synchronous standby long, before it is seen. PST_AGAIN: not yet.
+ * What pgoutput describes or empties is looked up in the catalog, which must show what the transaction has
+ * done to it: a commit is decoded a little, behind a synchronous standby long, before it is seen.
+ * PST_AGAIN: not yet.
  */
 static pst_status
 await_visible(pst_cdc *cdc, int64_t deadline, pst_error *err)
@@ -265,7 +268,7 @@ await_visible(pst_cdc *cdc, int64_t deadline, pst_error *err)
 	bool visible;
 	pst_status status;
 
-	if (!cdc->describes || !cdc->transaction.open || cdc->visible_xid == cdc->transaction.xid)
+	if (!cdc->looks_up || !cdc->transaction.open || cdc->visible_xid == cdc->transaction.xid)
 		return PST_OK;
 	status = psti_moment_visible(cdc->conn, cdc->transaction.xid, &visible, err);
 	if (status != PST_OK)

@@ -151,7 +151,7 @@ psti_place_add_leaf(psti_place *place, uint32_t oid, uint32_t filenode, pst_erro
 
 	if (i < place->nleaves && place->leaves[i].oid == oid)
 	{
-		place->leaves[i].filenode = filenode;
+		place->leaves[i] = (psti_leaf){.oid = oid, .filenode = filenode};
 		return PST_OK;
 	}
 	grown = realloc(place->leaves, (place->nleaves + 1) * sizeof(*grown));

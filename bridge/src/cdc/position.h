@@ -48,7 +48,8 @@ typedef struct psti_leaf
 	uint32_t oid;
 	uint32_t filenode; /* when it was read or first told of; 0: not watched */
 	uint32_t other;	   /* another one that it had when it was looked at; 0: none. Not stored … */
-	uint64_t other_at; /* … nor where WAL was then */
+	uint64_t other_at; /* … nor where WAL was then … */
+	uint64_t columns; /* … nor by whom its columns were written when it had the file; 0: unknown */
 } psti_leaf;
 
 /* A table as positions know it. */

@@ -1,7 +1,8 @@
 /*
  * watch.c - what the stream does not tell. See capture.h.
  *
- * pgoutput is silent about an ALTER TABLE that rewrites rows: only the table's file is another one. A
+ * pgoutput is silent about an ALTER TABLE that rewrites rows: only the table's file is another one, and a
+ * column's row in pg_attribute was written. Where that is not known, or a table may have been unlogged, a
  * VACUUM FULL or CLUSTER looks the same, so that the table is read anew for nothing; that is dear, and exact.
  * Nor is a table told of that its publication does not have: new ones are looked for, and added. That is done
  * between transactions, whose changes are numbered as pgoutput sends them.
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 
 #include "cdc/opening.h"
+#include "cdc/publication.h"
 #include "hash.h"
 #include "source_internal.h"
 
@@ -26,31 +28,6 @@ static bool
 is_watched(const pst_cdc *cdc)
 {
 	return cdc->startup == PSTI_STARTUP_INITIAL;
-}
-
-pst_status
-psti_watch_read(pst_cdc *cdc, psti_place *place, pst_source *source, pst_error *err)
-{
-	const PGresult *leaves = NULL;
-	bool tree = source->relation->relkind == 'p';
-	pst_status status = PST_OK;
-
-	if (!is_watched(cdc) || (!tree && !cdc->plain))
-		return PST_OK;
-	/* A part of it may have been read before, with other partitions: then what is new is noticed. */
-	if (psti_place_is_begun(place))
-		return PST_OK;
-	psti_place_clear_leaves(place);
-	status = psti_source_leaves(source, &leaves, err);
-	for (int i = 0; status == PST_OK && i < PQntuples(leaves); i++)
-	{
-		uint32_t oid = (uint32_t) strtoul(PQgetvalue(leaves, i, PSTI_LEAF_OID), NULL, 10);
-		uint32_t node = (uint32_t) strtoul(PQgetvalue(leaves, i, PSTI_LEAF_NODE), NULL, 10);
-
-		if (node != 0 && (tree || oid == place->oid))
-			status = psti_place_add_leaf(place, oid, cdc->plain ? node : 0, err);
-	}
-	return status;
 }
 
 /* ---- Partitions ---- */
@@ -233,25 +210,50 @@ watch_tables(pst_cdc *cdc, pst_error *err)
 /* ---- Files ---- */
 
 static const char files_sql[] =
-	"SELECT c.oid, COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid), "
+	"SELECT c.oid, c.relfilenode, "
 	"CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() "
 	"ELSE pg_catalog.pg_current_wal_insert_lsn() END FROM pg_catalog.pg_class c "
 	"WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) ORDER BY c.oid";
 
-/* Leaves whose files are watched, of places that are read, as an array of OIDs; none: empty. */
-static pst_status
-list_files(const pst_cdc *cdc, psti_buf *out, pst_error *err)
-{
-	for (size_t i = 0; i < cdc->at.nplaces; i++)
-	{
-		const psti_place *place = &cdc->at.places[i];
+/* The same and more, at one moment; for few tables. */
+static const char sights_sql[] =
+	"SELECT c.oid, c.relfilenode, "
+	"CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() "
+	"ELSE pg_catalog.pg_current_wal_insert_lsn() END, c.xmin, "
+	"(SELECT pg_catalog.string_agg(pg_catalog.concat(a.attnum, ':', a.xmin), ' ' "
+	"ORDER BY a.attnum) FROM pg_catalog.pg_attribute a "
+	"WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0), "
+	"EXISTS (SELECT FROM pg_catalog.pg_publication_rel r "
+	"WHERE r.prrelid OPERATOR(pg_catalog.=) c.oid) FROM pg_catalog.pg_class c "
+	"WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) ORDER BY c.oid";
 
-		for (size_t k = 0; k < place->nleaves && !place->gone && psti_place_is_read(place); k++)
-			if (place->leaves[k].filenode != 0)
-				psti_buf_printf(out, "%s%" PRIu32, out->len > 0 ? "," : "{", place->leaves[k].oid);
-	}
-	psti_buf_puts(out, out->len > 0 ? "}" : "");
-	return psti_buf_check(out, err);
+enum
+{
+	F_OID,
+	F_NODE,
+	F_LSN, /* where WAL was when it was looked at */
+	F_XMIN,
+	F_COLUMNS,
+	F_NAMED
+};
+
+/* What is to be seen of a table that has rows. */
+typedef struct sight
+{
+	uint32_t node;
+	uint32_t xmin;	  /* who wrote its row in pg_class last */
+	uint64_t columns; /* hash of who wrote those of its columns */
+	bool named;		  /* a publication has it by its name: it cannot become unlogged */
+} sight;
+
+typedef bool leaf_condition(const psti_leaf *leaf, const PGresult *files);
+
+static bool
+is_any(const psti_leaf *leaf, const PGresult *files)
+{
+	(void) leaf;
+	(void) files;
+	return true;
 }
 
 /* Rows are ascending by OID. */
@@ -264,7 +266,7 @@ find_file(const PGresult *files, uint32_t oid)
 	while (low < high)
 	{
 		int middle = low + (high - low) / 2;
-		uint32_t here = (uint32_t) strtoul(PQgetvalue(files, middle, 0), NULL, 10);
+		uint32_t here = (uint32_t) strtoul(PQgetvalue(files, middle, F_OID), NULL, 10);
 
 		if (here == oid)
 			return middle;
@@ -276,24 +278,110 @@ find_file(const PGresult *files, uint32_t oid)
 	return -1;
 }
 
+/* The leaf has another file, or nothing to tell a rewrite by is known of it. */
+static bool
+is_of_interest(const psti_leaf *leaf, const PGresult *files)
+{
+	int row = find_file(files, leaf->oid);
+
+	return row >= 0 && (leaf->columns == 0 ||
+						strtoul(PQgetvalue(files, row, F_NODE), NULL, 10) != leaf->filenode);
+}
+
+/* Whether its rows were read, and come. */
+static bool
+is_told(const psti_place *place)
+{
+	return !place->gone && psti_place_is_read(place);
+}
+
+/* Appends the leaves of the place whose files are watched. */
+static void
+list_leaves(const psti_place *place, leaf_condition *condition, const PGresult *files,
+			psti_buf *out)
+{
+	for (size_t k = 0; k < place->nleaves; k++)
+		if (place->leaves[k].filenode != 0 && condition(&place->leaves[k], files))
+			psti_buf_printf(out, "%s%" PRIu32, out->len > 0 ? "," : "{", place->leaves[k].oid);
+}
+
+/* Asks of the leaves that were listed; of none: *out stays NULL. The list is emptied. */
+static pst_status
+ask_files(pst_cdc *cdc, const char *sql, psti_buf *oids, PGresult **out, pst_error *err)
+{
+	const char *params[1];
+	pst_status status;
+
+	*out = NULL;
+	psti_buf_puts(oids, oids->len > 0 ? "}" : "");
+	status = psti_buf_check(oids, err);
+	params[0] = oids->data;
+	if (status == PST_OK && oids->len > 0)
+		status = psti_conn_query(cdc->conn, "looking for rewrites", sql, 1, params, out, err);
+	psti_buf_reset(oids);
+	return status;
+}
+
+/* False: there is no such table. */
+static bool
+read_sight(const PGresult *sights, uint32_t oid, sight *out)
+{
+	int row = find_file(sights, oid);
+
+	memset(out, 0, sizeof(*out));
+	if (row < 0)
+		return false;
+	out->node = (uint32_t) strtoul(PQgetvalue(sights, row, F_NODE), NULL, 10);
+	out->xmin = (uint32_t) strtoul(PQgetvalue(sights, row, F_XMIN), NULL, 10);
+	out->columns = psti_hash_text(PSTI_HASH_INIT, PQgetvalue(sights, row, F_COLUMNS)) | 1;
+	out->named = PQgetvalue(sights, row, F_NAMED)[0] == 't';
+	return out->node != 0;
+}
+
+static bool
+has_same_columns(const psti_leaf *leaf, const sight *seen)
+{
+	return leaf->columns != 0 && leaf->columns == seen->columns;
+}
+
+/*
+ * Whether another file says nothing that the stream does not: what changes values in it writes a column, too,
+ * and what else makes a new one is a TRUNCATE, which is told, or changes no row (VACUUM FULL, CLUSTER, another
+ * tablespace). But for the return of a table that was unlogged.
+ */
+static bool
+is_harmless(const pst_cdc *cdc, const psti_leaf *leaf, const sight *seen)
+{
+	return cdc->rules.server_version >= 110000 &&
+		   (cdc->wanted.left_out & PSTI_PUBLISH_TRUNCATE) == 0 && seen->named &&
+		   has_same_columns(leaf, seen);
+}
+
+static void
+take_sight(psti_leaf *leaf, const sight *seen)
+{
+	leaf->filenode = seen->node;
+	leaf->columns = seen->columns;
+	leaf->other = 0;
+}
+
 /* Whether the leaf has another file, and nothing that the stream has told since explains it. */
 static bool
-is_rewritten(const pst_cdc *cdc, psti_leaf *leaf, const PGresult *files)
+is_rewritten(const pst_cdc *cdc, psti_leaf *leaf, const PGresult *sights)
 {
-	int row = leaf->filenode != 0 ? find_file(files, leaf->oid) : -1;
-	uint32_t node = 0;
+	sight seen;
 
-	if (row >= 0)
-		node = (uint32_t) strtoul(PQgetvalue(files, row, 1), NULL, 10);
-	if (node == 0 || node == leaf->filenode)
+	if (leaf->filenode == 0 || !read_sight(sights, leaf->oid, &seen))
+		return false;
+	if (seen.node == leaf->filenode || is_harmless(cdc, leaf, &seen))
 	{
-		leaf->other = 0;
+		take_sight(leaf, &seen);
 		return false;
 	}
-	if (node == leaf->other)
+	if (seen.node == leaf->other)
 		return cdc->at.safe_lsn >= leaf->other_at;
-	leaf->other = node;
-	if (!psti_lsn_parse(PQgetvalue(files, row, 2), &leaf->other_at))
+	leaf->other = seen.node;
+	if (!psti_lsn_parse(PQgetvalue(sights, find_file(sights, leaf->oid), F_LSN), &leaf->other_at))
 		leaf->other = 0;
 	return false;
 }
@@ -306,25 +394,97 @@ static pst_status
 watch_files(pst_cdc *cdc, pst_error *err)
 {
 	psti_buf oids = PSTI_BUF_INIT;
-	const char *params[1];
 	PGresult *files = NULL;
-	pst_status status = list_files(cdc, &oids, err);
+	PGresult *sights = NULL;
+	pst_status status;
 
-	params[0] = oids.data;
-	if (status == PST_OK && oids.len > 0)
-		status =
-			psti_conn_query(cdc->conn, "looking for rewrites", files_sql, 1, params, &files, err);
-	for (size_t i = 0; status == PST_OK && files != NULL && i < cdc->at.nplaces; i++)
+	for (size_t i = 0; i < cdc->at.nplaces; i++)
+		if (is_told(&cdc->at.places[i]))
+			list_leaves(&cdc->at.places[i], is_any, NULL, &oids);
+	status = ask_files(cdc, files_sql, &oids, &files, err);
+	for (size_t i = 0; files != NULL && i < cdc->at.nplaces; i++)
+		if (is_told(&cdc->at.places[i]))
+			list_leaves(&cdc->at.places[i], is_of_interest, files, &oids);
+	if (status == PST_OK)
+		status = ask_files(cdc, sights_sql, &oids, &sights, err);
+	for (size_t i = 0; status == PST_OK && sights != NULL && i < cdc->at.nplaces; i++)
 	{
 		psti_place *place = &cdc->at.places[i];
 		bool found = false;
 
-		for (size_t k = 0; k < place->nleaves && !place->gone && psti_place_is_read(place); k++)
-			found |= is_rewritten(cdc, &place->leaves[k], files);
+		for (size_t k = 0; k < place->nleaves && is_told(place); k++)
+			found |= is_rewritten(cdc, &place->leaves[k], sights);
 		if (found)
 			status = psti_capture_reset(cdc, place, rewritten, err);
 	}
 	PQclear(files);
+	PQclear(sights);
+	psti_buf_free(&oids);
+	return status;
+}
+
+/* The leaves of a table that was locked, and is about to be read. */
+static pst_status
+list_read(const pst_cdc *cdc, psti_place *place, pst_source *source, pst_error *err)
+{
+	const PGresult *leaves = NULL;
+	bool tree = source->relation->relkind == 'p';
+	pst_status status = psti_source_leaves(source, &leaves, err);
+
+	psti_place_clear_leaves(place);
+	for (int i = 0; status == PST_OK && i < PQntuples(leaves); i++)
+	{
+		uint32_t oid = (uint32_t) strtoul(PQgetvalue(leaves, i, PSTI_LEAF_OID), NULL, 10);
+		uint32_t node = (uint32_t) strtoul(PQgetvalue(leaves, i, PSTI_LEAF_NODE), NULL, 10);
+
+		if (node != 0 && (tree || oid == place->oid))
+			status = psti_place_add_leaf(place, oid, cdc->plain ? node : 0, err);
+	}
+	return status;
+}
+
+pst_status
+psti_watch_read(pst_cdc *cdc, psti_place *place, pst_source *source, pst_error *err)
+{
+	psti_buf oids = PSTI_BUF_INIT;
+	PGresult *sights = NULL;
+	pst_status status;
+
+	if (!is_watched(cdc) || (source->relation->relkind != 'p' && !cdc->plain))
+		return PST_OK;
+	/* A part of it may have been read before, with other partitions: then what is new is noticed. */
+	if (psti_place_is_begun(place))
+		return PST_OK;
+	status = list_read(cdc, place, source, err);
+	if (cdc->plain)
+		list_leaves(place, is_any, NULL, &oids);
+	if (status == PST_OK)
+		status = ask_files(cdc, sights_sql, &oids, &sights, err);
+	for (size_t k = 0; sights != NULL && k < place->nleaves; k++)
+	{
+		sight seen;
+
+		if (read_sight(sights, place->leaves[k].oid, &seen) &&
+			seen.node == place->leaves[k].filenode)
+			take_sight(&place->leaves[k], &seen);
+	}
+	PQclear(sights);
+	psti_buf_free(&oids);
+	return status;
+}
+
+/* Looks at the one table; *there false: it is not there any more. */
+static pst_status
+look(pst_cdc *cdc, uint32_t oid, sight *out, bool *there, pst_error *err)
+{
+	psti_buf oids = PSTI_BUF_INIT;
+	PGresult *sights = NULL;
+	pst_status status;
+
+	psti_buf_printf(&oids, "{%" PRIu32, oid);
+	status = ask_files(cdc, sights_sql, &oids, &sights, err);
+	*there = status == PST_OK && read_sight(sights, oid, out);
+	PQclear(sights);
 	psti_buf_free(&oids);
 	return status;
 }
@@ -393,6 +553,9 @@ psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relation, const ch
 	psti_place *place = psti_position_find(&cdc->at, relation->oid);
 	psti_captured *captured = psti_capture_of(cdc, relation->oid);
 	psti_leaf *leaf;
+	sight seen;
+	bool there;
+	pst_status status;
 
 	if (captured == NULL)
 		return psti_fail_nomem(err);
@@ -407,10 +570,15 @@ psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relation, const ch
 	/* A TRUNCATE explains another file: psti_watch_truncate. */
 	if (!cdc->plain || relation->filenode == 0 || cdc->change.kind == PSTI_CHANGE_TRUNCATE)
 		return PST_OK;
-	if (leaf->filenode != 0 && leaf->filenode != relation->filenode)
+	if (leaf->filenode == relation->filenode)
+		return PST_OK;
+	status = look(cdc, leaf->oid, &seen, &there, err);
+	if (leaf->filenode != 0 && !(there && is_harmless(cdc, leaf, &seen)))
 		*reason = rewritten;
 	leaf->filenode = relation->filenode;
-	return PST_OK;
+	if (there)
+		take_sight(leaf, &seen);
+	return status;
 }
 
 /*
@@ -434,36 +602,42 @@ psti_watch_columns(const pst_cdc *cdc, const psti_stream_relation *relation, con
 }
 
 /*
- * The file is the TRUNCATE's own when nothing has written the table's row in pg_class since. Otherwise it may
- * have been rewritten, too.
+ * Whether the file is that of the TRUNCATE that was told just now. The columns being as before, it is this
+ * one's or that of a later one; else nothing else may have written the table's row in pg_class since.
  */
+static bool
+is_emptied(const pst_cdc *cdc, const psti_leaf *leaf, const sight *seen)
+{
+	if (is_harmless(cdc, leaf, seen))
+		return true;
+	return seen->xmin == (uint32_t) cdc->transaction.xid &&
+		   (leaf->columns == 0 || leaf->columns == seen->columns);
+}
+
 pst_status
 psti_watch_truncate(pst_cdc *cdc, uint32_t oid, const char **reason, pst_error *err)
 {
-	static const char sql[] =
-		"SELECT pg_catalog.pg_relation_filenode(c.oid), c.xmin FROM pg_catalog.pg_class c "
-		"WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
-	psti_leaf *leaf = psti_place_leaf(psti_position_find(&cdc->at, oid), oid);
-	PGresult *result = NULL;
-	char text[16];
-	const char *params[] = {text};
-	uint32_t node;
+	psti_place *place = psti_position_find(&cdc->at, oid);
+	psti_buf oids = PSTI_BUF_INIT;
+	PGresult *sights = NULL;
 	pst_status status = PST_OK;
 
 	*reason = NULL;
-	if (!cdc->plain || leaf == NULL)
-		return PST_OK;
-	snprintf(text, sizeof(text), "%" PRIu32, oid);
-	status =
-		psti_conn_query(cdc->conn, "looking at the emptied table", sql, 1, params, &result, err);
-	if (status == PST_OK && PQntuples(result) == 1)
+	if (cdc->plain)
+		list_leaves(place, is_any, NULL, &oids);
+	status = ask_files(cdc, sights_sql, &oids, &sights, err);
+	for (size_t k = 0; sights != NULL && k < place->nleaves; k++)
 	{
-		node = (uint32_t) strtoul(PQgetvalue(result, 0, 0), NULL, 10);
-		if (node != leaf->filenode &&
-			strtoul(PQgetvalue(result, 0, 1), NULL, 10) != (uint32_t) cdc->transaction.xid)
+		psti_leaf *leaf = &place->leaves[k];
+		sight seen;
+
+		if (leaf->filenode == 0 || !read_sight(sights, leaf->oid, &seen))
+			continue;
+		if (seen.node != leaf->filenode && !is_emptied(cdc, leaf, &seen))
 			*reason = rewritten;
-		leaf->filenode = node;
+		take_sight(leaf, &seen);
 	}
-	PQclear(result);
+	PQclear(sights);
+	psti_buf_free(&oids);
 	return status;
 }

@@ -14,22 +14,6 @@ from capture import TIMEOUT, Capture, Replica, rows_of
 
 NUMBER = itertools.count(1)
 
-# What is known to be wrong, and why.
-KNOWN = {
-    "test_a_snapshot_sees_the_transaction_that_the_position_lies_inside[plain]":
-        "pgoutput: a rewrite in a transaction that is decoded before it is seen is not noticed",
-    "test_truncate_of_a_table[plain]": "pgoutput: a TRUNCATE that others follow is told as a reset",
-    "test_a_table_that_is_dropped_and_made_again[plain-snapshot]":
-        "pgoutput: a table that is made again beside the snapshot is not noticed",
-}
-
-
-def mark_known(request):
-    """The test may fail, for the reason above."""
-    if request.node.name in KNOWN:
-        request.applymarker(pytest.mark.xfail(reason=KNOWN[request.node.name]))
-
-
 def wait_for(condition, what, timeout=30):
     """Returns what the condition gave when it is true; it is asked again and again."""
     deadline = time.monotonic() + timeout

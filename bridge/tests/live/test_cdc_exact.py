@@ -3,14 +3,13 @@ every commit from "snapshot complete" on, whatever the table is and whatever is 
 import pytest
 
 from capture import Failed
-from scene import Scene, mark_known
+from scene import Scene
 
 BIG = "(SELECT string_agg(md5(i::text || {}), '') FROM generate_series(1, 200) i)"
 
 
 @pytest.fixture(params=[pytest.param("assisted", marks=pytest.mark.extension), "plain"])
 def scene(request, server, database):
-    mark_known(request)
     made = Scene(server, database, request.param)
     yield made
     made.end()
@@ -199,8 +198,8 @@ def test_truncate_of_a_table(scene):
     scene.commit(capture, "INSERT INTO u VALUES (11)")
     scene.commit(capture, "TRUNCATE u")
     scene.drain(capture)
-    if scene.transport == "plain":
-        return  # a file of now, seen at a row before the truncate, is taken for a rewrite
+    if scene.server.version < 110000:
+        return  # pgoutput tells of none
     assert capture.replica.compared == 3 and not capture.replica.resets
     assert capture.replica.truncates.count("u") == 2
 

@@ -224,7 +224,7 @@ def test_a_publication_that_has_more_tables(scene):
 # ---- Rewrites ----
 
 @pytest.mark.parametrize("rewrite", ["ALTER TABLE t ADD COLUMN at timestamptz DEFAULT clock_timestamp()",
-                                     "ALTER TABLE t ALTER v TYPE bigint USING v * 10", "VACUUM FULL t"])
+                                     "ALTER TABLE t ALTER v TYPE bigint USING v * 10"])
 def test_a_rewrite_that_no_change_follows_is_read(scene, rewrite):
     keyed(scene)
     capture = scene.started()
@@ -232,6 +232,67 @@ def test_a_rewrite_that_no_change_follows_is_read(scene, rewrite):
     capture.until(lambda: capture.replica.resets)
     scene.drain(capture)
     assert len(capture.replica.resets) == 1
+
+
+@pytest.mark.since(11, "truncates of pgoutput")
+@pytest.mark.parametrize("rewrite", ["VACUUM FULL t", "CLUSTER t USING t_pkey", "ALTER TABLE t SET WITHOUT CLUSTER, SET LOGGED"])
+@pytest.mark.parametrize("followed", [True, False])
+def test_a_new_file_in_which_no_value_changes_is_no_rewrite(scene, rewrite, followed):
+    keyed(scene)
+    capture = scene.started()
+    scene.sql(rewrite)
+    if followed:
+        scene.commit(capture, "UPDATE t SET v = v + 1")
+    capture.steps(20, 50)
+    scene.drain(capture)
+    assert not capture.replica.resets and capture.replica.compared == followed
+
+
+@pytest.mark.since(11, "truncates of pgoutput")
+@pytest.mark.parametrize("statements", [
+    "TRUNCATE t; INSERT INTO t VALUES (1, 1); ALTER TABLE t ALTER v TYPE int USING v * 10",
+    "INSERT INTO t VALUES (10, 1); ALTER TABLE t ALTER v TYPE int USING v * 10; TRUNCATE t; INSERT INTO t VALUES (1, 1)",
+    "TRUNCATE t; INSERT INTO t VALUES (1, 1); ALTER TABLE t ADD COLUMN w float DEFAULT random()"])
+def test_a_truncate_and_a_rewrite_in_one_transaction(scene, statements):
+    keyed(scene)
+    capture = scene.started()
+    with scene.conn.transaction():
+        for statement in statements.split("; "):
+            scene.sql(statement)
+    scene.drain(capture)
+    scene.sql("UPDATE t SET v = v + 1")
+    scene.drain(capture)
+
+
+@pytest.mark.since(11, "truncates of pgoutput")
+def test_truncates_that_other_statements_follow_are_no_rewrites(scene):
+    keyed(scene)
+    capture = scene.started()
+    capture.stop()
+    for n in range(3):
+        scene.commit(capture, f"INSERT INTO t VALUES ({10 + n}, 1)", "TRUNCATE t", f"INSERT INTO t VALUES ({n}, 1)")
+    scene.sql("GRANT SELECT ON t TO PUBLIC")
+    scene.sql("VACUUM FULL t")
+    scene.sql("CREATE INDEX ON t (v)")
+    capture.go_on()
+    capture.until(lambda: len(capture.replica.truncates) == 3)
+    capture.steps(10, 100)
+    scene.drain(capture)
+    assert capture.replica.compared == 3 and not capture.replica.resets
+
+
+def test_a_table_that_was_unlogged_for_a_while_is_read_anew(scene):
+    """No column is written by that, and what it got meanwhile is in no stream."""
+    keyed(scene)
+    scene.sql("CREATE PUBLICATION everything FOR ALL TABLES")
+    capture = scene.started(options={"publication.name": "everything"})
+    scene.sql("ALTER TABLE t SET UNLOGGED")
+    scene.sql("INSERT INTO t VALUES (10, 1)")
+    scene.sql("DELETE FROM t WHERE id = 1")
+    scene.sql("ALTER TABLE t SET LOGGED")
+    scene.sql("UPDATE t SET v = v + 1")
+    scene.drain(capture)
+    assert capture.replica.resets
 
 
 @pytest.mark.since(11, "truncates of pgoutput")

@@ -7,14 +7,13 @@ import time
 import pytest
 
 from capture import Failed, Gone
-from scene import Scene, mark_known, wait_for
+from scene import Scene, wait_for
 
 LONG = pytest.mark.long
 
 
 @pytest.fixture(params=[pytest.param("assisted", marks=pytest.mark.extension), "plain"])
 def scene(request, server, database):
-    mark_known(request)
     made = Scene(server, database, request.param)
     yield made
     made.end()

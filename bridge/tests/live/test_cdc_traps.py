@@ -3,12 +3,11 @@ loses, doubles or invents a row for a reader that goes by LSNs, or by a snapshot
 import pytest
 
 from capture import Failed
-from scene import Scene, mark_known, wait_for
+from scene import Scene, wait_for
 
 
 @pytest.fixture(params=[pytest.param("assisted", marks=pytest.mark.extension), "plain"])
 def scene(request, server, database):
-    mark_known(request)
     made = Scene(server, database, request.param)
     yield made
     made.end()

@@ -6,6 +6,7 @@
  */
 #include "cdc/opening.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -394,32 +395,59 @@ other_capture(pst_error *err, const char *what, const char *was, const char *is)
 	return PST_ERR_INVALID;
 }
 
-/* Regions whose snapshot may have seen what the new timeline does not have. */
+/* Whether its rows were read under a snapshot that may have seen what lies behind left. */
+static bool
+is_read_beyond(const pst_cdc *cdc, const psti_place *place, uint64_t left)
+{
+	for (size_t p = 0; p < place->nparts; p++)
+		if (place->parts[p].view != PSTI_NO_VIEW &&
+			cdc->at.views[place->parts[p].view].horizon > left)
+			return true;
+	return false;
+}
+
+/* A standby that became the server did not have what lies behind left: where it is from is undone. */
 static pst_status
-reset_beyond(pst_cdc *cdc, uint64_t left, pst_error *err)
+undone(const pst_cdc *cdc, const char *what, uint64_t left, uint32_t now, pst_error *err)
+{
+	char point[PSTI_LSN_SIZE];
+
+	psti_fail(err, PST_ERR_STATE, "%s of WAL that the server does not have", what);
+	psti_error_detail(err,
+					  "A standby was promoted, which left timeline %" PRIu32
+					  " at %s to timeline %" PRIu32 ": what was told behind that is undone.",
+					  cdc->at.timeline, psti_lsn_print(left, point), now);
+	psti_error_hint(err, PSTI_BEGIN_ANEW);
+	return PST_ERR_STATE;
+}
+
+static pst_status
+reset_beyond(pst_cdc *cdc, uint64_t left, uint32_t now, pst_error *err)
 {
 	pst_status status = PST_OK;
 
 	for (size_t i = 0; status == PST_OK && i < cdc->at.nplaces; i++)
 	{
 		psti_place *place = &cdc->at.places[i];
-		bool beyond = false;
 
-		for (size_t p = 0; p < place->nparts; p++)
-			beyond |= place->parts[p].view != PSTI_NO_VIEW &&
-					  cdc->at.views[place->parts[p].view].horizon > left;
-		if (beyond)
-			status =
-				psti_capture_reset(cdc, place, "the server that it was read from has failed", err);
+		if (!is_read_beyond(cdc, place, left))
+			continue;
+		/* It cannot forget the rows that are undone. */
+		if (cdc->consumer == PSTI_CONSUMER_UPSERT)
+			return undone(cdc, "the position has rows", left, now, err);
+		status = psti_capture_reset(cdc, place, "the server that it was read from has failed", err);
 	}
+	/* The horizons beyond are gone with their regions; WAL may not come that far for long. */
+	if (cdc->at.complete_lsn > left)
+		cdc->at.complete_lsn = left;
 	return status;
 }
 
 static pst_status
 check_timeline(pst_cdc *cdc, uint32_t now, pst_error *err)
 {
-	char safe[PSTI_LSN_SIZE];
-	char point[PSTI_LSN_SIZE];
+	char told[PSTI_LSN_SIZE];
+	char what[64];
 	uint64_t left;
 	pst_status status;
 
@@ -428,17 +456,17 @@ check_timeline(pst_cdc *cdc, uint32_t now, pst_error *err)
 	status = psti_slot_left(cdc->stream, now, cdc->at.timeline, &left, err);
 	if (status != PST_OK)
 		return status;
-	if (cdc->at.safe_lsn > left || cdc->at.commit_lsn > left)
+	/* One is behind what was told, the other is where the commit's record begins. */
+	if (cdc->at.safe_lsn > left || cdc->at.commit_lsn >= left)
 	{
-		psti_fail(err, PST_ERR_STATE, "the position %s is of WAL that the server does not have",
-				  psti_lsn_print(cdc->at.safe_lsn, safe));
-		psti_error_detail(err, "A standby was promoted at %s: what was told behind that is undone.",
-						  psti_lsn_print(left, point));
-		psti_error_hint(err, PSTI_BEGIN_ANEW);
-		return PST_ERR_STATE;
+		snprintf(what, sizeof(what), "the position %s is",
+				 psti_lsn_print(cdc->at.commit_lsn >= left ? cdc->at.commit_lsn : cdc->at.safe_lsn,
+								told));
+		return undone(cdc, what, left, now, err);
 	}
+	status = reset_beyond(cdc, left, now, err);
 	cdc->at.timeline = now;
-	return reset_beyond(cdc, left, err);
+	return status;
 }
 
 /*

@@ -16,6 +16,7 @@ from proxy import Proxy  # noqa: E402
 
 NUMBER = itertools.count(1)
 TIMEOUT = 300
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 
 
 def pytest_configure(config):
@@ -85,6 +86,16 @@ class Server:
         """primary|standby, start|stop|restart|crash|promote"""
         subprocess.run([os.path.join(self.folder, "ctl"), which, action], check=True,
                        timeout=TIMEOUT)
+
+    def beside_others(self, *words):
+        """A command as scripts/cluster takes it, with its options, beside new servers of the same programs."""
+        script, at = "scripts/cluster", words.index("--") + 1
+        place = os.environ.get("PENSTOCK_OUTSIDE", "").split(":")
+        if len(place) == 1:
+            return [os.path.join(TOP, script), "--bin", self.pgbin, *words]
+        # The programs run inside scripts/debian only, the command out here.
+        return ["chroot", place[1], "/bin/bash", "-c", 'cd /mnt/penstock && exec "$@"', "bash", script,
+                "--bin", self.pgbin, *words[:at], "scripts/debian", "--outside", *words[at:]]
 
     @property
     def version(self):

@@ -7,14 +7,15 @@ import sys
 
 import pytest
 
-TOP = pathlib.Path(__file__).resolve().parents[3]
+from failover import CASES
+
+FAILOVER = pathlib.Path(__file__).resolve().parents[1] / "lib/failover.py"
 
 
-@pytest.mark.long
 @pytest.mark.since(17, "synchronised slots")
-@pytest.mark.parametrize("how", ["followed", "inside a snapshot", "inside a transaction", "behind"])
-def test_a_promoted_standby(server, how):
-    command = [TOP / "scripts/cluster", "--bin", server.pgbin, "--standby", "--", sys.executable,
-               TOP / "bridge/tests/lib/failover.py", how]
+@pytest.mark.parametrize("transport", [pytest.param("assisted", marks=pytest.mark.extension), "plain"])
+@pytest.mark.parametrize("case", CASES)
+def test_a_promoted_standby(server, case, transport):
+    command = server.beside_others("--standby", "--", sys.executable, FAILOVER, transport, case)
     done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -35,6 +35,13 @@ typedef struct source_options
 	char parts[16];
 } source_options;
 
+/* Into how many regions a table's key is cut between which values; NULL: it is not. */
+typedef struct key_range
+{
+	PGresult *ends; /* the least and the greatest, as texts; owned */
+	size_t parts;
+} key_range;
+
 static void
 add_option(source_options *options, const char *key, const char *value)
 {
@@ -78,17 +85,52 @@ shapes_rows(const char *key)
 		   opt != PSTI_OPT_SCHEMA && opt != PSTI_OPT_TRANSPORT;
 }
 
+/*
+ * The key range of a table that is read in several regions. Rows outside of it are read all the same, as are
+ * those that come into it later: it says where to cut, no more. Infinite ends are no place to cut at.
+ */
 static pst_status
-make_options(const pst_cdc *cdc, const psti_subject *subject, bool parts, source_options *out,
-			 pst_error *err)
+find_range(const pst_cdc *cdc, const psti_subject *subject, key_range *out, pst_error *err)
+{
+	psti_buf sql = PSTI_BUF_INIT;
+	psti_buf key = PSTI_BUF_INIT;
+	pst_status status;
+
+	out->parts = count_parts(cdc, subject);
+	if (out->parts < 2 || subject->nkeys != 1 || subject->inherited || !subject->ordered)
+		return PST_OK;
+	psti_buf_ident(&key, subject->key[0]);
+	if (!key.failed)
+		psti_buf_printf(&sql,
+						"SELECT (SELECT t.%s FROM ONLY %s t ORDER BY 1 LIMIT 1), "
+						"(SELECT t.%s FROM ONLY %s t ORDER BY 1 DESC LIMIT 1)",
+						key.data, subject->qualified, key.data, subject->qualified);
+	status = key.failed ? psti_fail_nomem(err) : psti_buf_check(&sql, err);
+	if (status == PST_OK)
+		status =
+			psti_conn_exec(cdc->conn, "looking where to cut the table", sql.data, &out->ends, err);
+	psti_buf_free(&sql);
+	psti_buf_free(&key);
+	for (int i = 0; status == PST_OK && out->ends != NULL && i < 2; i++)
+		if (PQgetisnull(out->ends, 0, i) || strstr(PQgetvalue(out->ends, 0, i), "infinity") != NULL)
+		{
+			PQclear(out->ends);
+			out->ends = NULL;
+		}
+	return status;
+}
+
+static pst_status
+make_options(const pst_cdc *cdc, const psti_subject *subject, const key_range *range,
+			 source_options *out, pst_error *err)
 {
 	size_t given = 0;
 
 	memset(out, 0, sizeof(*out));
 	while (cdc->keys[given] != NULL)
 		given++;
-	out->keys = calloc(given + 8, sizeof(*out->keys));
-	out->values = calloc(given + 8, sizeof(*out->values));
+	out->keys = calloc(given + 10, sizeof(*out->keys));
+	out->values = calloc(given + 10, sizeof(*out->values));
 	for (size_t i = 0; i < subject->ncolumns; i++)
 	{
 		psti_buf_puts(&out->columns, i > 0 ? "," : "");
@@ -105,22 +147,24 @@ make_options(const pst_cdc *cdc, const psti_subject *subject, bool parts, source
 		add_option(out, "read.columns", out->columns.data);
 	if (psti_opt_int(cdc->options, PSTI_OPT_TRANSPORT) == PSTI_TRANSPORT_PLAIN)
 		add_option(out, "transport", "plain");
-	if (parts)
+	if (range != NULL && range->ends != NULL)
 	{
-		snprintf(out->parts, sizeof(out->parts), "%zu", count_parts(cdc, subject));
+		snprintf(out->parts, sizeof(out->parts), "%zu", range->parts);
 		add_option(out, "scan.partition.column", subject->key[0]);
 		add_option(out, "scan.partition.num", out->parts);
+		add_option(out, "scan.partition.lower-bound", PQgetvalue(range->ends, 0, 0));
+		add_option(out, "scan.partition.upper-bound", PQgetvalue(range->ends, 0, 1));
 	}
 	return PST_OK;
 }
 
 static pst_status
-open_source(const pst_cdc *cdc, const psti_subject *subject, bool parts, pst_source **out,
-			pst_error *err)
+open_source(const pst_cdc *cdc, const psti_subject *subject, const key_range *range,
+			pst_source **out, pst_error *err)
 {
 	source_options options;
 	pst_hooks hooks = cdc->hooks;
-	pst_status status = make_options(cdc, subject, parts, &options, err);
+	pst_status status = make_options(cdc, subject, range, &options, err);
 
 	/* Its progress would be that of one table. */
 	hooks.progress = NULL;
@@ -484,16 +528,19 @@ take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
 	size_t jobs = (size_t) psti_opt_int(cdc->options, PSTI_OPT_CDC_JOBS);
 	uint64_t columns = hash_columns(subject);
 	psti_table *version = NULL;
-	/* A table of which parts are read already is cut as it was. */
-	bool parts = !psti_place_is_begun(place) && subject->nkeys == 1 && !subject->inherited &&
-				 subject->ordered && count_parts(cdc, subject) > 1;
-	pst_status status;
+	key_range range = {0};
+	pst_status status = PST_OK;
 
 	r->readers = calloc(jobs, sizeof(*r->readers));
 	if (captured == NULL || r->readers == NULL)
 		return psti_fail_nomem(err);
 	r->nreaders = 1;
-	status = open_source(cdc, subject, parts, &r->readers[0].source, err);
+	/* A table of which parts are read already is cut as it was. */
+	if (!psti_place_is_begun(place))
+		status = find_range(cdc, subject, &range, err);
+	if (status == PST_OK)
+		status = open_source(cdc, subject, &range, &r->readers[0].source, err);
+	PQclear(range.ends);
 	if (status == PST_OK)
 		status = stand(cdc, subject, place, err);
 	if (status == PST_OK)
@@ -658,8 +705,7 @@ begin_piece(pst_cdc *cdc, psti_reader *reader, pst_event *out, pst_error *err)
 	{
 		const psti_subject *subject = psti_scope_subject(&cdc->scope, r->oid);
 
-		status = open_source(cdc, subject, r->readers[0].source->partition.column != NULL,
-							 &reader->source, err);
+		status = open_source(cdc, subject, NULL, &reader->source, err);
 	}
 	if (status == PST_OK)
 		status = pst_source_read(reader->source, piece->split, &reader->stream, err);

@@ -1,8 +1,11 @@
 """Change capture: the rows of the snapshot and the changes of the stream, replayed in order, are the table at
 every commit from "snapshot complete" on, whatever the table is and whatever is done to it meanwhile."""
+import collections
+import datetime
+
 import pytest
 
-from capture import Failed
+from capture import Failed, rows_of
 from scene import Scene
 
 BIG = "(SELECT string_agg(md5(i::text || {}), '') FROM generate_series(1, 200) i)"
@@ -39,6 +42,54 @@ def in_snapshot(scene, capture, *statements):
 def small_batches(scene, tables=("t",), **arguments):
     """A capture whose events hold two rows at most, so that there is something to come between them."""
     return scene.capture(tables, options={"read.batch-rows": "2"}, **arguments)
+
+
+# ---- The snapshot ----
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def micros(text):
+    """Microseconds since 1970 of a timestamp as the server prints it."""
+    at = datetime.datetime.fromisoformat(text if text[-3] in "+-" else text + "+00")
+    return str((at - EPOCH) // datetime.timedelta(microseconds=1))
+
+
+# What keys are made of, and a bound's text as the copy has its keys.
+KEYS = {"smallint": ("g - 300", str), "int": ("g * 3", str), "bigint": ("10000000000 + g", str),
+        "date": ("'1999-01-01'::date + g", lambda text: str((datetime.date.fromisoformat(text) - EPOCH.date()).days)),
+        "timestamp": ("'1999-12-20'::timestamp + g * interval '1 hour 1 microsecond'", micros),
+        "timestamptz": ("'2020-01-01'::timestamptz - g * interval '1 day'", micros),
+        "uuid": ("('018f0000-0000-7000-8000-' || lpad(to_hex(g), 12, '0'))::uuid",
+                 lambda text: "\\x" + text.replace("-", ""))}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_large_table_is_read_in_regions_of_its_key(scene, key):
+    """Killed in the middle of a snapshot: only the region that was not finished is read again."""
+    values, bound = KEYS[key]
+    scene.sql(f"CREATE TABLE t (k {key} PRIMARY KEY, v int, pad text)")
+    scene.sql(f"INSERT INTO t SELECT {values}, g, repeat('x', 200) FROM generate_series(1, 600) g")
+    scene.sql("ANALYZE t")
+    capture = scene.capture(options={"read.text-columns": None, "read.split-bytes": "8192", "read.batch-rows": "20"})
+    clear = capture.replica._clear
+
+    def convert(event):
+        clear({**event, **{side: event[side] and bound(event[side]) for side in ("lower", "upper")}})
+    capture.replica._clear = convert
+    capture.start()
+    capture.until(lambda: capture.replica.snapshot_rows["t"] >= 210)
+    scene.sql("UPDATE t SET v = v + 1000 WHERE v % 2 = 0")
+    scene.sql("DELETE FROM t WHERE v % 5 = 0")
+    capture.restart()
+    capture.until_complete()
+    scene.sql("UPDATE t SET v = v + 1 WHERE v % 7 = 0")
+    scene.sql("UPDATE t SET v = 7777 WHERE v = 1")
+    capture.until(lambda: any("7777" in row for row in capture.replica.table("t").all()))
+    copied = collections.Counter(row[1:] for row in capture.replica.table("t").all().elements())
+    assert copied == rows_of(scene.conn, "SELECT v, pad FROM t")
+    assert capture.replica.snapshot_rows["t"] < 640
+    assert len(capture.replica.cleared) == 1 and capture.replica.cleared[0][1:] != (None, None)
 
 
 # ---- The stream ----

@@ -5,4 +5,4 @@ import soak
 def test_twenty_kills_lose_and_double_nothing(server):
     counts = soak.soak(server, seed=1, kills=20)
     assert all(counts[phase] >= 1 for phase in soak.PHASES)
-    assert counts["comparisons"] > 2
+    assert counts["comparisons"] >= 2  # at the end of each round; others by chance

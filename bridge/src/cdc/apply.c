@@ -123,7 +123,12 @@ find_table(pst_cdc *cdc, psti_stream_relation *relation, psti_table **out, pst_e
 	/* What was read has all of the transaction, and maybe columns that came after it. */
 	if (captured->regions.n > 0 &&
 		psti_judge_truncate(&captured->regions, cdc->transaction.xid) == PSTI_LEAVE_OUT)
-		return PST_AGAIN;
+	{
+		bool unlogged = relation->persistence == 'u';
+
+		status = psti_place_set_unlogged(place, relation->leaf, unlogged, err);
+		return status == PST_OK ? PST_AGAIN : status;
+	}
 	status = psti_watch_relation(cdc, relation, &unfit, err);
 	if (status == PST_OK && unfit != NULL)
 		status = psti_capture_reset(cdc, place, unfit, err);

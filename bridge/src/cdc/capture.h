@@ -68,7 +68,6 @@ typedef struct psti_captured
 	psti_table *version;  /* its columns as they were told last; owned; NULL: not told yet */
 	psti_regions regions; /* for the judge; owned; none: nothing is left out */
 	size_t key_column;	  /* of version, that regions are cut by */
-	bool unlogged;		  /* its changes are in no WAL, until it is logged again */
 	const char *reset; /* why its rows are to be forgotten before it is read; static; NULL: not */
 } psti_captured;
 

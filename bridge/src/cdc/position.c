@@ -97,13 +97,23 @@ free_parts(psti_place *place)
 	place->nparts = 0;
 }
 
+/* What was read. */
 static void
-free_place(psti_place *place)
+clear_place(psti_place *place)
 {
 	free_parts(place);
 	free(place->column);
 	place->column = NULL;
 	psti_place_clear_leaves(place);
+}
+
+static void
+free_place(psti_place *place)
+{
+	clear_place(place);
+	free(place->unlogged);
+	place->unlogged = NULL;
+	place->nunlogged = 0;
 }
 
 /* ---- Leaves ---- */
@@ -164,6 +174,44 @@ psti_place_add_leaf(psti_place *place, uint32_t oid, uint32_t filenode, pst_erro
 	return PST_OK;
 }
 
+/* The place in the list, or its end. */
+static size_t
+search_unlogged(const psti_place *place, uint32_t oid)
+{
+	size_t i = 0;
+
+	while (i < place->nunlogged && place->unlogged[i] != oid)
+		i++;
+	return i;
+}
+
+bool
+psti_place_is_unlogged(const psti_place *place, uint32_t oid)
+{
+	return search_unlogged(place, oid) < place->nunlogged;
+}
+
+pst_status
+psti_place_set_unlogged(psti_place *place, uint32_t oid, bool unlogged, pst_error *err)
+{
+	size_t i = search_unlogged(place, oid);
+	uint32_t *grown;
+
+	if (unlogged == (i < place->nunlogged))
+		return PST_OK;
+	if (!unlogged)
+	{
+		place->unlogged[i] = place->unlogged[--place->nunlogged];
+		return PST_OK;
+	}
+	grown = realloc(place->unlogged, (place->nunlogged + 1) * sizeof(*grown));
+	if (grown == NULL)
+		return psti_fail_nomem(err);
+	place->unlogged = grown;
+	grown[place->nunlogged++] = oid;
+	return PST_OK;
+}
+
 pst_status
 psti_place_reset(psti_place *place, pst_error *err)
 {
@@ -172,7 +220,7 @@ psti_place_reset(psti_place *place, pst_error *err)
 	if (part == NULL)
 		return psti_fail_nomem(err);
 	part->view = PSTI_NO_VIEW;
-	free_place(place);
+	clear_place(place);
 	place->columns = 0;
 	place->kind = PSTI_KEY_NONE;
 	place->parts = part;
@@ -374,7 +422,7 @@ put_part(psti_buf *out, const psti_part *part)
 static bool
 is_plain(const psti_place *place)
 {
-	return place->nleaves == 0 && !place->gone && place->nparts == 1 &&
+	return place->nleaves == 0 && place->nunlogged == 0 && !place->gone && place->nparts == 1 &&
 		   place->parts[0].state == PSTI_PART_READ && place->parts[0].view == PSTI_NO_VIEW;
 }
 
@@ -385,6 +433,15 @@ put_leaves(psti_buf *out, const psti_place *place)
 	for (size_t i = 0; i < place->nleaves; i++)
 		psti_buf_printf(out, "%s[%" PRIu32 ",%" PRIu32 "]", i > 0 ? "," : "", place->leaves[i].oid,
 						place->leaves[i].filenode);
+	psti_buf_putc(out, ']');
+}
+
+static void
+put_unlogged(psti_buf *out, const psti_place *place)
+{
+	psti_buf_puts(out, ",\"unlogged\":[");
+	for (size_t i = 0; i < place->nunlogged; i++)
+		psti_buf_printf(out, "%s%" PRIu32, i > 0 ? "," : "", place->unlogged[i]);
 	psti_buf_putc(out, ']');
 }
 
@@ -411,6 +468,8 @@ put_place(psti_buf *out, const psti_place *place)
 	psti_buf_putc(out, ']');
 	if (place->nleaves > 0)
 		put_leaves(out, place);
+	if (place->nunlogged > 0)
+		put_unlogged(out, place);
 	psti_buf_putc(out, '}');
 }
 
@@ -659,6 +718,24 @@ get_leaves(const psti_json *object, psti_place *place, pst_error *err)
 }
 
 static pst_status
+get_unlogged(const psti_json *object, psti_place *place, pst_error *err)
+{
+	const psti_json *list = psti_json_get(object, "unlogged");
+	size_t n = psti_json_size(list);
+	pst_status status = PST_OK;
+
+	for (size_t i = 0; status == PST_OK && i < n; i++)
+	{
+		uint32_t oid;
+
+		if (!get_element(list, i, &oid))
+			return not_a_position(err, "an unlogged table is none");
+		status = psti_place_set_unlogged(place, oid, true, err);
+	}
+	return status;
+}
+
+static pst_status
 get_place(const psti_json *item, psti_position *position, pst_error *err)
 {
 	psti_place *place = NULL;
@@ -685,7 +762,9 @@ get_place(const psti_json *item, psti_position *position, pst_error *err)
 	}
 	if (status == PST_OK)
 		status = get_parts(item, position, place, err);
-	return status == PST_OK ? get_leaves(item, place, err) : status;
+	if (status == PST_OK)
+		status = get_leaves(item, place, err);
+	return status == PST_OK ? get_unlogged(item, place, err) : status;
 }
 
 static pst_status

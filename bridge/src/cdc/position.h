@@ -65,6 +65,9 @@ typedef struct psti_place
 	psti_leaf
 		*leaves; /* tables whose rows are told under its name, where that is watched; ascending */
 	size_t nleaves;
+	uint32_t
+		*unlogged; /* of them, those whose changes are in no WAL, until they are logged again */
+	size_t nunlogged;
 } psti_place;
 
 typedef struct psti_position
@@ -124,6 +127,10 @@ bool psti_place_is_begun(const psti_place *place);
 psti_leaf *psti_place_leaf(const psti_place *place, uint32_t oid);
 pst_status psti_place_add_leaf(psti_place *place, uint32_t oid, uint32_t filenode, pst_error *err);
 void psti_place_clear_leaves(psti_place *place);
+
+/* Tables that are unlogged, which stay so when their rows are read anew. */
+bool psti_place_is_unlogged(const psti_place *place, uint32_t oid);
+pst_status psti_place_set_unlogged(psti_place *place, uint32_t oid, bool unlogged, pst_error *err);
 
 /* ---- Views ---- */
 

@@ -21,6 +21,7 @@
 static const char attached[] = "a partition was attached with the rows that it had";
 static const char unpublished[] =
 	"a partition was added, and pgoutput tells of it only from then on";
+static const char unlogged[] = "it was unlogged for a while";
 static const char rewritten[] = "it was rewritten, and pgoutput does not tell with what";
 
 /* Only who has read a table misses what it had before. */
@@ -489,6 +490,59 @@ look(pst_cdc *cdc, uint32_t oid, sight *out, bool *there, pst_error *err)
 	return status;
 }
 
+/* ---- Unlogged tables ---- */
+
+static const char logged_sql[] =
+	"SELECT c.oid FROM pg_catalog.pg_class c "
+	"WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) "
+	"AND c.relpersistence OPERATOR(pg_catalog.<>) 'u'::pg_catalog.\"char\"";
+
+/* Of the place: whether one of these was unlogged. They are not any more. */
+static bool
+is_logged_again(psti_place *place, const PGresult *logged)
+{
+	bool found = false;
+
+	for (int row = 0; row < PQntuples(logged); row++)
+	{
+		uint32_t oid = (uint32_t) strtoul(PQgetvalue(logged, row, 0), NULL, 10);
+
+		found |= psti_place_is_unlogged(place, oid);
+		(void) psti_place_set_unlogged(place, oid, false, NULL);
+	}
+	return found;
+}
+
+/*
+ * The plugin tells that a table is logged again when it has told in the same session that it was not, or when
+ * it has rows. After a restart an empty one is seen here.
+ */
+static pst_status
+watch_unlogged(pst_cdc *cdc, pst_error *err)
+{
+	psti_buf oids = PSTI_BUF_INIT;
+	const char *params[1];
+	PGresult *logged = NULL;
+	pst_status status;
+
+	for (size_t i = 0; i < cdc->at.nplaces; i++)
+		for (size_t k = 0; k < cdc->at.places[i].nunlogged; k++)
+			psti_buf_printf(&oids, "%s%" PRIu32, oids.len > 0 ? "," : "{",
+							cdc->at.places[i].unlogged[k]);
+	psti_buf_puts(&oids, oids.len > 0 ? "}" : "");
+	status = psti_buf_check(&oids, err);
+	params[0] = oids.data;
+	if (status == PST_OK && oids.len > 0)
+		status = psti_conn_query(cdc->conn, "looking for tables that are logged again", logged_sql,
+								 1, params, &logged, err);
+	for (size_t i = 0; status == PST_OK && logged != NULL && i < cdc->at.nplaces; i++)
+		if (is_logged_again(&cdc->at.places[i], logged))
+			status = psti_capture_reset(cdc, &cdc->at.places[i], unlogged, err);
+	PQclear(logged);
+	psti_buf_free(&oids);
+	return status;
+}
+
 pst_status
 psti_watch(pst_cdc *cdc, pst_error *err)
 {
@@ -498,6 +552,8 @@ psti_watch(pst_cdc *cdc, pst_error *err)
 		status = psti_opening_restore(cdc, err);
 	if (status == PST_OK)
 		status = watch_partitions(cdc, err);
+	if (status == PST_OK && is_watched(cdc))
+		status = watch_unlogged(cdc, err);
 	if (status == PST_OK && cdc->plain && is_watched(cdc))
 		status = watch_files(cdc, err);
 	if (status == PST_OK && cdc->plain)
@@ -531,19 +587,20 @@ meet_relation(pst_cdc *cdc, psti_place *place, const psti_stream_relation *relat
 }
 
 /* SET LOGGED brings all rows into the stream, but a table may come back empty. */
-static const char *
-watch_persistence(pst_cdc *cdc, psti_captured *captured, const psti_stream_relation *relation)
+static pst_status
+watch_persistence(pst_cdc *cdc, psti_place *place, const psti_stream_relation *relation,
+				  const char **reason, pst_error *err)
 {
-	bool was = captured->unlogged;
+	bool was = psti_place_is_unlogged(place, relation->leaf);
+	bool is = relation->persistence == 'u';
 
-	captured->unlogged = relation->persistence == 'u';
-	if (captured->unlogged && !was)
+	*reason = was && !is ? unlogged : NULL;
+	if (is && !was)
 		psti_log(&cdc->hooks, PST_LOG_WARNING,
 				 "%s.%s has become unlogged: its changes are in no WAL, and the copy stays as it "
-				 "is until "
-				 "it is logged again",
+				 "is until it is logged again",
 				 relation->schema, relation->name);
-	return was && !captured->unlogged ? "it was unlogged for a while" : NULL;
+	return psti_place_set_unlogged(place, relation->leaf, is, err);
 }
 
 pst_status
@@ -551,17 +608,13 @@ psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relation, const ch
 					pst_error *err)
 {
 	psti_place *place = psti_position_find(&cdc->at, relation->oid);
-	psti_captured *captured = psti_capture_of(cdc, relation->oid);
 	psti_leaf *leaf;
 	sight seen;
 	bool there;
-	pst_status status;
+	pst_status status = watch_persistence(cdc, place, relation, reason, err);
 
-	if (captured == NULL)
-		return psti_fail_nomem(err);
-	*reason = watch_persistence(cdc, captured, relation);
-	if (*reason != NULL)
-		return PST_OK;
+	if (status != PST_OK || *reason != NULL)
+		return status;
 	if (!is_watched(cdc) || (!cdc->plain && relation->leaf == relation->oid))
 		return PST_OK;
 	leaf = psti_place_leaf(place, relation->leaf);

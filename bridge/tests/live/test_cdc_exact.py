@@ -139,6 +139,35 @@ def test_values_of_a_toasted_column_that_an_update_leaves_alone(scene):
     assert capture.replica.compared == 5
 
 
+@pytest.mark.extension
+def test_a_table_that_comes_back_empty_after_it_was_unlogged(server, database):
+    """The stream has no row of that: who was restarted meanwhile must know that it was unlogged."""
+    scene = Scene(server, database, "assisted")
+    try:
+        scene.sql("CREATE TABLE t (id int, region int, PRIMARY KEY (id, region)) PARTITION BY LIST (region)")
+        scene.sql("CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1)")
+        scene.sql("CREATE TABLE t2 PARTITION OF t FOR VALUES IN (2)")
+        scene.sql("CREATE TABLE u (id int PRIMARY KEY)")
+        scene.sql("INSERT INTO t SELECT g, 1 + g % 2 FROM generate_series(1, 9) g")
+        scene.sql("INSERT INTO u SELECT g FROM generate_series(1, 9) g")
+        capture = scene.started("t", "u")
+        for table in ("t1", "u"):
+            scene.sql(f"ALTER TABLE {table} SET UNLOGGED")
+        scene.sql("INSERT INTO t VALUES (10, 2)")  # of a partition that is logged
+        capture.until(lambda: capture.tool.errors().count("has become unlogged") == 2)
+        capture.until(lambda: ("10", "2") in capture.replica.table("t").all())
+        capture.store()
+        capture.crash()
+        for table in ("t1", "u"):
+            scene.sql(f"DELETE FROM {table}")
+            scene.sql(f"ALTER TABLE {table} SET LOGGED")
+        capture.start()
+        scene.drain(capture)
+        assert not capture.replica.table("u").all() and len(capture.replica.table("t").all()) == 6
+    finally:
+        scene.end()
+
+
 @pytest.mark.parametrize("identity", ["DEFAULT", "FULL", "USING INDEX t_code", "NOTHING"])
 def test_replica_identities(scene, identity):
     scene.sql("CREATE TABLE t (id int PRIMARY KEY, code int NOT NULL, v int, big text)")

@@ -105,6 +105,9 @@ assert_same_place(const psti_place *a, const psti_place *b)
 	assert_int_equal(a->oid, b->oid);
 	assert_true(a->columns == b->columns);
 	assert_int_equal(a->gone, b->gone);
+	assert_int_equal(a->nunlogged, b->nunlogged);
+	for (size_t i = 0; i < a->nunlogged; i++)
+		assert_true(a->unlogged[i] == b->unlogged[i]);
 	assert_int_equal(a->kind, b->kind);
 	assert_int_equal(a->column == NULL, b->column == NULL);
 	if (a->column != NULL)
@@ -186,6 +189,8 @@ make_place(psti_position *position, uint32_t oid, uint64_t *seed)
 				  &err);
 	place->columns = test_random(seed) % 2 == 0 ? 0 : test_random(seed);
 	place->gone = test_random(seed) % 8 == 0;
+	for (uint64_t n = test_random(seed) % 8; n > 5; n--)
+		assert_ok(psti_place_set_unlogged(place, (uint32_t) test_random(seed), true, &err), &err);
 	if (test_random(seed) % 2 == 0)
 		cut(place, 1 + test_random(seed) % 5);
 	for (size_t i = 0; i < place->nparts; i++)
@@ -376,6 +381,8 @@ what_no_capture_wrote_is_refused(void **state)
 		{"\"leaves\":[[5,6]]", "\"leaves\":[5,6]"},
 		{"\"leaves\":[[5,6]]", "\"leaves\":[[5,-1]]"},
 		{"\"leaves\":[[5,6]]", "\"leaves\":[[4294967296,6]]"},
+		{"\"leaves\":[[5,6]]", "\"leaves\":[[5,6]],\"unlogged\":[-5]"},
+		{"\"leaves\":[[5,6]]", "\"leaves\":[[5,6]],\"unlogged\":[\"x\"]"},
 		{"\"kind\":\"int8\"", "\"kind\":\"none\""},
 		{"\"kind\":\"int8\"", "\"kind\":\"text\""},
 		{"\"kind\":\"int8\",", ""},
@@ -592,6 +599,30 @@ leaves_are_found_whatever_their_order(void **state)
 	psti_position_free(&p);
 }
 
+/* Whatever is read anew: what an unlogged table has is not told by that. */
+static void
+what_is_unlogged_stays_so_until_it_is_logged(void **state)
+{
+	psti_position p = {0};
+	psti_place *place = add(&p, 1);
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	assert_false(psti_place_is_unlogged(place, 0));
+	assert_ok(psti_place_set_unlogged(place, 5, false, &err), &err);
+	for (uint32_t oid = 5; oid < 8; oid++)
+	{
+		assert_ok(psti_place_set_unlogged(place, oid, true, &err), &err);
+		assert_ok(psti_place_set_unlogged(place, oid, true, &err), &err);
+	}
+	assert_int_equal(place->nunlogged, 3);
+	assert_ok(psti_place_reset(place, &err), &err);
+	assert_ok(psti_place_set_unlogged(place, 5, false, &err), &err);
+	assert_false(psti_place_is_unlogged(place, 5));
+	assert_true(psti_place_is_unlogged(place, 6) && psti_place_is_unlogged(place, 7));
+	psti_position_free(&p);
+}
+
 /* ---- Views ---- */
 
 static void
@@ -728,6 +759,7 @@ main(void)
 		cmocka_unit_test(places_are_found_whatever_came_and_went),
 		cmocka_unit_test(what_was_read_alike_becomes_one_part),
 		cmocka_unit_test(leaves_are_found_whatever_their_order),
+		cmocka_unit_test(what_is_unlogged_stays_so_until_it_is_logged),
 		cmocka_unit_test(views_are_forgotten_when_the_stream_has_passed_them),
 		cmocka_unit_test(lsns_are_written_as_the_server_writes_them),
 		cmocka_unit_test(want_of_memory_is_told_and_leaks_nothing),

@@ -148,7 +148,8 @@ struct pst_cdc
 	int64_t start_by;			 /* until when a slot in use is waited for; 0: it was not in use */
 	bool streaming;				 /* the stream was started */
 	bool failed;
-	bool half_made;		   /* a slot of the name is there, and of no use */
+	bool half_made;		   /* a slot of the name is there, and of no use … */
+	int maker;			   /* … and this process of the server may still be making it */
 	bool may_fall_back;	   /* to pgoutput, where penstock is refused */
 	bool resumed;		   /* it was opened with a position */
 	bool store;			   /* a position must be stored before the next event … */

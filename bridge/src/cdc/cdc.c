@@ -100,9 +100,10 @@ take_step(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 	switch (cdc->step)
 	{
 		case PSTI_STEP_TELL:
-			tell_store(cdc, out);
-			cdc->step = PSTI_STEP_CREATE;
-			return PST_OK;
+			status = psti_opening_tell(cdc, err);
+			if (status == PST_OK)
+				tell_store(cdc, out);
+			return status;
 		case PSTI_STEP_CREATE:
 			status = psti_opening_create(cdc, err);
 			return status == PST_OK ? PST_AGAIN : status;
@@ -322,7 +323,7 @@ drop_slot(pst_cdc *cdc, pst_error *err)
 	psti_conn_close(cdc->stream); /* it holds the slot */
 	cdc->stream = NULL;
 	if (!cdc->temporary)
-		status = psti_slot_drop(cdc->conn, cdc->at.slot, false, err);
+		status = psti_slot_drop(cdc->conn, cdc->at.slot, 0, err);
 	/* One that the options name is its maker's. */
 	if (status == PST_OK && cdc->plain && !psti_opt_given(cdc->options, PSTI_OPT_PUBLICATION))
 		status = psti_publication_drop(cdc->conn, cdc->publication, err);

@@ -501,17 +501,41 @@ is_all_read(const pst_cdc *cdc)
 	return true;
 }
 
+/* Before the output plugin is chosen anew. */
 static pst_status
-go_on(pst_cdc *cdc, const psti_slot *slot, const char *system, uint32_t timeline, pst_error *err)
+check_home(const pst_cdc *cdc, const psti_slot *slot, const char *system, pst_error *err)
 {
 	const char *database = psti_conn_caps(cdc->conn)->database;
-	char *options = NULL;
-	pst_status status = PST_OK;
 
 	if (strcmp(cdc->at.system, system) != 0)
 		return other_capture(err, "server", cdc->at.system, system);
 	if (strcmp(cdc->at.database, database) != 0)
 		return other_capture(err, "database", cdc->at.database, database);
+	return cdc->at.stage == PSTI_STAGE_CREATING ? psti_slot_check_half_made(slot, &cdc->at, err)
+												: PST_OK;
+}
+
+/* The slot is about to be made, or half made. Nothing was told yet: the options may be others. */
+static pst_status
+make_again(pst_cdc *cdc, const psti_slot *slot, uint32_t timeline, pst_error *err)
+{
+	pst_status status = make_fingerprint(cdc, &cdc->at.options, err);
+
+	cdc->step = PSTI_STEP_TELL;
+	cdc->at.timeline = timeline;
+	cdc->half_made = slot->there;
+	cdc->maker = cdc->at.maker;
+	return status == PST_OK ? add_places(cdc, cdc->startup != PSTI_STARTUP_INITIAL, err) : status;
+}
+
+static pst_status
+go_on(pst_cdc *cdc, const psti_slot *slot, uint32_t timeline, pst_error *err)
+{
+	char *options = NULL;
+	pst_status status = PST_OK;
+
+	if (cdc->at.stage == PSTI_STAGE_CREATING)
+		return make_again(cdc, slot, timeline, err);
 	if (make_fingerprint(cdc, &options, err) != PST_OK)
 		return err->status;
 	if (strcmp(options, cdc->at.options) != 0)
@@ -524,12 +548,6 @@ go_on(pst_cdc *cdc, const psti_slot *slot, const char *system, uint32_t timeline
 	free(options);
 	if (status != PST_OK)
 		return status;
-	if (cdc->at.stage == PSTI_STAGE_CREATING)
-	{
-		cdc->step = PSTI_STEP_CREATE;
-		cdc->half_made = slot->there;
-		return add_places(cdc, cdc->startup != PSTI_STARTUP_INITIAL, err);
-	}
 	status = psti_slot_check(slot, &cdc->at, (int64_t) cdc->ack_delay, err);
 	if (status == PST_OK)
 		status = check_timeline(cdc, timeline, err);
@@ -682,6 +700,8 @@ psti_opening(pst_cdc *cdc, const char *const *keys, const char *const *values, c
 		status = psti_scope_init(&cdc->scope, cdc->options, &cdc->hooks, false, err);
 	if (status == PST_OK)
 		status = connect_all(cdc, system, sizeof(system), &timeline, &slot, err);
+	if (status == PST_OK && cdc->resumed)
+		status = check_home(cdc, &slot, system, err);
 	if (status == PST_OK)
 		status = choose_plugin(cdc, &slot, err);
 	if (status == PST_OK)
@@ -694,7 +714,7 @@ psti_opening(pst_cdc *cdc, const char *const *keys, const char *const *values, c
 						   ? psti_opt_text(cdc->options, PSTI_OPT_PUBLICATION)
 						   : cdc->at.slot;
 	if (cdc->resumed)
-		status = go_on(cdc, &slot, system, timeline, err);
+		status = go_on(cdc, &slot, timeline, err);
 	else
 	{
 		cdc->at.timeline = timeline;
@@ -874,6 +894,21 @@ make_recipe(const pst_cdc *cdc)
 }
 
 pst_status
+psti_opening_tell(pst_cdc *cdc, pst_error *err)
+{
+	pst_status status = PST_OK;
+
+	if (cdc->half_made)
+		status = psti_slot_drop(cdc->conn, cdc->at.slot, cdc->maker, err);
+	cdc->half_made = false;
+	cdc->at.maker = PQbackendPID(psti_conn_pg(cdc->stream));
+	if (status == PST_OK)
+		status = psti_slot_before(cdc->conn, cdc->at.maker, &cdc->at.safe_lsn, &cdc->at.made, err);
+	cdc->step = PSTI_STEP_CREATE;
+	return status;
+}
+
+pst_status
 psti_opening_create(pst_cdc *cdc, pst_error *err)
 {
 	psti_slot_recipe recipe;
@@ -885,14 +920,12 @@ psti_opening_create(pst_cdc *cdc, pst_error *err)
 		cdc->step = PSTI_STEP_READ;
 		return hold_snapshot(cdc, err);
 	}
-	if (cdc->half_made)
-		status = psti_slot_drop(cdc->conn, cdc->at.slot, true, err);
-	cdc->half_made = false;
-	if (status == PST_OK)
-		status = publish(cdc, err);
+	status = publish(cdc, err);
 	if (status == PST_OK && cdc->plain)
 		status = psti_opening_published(cdc, err);
 	recipe = make_recipe(cdc);
+	if (cdc->may_fall_back && PSTI_FAILPOINT("cdc.plugin_refused"))
+		recipe.plugin = "penstock_refused";
 	if (status == PST_OK)
 		status = psti_slot_create(cdc->stream, &recipe, err);
 	psti_moment_begin_other(&cdc->patience);
@@ -913,7 +946,8 @@ fall_back(pst_cdc *cdc, pst_error *err)
 		status = make_fingerprint(cdc, &cdc->at.options, err);
 	if (status == PST_OK)
 		status = psti_scope_find(&cdc->scope, cdc->conn, err);
-	cdc->step = PSTI_STEP_CREATE;
+	/* A slot of this plugin must be known for our own. */
+	cdc->step = cdc->temporary ? PSTI_STEP_CREATE : PSTI_STEP_TELL;
 	return status;
 }
 

@@ -8,6 +8,9 @@
 pst_status psti_opening(pst_cdc *cdc, const char *const *keys, const char *const *values,
 						const char *position, const pst_hooks *hooks, pst_error *err);
 
+/* PSTI_STEP_TELL: the position is to be stored that lies before the slot. */
+pst_status psti_opening_tell(pst_cdc *cdc, pst_error *err);
+
 /* PSTI_STEP_CREATE: asks for the slot, after what must be there before it. */
 pst_status psti_opening_create(pst_cdc *cdc, pst_error *err);
 

@@ -531,6 +531,9 @@ psti_position_print(const psti_position *position, char **out, pst_error *err)
 	psti_buf_printf(&text, "\"timeline\":%" PRIu32 ",\"stage\":\"%s\",\"serial\":\"%" PRIu64 "\"",
 					position->timeline, stages[position->stage], position->serial);
 	put_lsn(&text, "safe", position->safe_lsn);
+	if (position->stage == PSTI_STAGE_CREATING && position->maker != 0)
+		psti_buf_printf(&text, ",\"maker\":%d,\"made\":\"%" PRId64 "\"", position->maker,
+						position->made);
 	if (position->publication != 0)
 		psti_buf_printf(&text, ",\"publication\":%" PRIu32, position->publication);
 	if (position->commit_lsn != 0)
@@ -829,14 +832,17 @@ get_members(const psti_json *root, psti_position *out, pst_error *err)
 	size_t stage = find_word(stages, 3, psti_json_text(root, "stage"));
 	int64_t serial = psti_json_int(root, "serial", -1);
 	int64_t number;
+	int64_t maker;
 	pst_status status;
 
 	if (stage == 3 || serial < 0 || !get_number(root, "number", 0, &number) ||
-		!get_oid(root, "timeline", &out->timeline))
+		!get_number(root, "maker", 0, &maker) || maker > INT32_MAX ||
+		!get_number(root, "made", 0, &out->made) || !get_oid(root, "timeline", &out->timeline))
 		return not_a_position(err, "a member is missing, or none that can be");
 	out->stage = (psti_stage) stage;
 	out->serial = (uint64_t) serial;
 	out->number = (uint64_t) number;
+	out->maker = (int) maker;
 	status = get_text(root, "slot", &out->slot, err);
 	if (status == PST_OK)
 		status = get_text(root, "plugin", &out->plugin, err);

@@ -80,8 +80,10 @@ typedef struct psti_position
 	uint32_t timeline;
 	uint32_t publication; /* OID of what a plain stream comes from; 0: not known */
 	psti_stage stage;
-	uint64_t serial; /* grows with every event */
-	uint64_t safe_lsn;
+	int maker; /* PSTI_STAGE_CREATING: the server's process that makes the slot; 0: not known … */
+	int64_t made;		 /* … and when it began; microseconds since 1970 */
+	uint64_t serial;	 /* grows with every event */
+	uint64_t safe_lsn;	 /* PSTI_STAGE_CREATING: where WAL was before the slot */
 	uint64_t commit_lsn; /* 0: not inside a transaction */
 	uint64_t number;
 	uint64_t

@@ -13,6 +13,11 @@
 
 /* ---- What there is ---- */
 
+/* When a session began, exactly. */
+#define STARTED                                                                                    \
+	"(pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) "                      \
+	"1000000)::pg_catalog.int8"
+
 /* Members of a later server are looked for by name: to_jsonb() has those that there are. */
 static const char find_sql[] =
 	"SELECT s.plugin, s.database, s.slot_type, s.active, s.active_pid, s.temporary, "
@@ -21,7 +26,9 @@ static const char find_sql[] =
 	"THEN COALESCE(j.j OPERATOR(pg_catalog.->>) 'invalidation_reason', 'wal_removed') "
 	"WHEN j.j OPERATOR(pg_catalog.->>) 'conflicting' OPERATOR(pg_catalog.=) 'true' "
 	"THEN COALESCE(j.j OPERATOR(pg_catalog.->>) 'invalidation_reason', 'rows_removed') "
-	"ELSE COALESCE(j.j OPERATOR(pg_catalog.->>) 'invalidation_reason', '') END "
+	"ELSE COALESCE(j.j OPERATOR(pg_catalog.->>) 'invalidation_reason', '') END, s.restart_lsn, "
+	"(SELECT " STARTED " FROM pg_catalog.pg_stat_activity a "
+	"WHERE a.pid OPERATOR(pg_catalog.=) s.active_pid) "
 	"FROM pg_catalog.pg_replication_slots s CROSS JOIN LATERAL "
 	"(SELECT pg_catalog.to_jsonb(s) AS j) j "
 	"WHERE s.slot_name OPERATOR(pg_catalog.=) $1::pg_catalog.name";
@@ -67,7 +74,9 @@ psti_slot_find(psti_conn *conn, const char *name, psti_slot *out, pst_error *err
 		out->active = PQgetvalue(result, 0, 3)[0] == 't';
 		out->pid = (int) strtol(PQgetvalue(result, 0, 4), NULL, 10);
 		out->temporary = PQgetvalue(result, 0, 5)[0] == 't';
+		out->started = (int64_t) strtoll(PQgetvalue(result, 0, 9), NULL, 10);
 		(void) psti_lsn_parse(PQgetvalue(result, 0, 6), &out->confirmed_lsn);
+		(void) psti_lsn_parse(PQgetvalue(result, 0, 8), &out->restart_lsn);
 		tell_reason(PQgetvalue(result, 0, 7), out->lost, sizeof(out->lost));
 	}
 	PQclear(result);
@@ -130,23 +139,81 @@ psti_slot_check(const psti_slot *slot, const psti_position *position, int64_t de
 	return PST_OK;
 }
 
+/* Why the slot is not the position's, a sentence; NULL: it may be. */
+static const char *
+why_another(const psti_slot *slot, const psti_position *position)
+{
+	if (!slot->logical || slot->temporary || strcmp(slot->plugin, position->plugin) != 0 ||
+		strcmp(slot->database, position->database) != 0)
+		return "It is of another kind, output plugin or database.";
+	if (slot->active && (slot->pid != position->maker || slot->started != position->made))
+		return "It is in use.";
+	if (!slot->active && slot->restart_lsn < position->safe_lsn)
+		return "It was there before.";
+	return NULL;
+}
+
 pst_status
-psti_slot_drop(psti_conn *conn, const char *name, bool evict, pst_error *err)
+psti_slot_check_half_made(const psti_slot *slot, const psti_position *position, pst_error *err)
+{
+	const char *why = slot->there ? why_another(slot, position) : NULL;
+
+	if (why == NULL)
+		return PST_OK;
+	psti_fail(err, PST_ERR_EXISTS,
+			  "replication slot \"%s\" is not the one that this capture was about to make",
+			  position->slot);
+	psti_error_detail(err, "%s Somebody else has made it, and nothing was captured here yet.", why);
+	psti_error_hint(err,
+					"Begin without the position, with another slot.name; or, if nobody needs the "
+					"slot, drop it: penstock slots --drop %s.",
+					position->slot);
+	return PST_ERR_EXISTS;
+}
+
+pst_status
+psti_slot_before(psti_conn *conn, int maker, uint64_t *lsn, int64_t *made, pst_error *err)
+{
+	static const char sql[] =
+		"SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() "
+		"ELSE pg_catalog.pg_current_wal_insert_lsn() END, "
+		"(SELECT " STARTED " FROM pg_catalog.pg_stat_activity a "
+		"WHERE a.pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4)";
+	char pid[16];
+	const char *params[] = {pid};
+	PGresult *result = NULL;
+	pst_status status;
+
+	snprintf(pid, sizeof(pid), "%d", maker);
+	status = psti_conn_query(conn, "looking where the server is", sql, 1, params, &result, err);
+	if (status == PST_OK &&
+		(PQntuples(result) != 1 || !psti_lsn_parse(PQgetvalue(result, 0, 0), lsn)))
+		status = psti_fail(err, PST_ERR_PROTOCOL, "the server does not say where it is");
+	if (status == PST_OK)
+		*made = (int64_t) strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+	PQclear(result);
+	return status;
+}
+
+pst_status
+psti_slot_drop(psti_conn *conn, const char *name, int evict, pst_error *err)
 {
 	static const char sql[] = "SELECT pg_catalog.pg_drop_replication_slot(s.slot_name) "
 							  "FROM pg_catalog.pg_replication_slots s "
 							  "WHERE s.slot_name OPERATOR(pg_catalog.=) $1::pg_catalog.name";
-	static const char evict_sql[] =
-		"SELECT pg_catalog.pg_terminate_backend(s.active_pid) "
-		"FROM pg_catalog.pg_replication_slots s "
-		"WHERE s.slot_name OPERATOR(pg_catalog.=) $1::pg_catalog.name AND s.active";
-	const char *params[] = {name};
+	static const char evict_sql[] = "SELECT pg_catalog.pg_terminate_backend(s.active_pid) "
+									"FROM pg_catalog.pg_replication_slots s "
+									"WHERE s.slot_name OPERATOR(pg_catalog.=) $1::pg_catalog.name "
+									"AND s.active_pid OPERATOR(pg_catalog.=) $2::pg_catalog.int4";
+	char pid[16];
+	const char *params[] = {name, pid};
 	pst_status status = PST_OK;
 
+	snprintf(pid, sizeof(pid), "%d", evict);
 	for (int i = 0; i < DROP_TRIES; i++)
 	{
-		if (evict && i % 10 == 0)
-			status = psti_conn_query(conn, "ending who holds the half-made slot", evict_sql, 1,
+		if (evict != 0 && i % 10 == 0)
+			status = psti_conn_query(conn, "ending who holds the half-made slot", evict_sql, 2,
 									 params, NULL, err);
 		if (status != PST_OK)
 			return status;

@@ -14,11 +14,13 @@ typedef struct psti_slot
 	bool logical;
 	bool active;
 	bool temporary;
-	int pid; /* of who uses it, 0: nobody, or not told */
+	int pid;		 /* of who uses it, 0: nobody, or not told … */
+	int64_t started; /* … and when that session began; microseconds since 1970, 0: not told */
 	char plugin[128];
 	char database[256];
 	char lost[256]; /* why it is of no use any more, a clause; empty: it is of use */
 	uint64_t confirmed_lsn;
+	uint64_t restart_lsn;
 } psti_slot;
 
 /* The hint where changes are lost. */
@@ -37,10 +39,21 @@ pst_status psti_slot_check(const psti_slot *slot, const psti_position *position,
 						   pst_error *err);
 
 /*
- * Drops it in an ordinary session; not there is PST_OK. One in use is waited for, for ten seconds; evict
- * ends the session that uses it.
+ * Whether a slot of the name is what a capture has left that had stored that it was about to make it: the
+ * position is that one. One that somebody else has, or had before, is an error.
  */
-pst_status psti_slot_drop(psti_conn *conn, const char *name, bool evict, pst_error *err);
+pst_status psti_slot_check_half_made(const psti_slot *slot, const psti_position *position,
+									 pst_error *err);
+
+/* For that position: where WAL is now, and when the session of the process began. */
+pst_status psti_slot_before(psti_conn *conn, int maker, uint64_t *lsn, int64_t *made,
+							pst_error *err);
+
+/*
+ * Drops it in an ordinary session; not there is PST_OK. One in use is waited for, for ten seconds; the session
+ * of evict (0: nobody) is ended if it uses it.
+ */
+pst_status psti_slot_drop(psti_conn *conn, const char *name, int evict, pst_error *err);
 
 /* ---- In a session for replication ---- */
 

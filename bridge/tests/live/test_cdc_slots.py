@@ -151,6 +151,146 @@ def test_a_slot_that_is_there_already_when_a_capture_begins(scene):
     refused(scene, capture, capture.options["slot.name"])
 
 
+# ---- A slot that was about to be made ----
+
+def about_to_make(scene, **options):
+    """A capture that has stored that it is about to make its slot, and was killed."""
+    table(scene)
+    capture = scene.capture(options=options)
+    capture.start()
+    capture.until(lambda: capture.position)
+    assert '"creating"' in capture.position
+    capture.crash()
+    assert scene.slot(capture) is None
+    return capture
+
+
+def test_a_slot_of_another_plugin_is_not_taken_for_a_half_made_one(scene):
+    capture = about_to_make(scene)
+    name = capture.options["slot.name"]
+    scene.sql("SELECT pg_create_logical_replication_slot(%s, 'test_decoding')", [name])
+    refused(scene, capture, "not the one that this capture was about to make", "--drop")
+    scene.sql("SELECT pg_drop_replication_slot(%s)", [name])
+    capture.start()
+    scene.drain(capture)
+
+
+@pytest.mark.since(12, "copies of slots")
+def test_a_slot_that_was_there_before_is_not_taken_for_a_half_made_one(scene):
+    """As far as WAL tells."""
+    scene.sql("SELECT pg_create_logical_replication_slot('older', %s)",
+              ["penstock" if scene.transport == "assisted" else "pgoutput"])
+    capture = about_to_make(scene)
+    scene.sql("SELECT pg_copy_logical_replication_slot('older', %s)", [capture.options["slot.name"]])
+    refused(scene, capture, "was there before")
+
+
+def test_two_captures_that_make_one_slot_at_once(scene):
+    """The slower one neither takes nor drops what the other has made."""
+    table(scene)
+    first = scene.capture()
+    second = scene.capture(options={"slot.name": first.options["slot.name"]})
+    for capture in (first, second):
+        capture.start()
+    for capture in (first, second):
+        capture.until(lambda: capture.position)
+    first.until_complete()
+    with pytest.raises(Failed, match="already exists"):
+        second.steps(20)
+    second.crash()
+    pid = scene.slot(first)["active_pid"]
+    with pytest.raises(Failed, match="in use"):
+        second.start()
+    scene.drain(first)
+    assert scene.slot(first)["active_pid"] == pid
+
+
+def test_a_slot_that_was_made_but_not_stored_is_made_anew(scene):
+    capture = about_to_make(scene)
+    capture.env = {"PENSTOCK_FAILPOINTS": "cdc.slot_made=kill"}
+    for _ in range(2):
+        with pytest.raises(Gone):
+            capture.start()
+            capture.steps(50)
+        capture.crash()
+        assert scene.slot(capture)["confirmed_flush_lsn"]
+    scene.sql("UPDATE t SET v = 0")
+    capture.env = None
+    capture.start()
+    scene.drain(capture)
+
+
+@pytest.mark.extension
+def test_a_plugin_that_is_refused_after_the_position_was_stored(server, database):
+    """Capture falls back to pgoutput, also when it is killed before the next position is stored."""
+    scene = Scene(server, database, "plain")
+    try:
+        capture = about_to_make(scene, transport=None, **{"cdc.messages": "audit"})
+        assert '"plugin":"penstock"' in capture.position
+        capture.env = {"PENSTOCK_FAILPOINTS": "cdc.plugin_refused=error,cdc.slot_made=kill"}
+        for _ in range(2):
+            with pytest.raises(Gone):
+                capture.start()
+                capture.steps(50)
+            capture.crash()
+            assert scene.slot(capture)["plugin"] == "pgoutput"
+        capture.env = {"PENSTOCK_FAILPOINTS": "cdc.plugin_refused=error"}
+        capture.start()
+        capture.until_complete()
+        scene.sql("SELECT pg_logical_emit_message(false, 'audit', 'x')")
+        scene.drain(capture)
+        assert len(capture.replica.messages) == 1
+        capture.restart()
+        scene.drain(capture)
+    finally:
+        scene.end()
+
+
+@pytest.mark.extension
+@pytest.mark.parametrize("plugin", ["pgoutput", "penstock"])
+def test_a_position_from_before_the_slot_is_gone_on_with_by_either_plugin(server, database, plugin):
+    """Nothing was told yet, so that what shapes it may be another."""
+    scene = Scene(server, database, "plain")
+    try:
+        other = {"pgoutput": "penstock", "penstock": "pgoutput"}[plugin]
+        capture = about_to_make(scene, transport=None,
+                                **{"cdc.messages": "audit", "decoding.plugin.name": other})
+        capture.options["decoding.plugin.name"] = plugin
+        capture.start()
+        scene.drain(capture)
+        assert scene.slot(capture)["plugin"] == plugin
+    finally:
+        scene.end()
+
+
+def test_a_slot_whose_messages_are_not_read_is_not_gone_on_with(scene):
+    table(scene)
+    for name, wanted in (("s_theirs", scene.transport), ("s_any", None)):
+        scene.sql("SELECT pg_create_logical_replication_slot(%s, 'test_decoding')", [name])
+        capture = scene.capture(options={"slot.name": name, "scan.startup.mode": "committed-offset",
+                                         "transport": wanted})
+        refused(scene, capture, "is of output plugin test_decoding")
+    scene.sql("SELECT pg_create_physical_replication_slot('s_physical')")
+    capture = scene.capture(options={"slot.name": "s_physical", "scan.startup.mode": "committed-offset"})
+    refused(scene, capture, "is physical")
+    scene.sql("SELECT pg_drop_replication_slot('s_physical')")
+
+
+@pytest.mark.extension
+def test_a_slot_is_gone_on_with_by_the_plugin_that_was_asked_for(server, database):
+    scene = Scene(server, database, "plain")
+    try:
+        table(scene)
+        for plugin, other in (("penstock", "pgoutput"), ("pgoutput", "penstock")):
+            scene.sql("SELECT pg_create_logical_replication_slot(%s, %s)", [f"s_{plugin}", plugin])
+            capture = scene.capture(options={"slot.name": f"s_{plugin}", "transport": None,
+                                             "scan.startup.mode": "committed-offset"})
+            capture.options["decoding.plugin.name"] = other
+            refused(scene, capture, f"is of output plugin {plugin}")
+    finally:
+        scene.end()
+
+
 def test_a_position_of_another_slot(scene):
     capture = streaming(scene)
     capture.options["slot.name"] += "_other"

@@ -142,7 +142,8 @@ assert_same(const psti_position *a, const psti_position *b)
 	assert_true(a->timeline == b->timeline && a->stage == b->stage && a->serial == b->serial &&
 				a->safe_lsn == b->safe_lsn && a->commit_lsn == b->commit_lsn &&
 				a->number == b->number && a->complete_lsn == b->complete_lsn &&
-				a->publication == b->publication);
+				a->publication == b->publication && a->maker == b->maker &&
+				(a->maker == 0 || a->made == b->made));
 	assert_int_equal(a->nviews, b->nviews);
 	for (size_t i = 0; i < a->nviews; i++)
 	{
@@ -211,6 +212,11 @@ make(psti_position *out, uint64_t *seed)
 	out->stage = (psti_stage) (test_random(seed) % 3);
 	out->serial = test_random(seed) >> 1;
 	out->safe_lsn = test_random(seed);
+	if (out->stage == PSTI_STAGE_CREATING)
+	{
+		out->maker = (int) (test_random(seed) >> 33);
+		out->made = (int64_t) (test_random(seed) >> 1);
+	}
 	if (test_random(seed) % 2 == 0)
 		out->publication = (uint32_t) test_random(seed);
 	if (out->stage == PSTI_STAGE_SNAPSHOT)
@@ -353,6 +359,9 @@ what_no_capture_wrote_is_refused(void **state)
 		{"\"serial\":\"12\"", "\"serial\":\"9223372036854775808\""},
 		{"\"safe\":\"0/0\"", "\"safe\":\"0\""},
 		{"\"safe\":\"0/0\"", "\"safe\":0"},
+		{"\"safe\":\"0/0\"", "\"safe\":\"0/0\",\"maker\":-1"},
+		{"\"safe\":\"0/0\"", "\"safe\":\"0/0\",\"maker\":2147483648"},
+		{"\"safe\":\"0/0\"", "\"safe\":\"0/0\",\"maker\":1,\"made\":\"x\""},
 		{"\"publication\":16500", "\"publication\":\"p\""},
 		{"\"publication\":16500", "\"publication\":4294967296"},
 		{"\"commit\":\"0/5\"", "\"commit\":\"0/5x\""},

@@ -88,7 +88,8 @@ other_messages_are_refused(void **state)
 	{                                                                                              \
 		SESSION_OF("f"),                                                                           \
 			ASKED("*pg_replication_slots",                                                         \
-				  FAKE_ROWS("plugin|database|type|active|pid|temporary|lsn|lost\n" row))           \
+				  FAKE_ROWS(                                                                       \
+					  "plugin|database|type|active|pid|temporary|lsn|lost|restart|began\n" row))   \
 	}
 
 static psti_slot seen;
@@ -103,12 +104,14 @@ static void
 a_slot_is_as_the_server_tells(void **state)
 {
 	static const fake_pq_step used[] =
-		FOUND("penstock|shop|logical|t|4711|f|16/B374D848|wal_removed");
-	static const fake_pq_step physical[] = FOUND("\\N|\\N|physical|f|\\N|t|\\N|");
-	static const fake_pq_step unknown[] = FOUND("pgoutput|shop|logical|f|\\N|f|0/5|a_new_reason");
+		FOUND("penstock|shop|logical|t|4711|f|16/B374D848|wal_removed|16/A0|1700000000000001");
+	static const fake_pq_step physical[] = FOUND("\\N|\\N|physical|f|\\N|t|\\N||\\N|\\N");
+	static const fake_pq_step unknown[] =
+		FOUND("pgoutput|shop|logical|f|\\N|f|0/5|a_new_reason|0/4|\\N");
 	static const fake_pq_step none[] = {
-		SESSION_OF("f"), ASKED("*pg_replication_slots",
-							   FAKE_ROWS("plugin|database|type|active|pid|temporary|lsn|lost"))};
+		SESSION_OF("f"),
+		ASKED("*pg_replication_slots",
+			  FAKE_ROWS("plugin|database|type|active|pid|temporary|lsn|lost|restart|began"))};
 	pst_error err;
 
 	(void) state;
@@ -118,6 +121,7 @@ a_slot_is_as_the_server_tells(void **state)
 	assert_string_equal(seen.database, "shop");
 	assert_contains(seen.lost, "max_slot_wal_keep_size");
 	assert_true(seen.confirmed_lsn == UINT64_C(0x16B374D848));
+	assert_true(seen.restart_lsn == UINT64_C(0x16000000A0) && seen.started == 1700000000000001);
 	assert_ok(RUN(physical, find, &err), &err);
 	assert_true(seen.there && !seen.logical && !seen.active && seen.temporary && seen.pid == 0);
 	assert_string_equal(seen.lost, "");
@@ -170,6 +174,56 @@ a_slot_is_refused_for_what_was_lost(void **state)
 		assert_fails(psti_slot_check(&slot, &p, 0, &err), PST_ERR_STATE, &err);
 		assert_contains(err.message, i == 3 ? "is lost: of a reason" : "not the one");
 		assert_contains(err.hint, "Begin anew");
+	}
+}
+
+/* What nobody uses, and was made since, or what its maker still makes. */
+static void
+what_is_left_half_made_is_known_again(void **state)
+{
+	static const psti_position p = {.stage = PSTI_STAGE_CREATING,
+									.slot = (char *) "s",
+									.plugin = (char *) "penstock",
+									.database = (char *) "shop",
+									.maker = 4711,
+									.made = 1700000000000001,
+									.safe_lsn = 0x100};
+	static const psti_slot left = {.there = true,
+								   .logical = true,
+								   .plugin = "penstock",
+								   .database = "shop",
+								   .restart_lsn = 0x100,
+								   .confirmed_lsn = 0x200};
+	psti_slot slot = {.there = false};
+	pst_error err = PST_ERROR_INIT;
+
+	(void) state;
+	assert_ok(psti_slot_check_half_made(&slot, &p, &err), &err);
+	assert_ok(psti_slot_check_half_made(&left, &p, &err), &err);
+	slot = left;
+	slot.active = true;
+	slot.pid = 4711;
+	slot.started = 1700000000000001;
+	slot.restart_lsn = slot.confirmed_lsn = 0;
+	assert_ok(psti_slot_check_half_made(&slot, &p, &err), &err);
+	for (int i = 0; i < 7; i++)
+	{
+		slot = left;
+		slot.active = i < 2;
+		slot.pid = i == 0 ? 4712 : 4711;
+		slot.started = i == 0 ? 1700000000000001 : 1700000000000002;
+		if (i == 2)
+			slot.restart_lsn = 0xFF;
+		if (i == 3)
+			strcpy(slot.plugin, "pgoutput");
+		if (i == 4)
+			strcpy(slot.database, "other");
+		slot.logical = i != 5;
+		slot.temporary = i == 6;
+		assert_fails(psti_slot_check_half_made(&slot, &p, &err), PST_ERR_EXISTS, &err);
+		assert_contains(err.message, "not the one that this capture was about to make");
+		assert_contains(err.detail, i < 2 ? "in use" : i == 2 ? "before" : "another kind");
+		assert_contains(err.hint, "--drop s");
 	}
 }
 
@@ -355,7 +409,7 @@ a_stream_is_started_with_the_plugins_options(void **state)
 static pst_status
 drop(psti_conn *conn, pst_error *err)
 {
-	return psti_slot_drop(conn, "s", false, err);
+	return psti_slot_drop(conn, "s", 0, err);
 }
 
 static void
@@ -406,6 +460,7 @@ main(void)
 		cmocka_unit_test(other_messages_are_refused),
 		cmocka_unit_test(a_slot_is_as_the_server_tells),
 		cmocka_unit_test(a_slot_is_refused_for_what_was_lost),
+		cmocka_unit_test(what_is_left_half_made_is_known_again),
 		cmocka_unit_test(a_server_says_who_it_is),
 		cmocka_unit_test(a_history_says_where_a_timeline_was_left),
 		cmocka_unit_test(a_slot_is_made_as_it_is_wanted),

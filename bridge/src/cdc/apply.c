@@ -238,6 +238,27 @@ same_value(const psti_copy_value *a, const psti_copy_value *b)
 		   (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
 }
 
+/* Bytes of the values that the change has at most. */
+static size_t
+count_bytes(const psti_table *table, const psti_change *change)
+{
+	const psti_row *rows[] = {change->row.old, change->row.fresh};
+	size_t nbytes = 0;
+
+	for (size_t r = 0; r < 2; r++)
+		for (size_t i = 0; rows[r] != NULL && i < table->ncolumns; i++)
+			nbytes += rows[r]->values[i].len;
+	return nbytes;
+}
+
+/* Whether nrows of the change can be put into the open batch. */
+static bool
+fits(const pst_cdc *cdc, const psti_table *table, size_t nrows)
+{
+	return psti_rows_fit(cdc->rows, table, cdc->transaction.origin, nrows,
+						 count_bytes(table, &cdc->change));
+}
+
 /* Whether the row has another key than before; old may be the key alone. */
 static bool
 key_changes(const psti_table *table, const psti_row *old, const psti_row *fresh)
@@ -416,7 +437,7 @@ reset_row(pst_cdc *cdc, psti_table *table, const char *reason, pst_event *out, p
 
 	if (cdc->consumer == PSTI_CONSUMER_UPSERT && old != NULL && !cdc->old_told)
 	{
-		if (!psti_rows_fit(cdc->rows, table, cdc->transaction.origin, 1))
+		if (!fits(cdc, table, 1))
 			return psti_apply_rows(cdc, out, err);
 		status = put(cdc, table, old, PST_ROW_DELETE, err);
 		cdc->old_told = true;
@@ -457,7 +478,7 @@ apply_row(pst_cdc *cdc, pst_event *out, pst_error *err)
 	if (unfit != NULL)
 		return reset_row(cdc, table, unfit, out, err);
 	nrows = change->kind == PSTI_CHANGE_UPDATE ? 2 : 1;
-	if (!psti_rows_fit(cdc->rows, table, cdc->transaction.origin, nrows))
+	if (!fits(cdc, table, nrows))
 		return psti_apply_rows(cdc, out, err);
 	status = put_verdict(cdc, table, verdict, err);
 	return status == PST_OK ? done(cdc) : status;
@@ -622,6 +643,8 @@ apply_message(pst_cdc *cdc, pst_event *out, pst_error *err)
 	out->prefix = change->message.prefix;
 	out->content = change->message.content;
 	out->content_bytes = change->message.nbytes;
+	if (!change->message.transactional)
+		cdc->at.message_lsn = change->lsn;
 	(void) done(cdc);
 	return PST_OK;
 }
@@ -632,6 +655,9 @@ was_told(const pst_cdc *cdc)
 {
 	const psti_transaction *transaction = &cdc->transaction;
 
+	/* Outside transactions messages come as they were written. */
+	if (cdc->change.kind == PSTI_CHANGE_MESSAGE && !cdc->change.message.transactional)
+		return cdc->change.lsn < cdc->at.safe_lsn || cdc->change.lsn <= cdc->at.message_lsn;
 	if (!transaction->open)
 		return false;
 	return transaction->passed ||

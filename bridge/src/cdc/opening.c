@@ -466,6 +466,9 @@ check_timeline(pst_cdc *cdc, uint32_t now, pst_error *err)
 	}
 	status = reset_beyond(cdc, left, now, err);
 	cdc->at.timeline = now;
+	/* Messages that begin there are others. */
+	if (cdc->at.message_lsn >= left)
+		cdc->at.message_lsn = left - 1;
 	return status;
 }
 

@@ -541,6 +541,8 @@ psti_position_print(const psti_position *position, char **out, pst_error *err)
 		put_lsn(&text, "commit", position->commit_lsn);
 		psti_buf_printf(&text, ",\"number\":\"%" PRIu64 "\"", position->number);
 	}
+	if (position->message_lsn != 0 && position->message_lsn >= position->safe_lsn)
+		put_lsn(&text, "message", position->message_lsn);
 	if (position->stage == PSTI_STAGE_SNAPSHOT)
 		put_lsn(&text, "complete", position->complete_lsn);
 	if (position->nviews > 0)
@@ -856,6 +858,8 @@ get_members(const psti_json *root, psti_position *out, pst_error *err)
 		status = get_lsn(root, "safe", true, &out->safe_lsn, err);
 	if (status == PST_OK)
 		status = get_lsn(root, "commit", false, &out->commit_lsn, err);
+	if (status == PST_OK)
+		status = get_lsn(root, "message", false, &out->message_lsn, err);
 	if (status == PST_OK)
 		status = get_lsn(root, "complete", false, &out->complete_lsn, err);
 	if (status == PST_OK && psti_json_get(root, "publication") != NULL &&

@@ -86,6 +86,7 @@ typedef struct psti_position
 	uint64_t safe_lsn;	 /* PSTI_STAGE_CREATING: where WAL was before the slot */
 	uint64_t commit_lsn; /* 0: not inside a transaction */
 	uint64_t number;
+	uint64_t message_lsn; /* of the last message outside transactions that was told; 0: none */
 	uint64_t
 		complete_lsn; /* PSTI_STAGE_SNAPSHOT: where the copy becomes a moment, as far as is known */
 	psti_view *views;

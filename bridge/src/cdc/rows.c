@@ -43,6 +43,8 @@ psti_rows_new(const psti_rows_limits *limits, psti_rows **out, pst_error *err)
 	rows->limits = *limits;
 	if (rows->limits.rows < 2)
 		rows->limits.rows = 2;
+	if (rows->limits.value_bytes == 0)
+		rows->limits.value_bytes = INT32_MAX;
 	return PST_OK;
 }
 
@@ -66,14 +68,16 @@ psti_rows_free(psti_rows *rows)
 }
 
 bool
-psti_rows_fit(const psti_rows *rows, const psti_table *table, const char *origin, size_t nrows)
+psti_rows_fit(const psti_rows *rows, const psti_table *table, const char *origin, size_t nrows,
+			  size_t nbytes)
 {
 	const char *present = rows->origin.len > 0 ? rows->origin.data : "";
 
 	if (rows->n == 0)
 		return true;
 	return rows->table == table && rows->bytes < rows->limits.bytes &&
-		   rows->n + nrows <= rows->limits.rows &&
+		   rows->n + nrows <= rows->limits.rows && rows->bytes < rows->limits.value_bytes &&
+		   nbytes <= rows->limits.value_bytes - rows->bytes &&
 		   strcmp(present, origin != NULL ? origin : "") == 0;
 }
 
@@ -128,7 +132,7 @@ open_batch(psti_rows *rows, psti_table *table, const char *origin, pst_error *er
 {
 	const psti_copy_limits limits = {.rows = (int64_t) rows->limits.rows,
 									 .bytes = SIZE_MAX,
-									 .value_bytes = INT32_MAX,
+									 .value_bytes = rows->limits.value_bytes,
 									 .special = rows->limits.special};
 
 	if (!grow_columns(rows, table->ncolumns))
@@ -195,6 +199,7 @@ psti_rows_put(psti_rows *rows, psti_table *table, const psti_row *row, const pst
 		status = psti_fail_nomem(err);
 	if (status == PST_OK)
 		status = psti_copy_put(table->decoder, row->values, err);
+	/* psti_rows_fit has said that there is room: but for both rows of an update, together. */
 	if (status == PST_AGAIN)
 	{
 		psti_fail(err, PST_ERR_DATA, "the row before and after an update is above 2 GB");

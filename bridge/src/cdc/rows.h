@@ -11,6 +11,7 @@ typedef struct psti_rows_limits
 	size_t rows; /* a batch is full at this many, at least 2: both rows of an update are in one */
 	size_t bytes;
 	psti_special special;
+	size_t value_bytes; /* of one column's texts in a batch at most; 0: INT32_MAX, less in tests */
 } psti_rows_limits;
 
 /* What is told of a row beside its values. */
@@ -30,9 +31,12 @@ typedef struct psti_rows psti_rows;
 pst_status psti_rows_new(const psti_rows_limits *limits, psti_rows **out, pst_error *err);
 void psti_rows_free(psti_rows *rows);
 
-/* Whether nrows (1 or 2) of the table can be put now, else the open batch is to be taken first. */
-bool psti_rows_fit(const psti_rows *rows, const psti_table *table, const char *origin,
-				   size_t nrows);
+/*
+ * Whether nrows (1 or 2) of the table, of so many bytes together, can be put now, else the open batch is to be
+ * taken first.
+ */
+bool psti_rows_fit(const psti_rows *rows, const psti_table *table, const char *origin, size_t nrows,
+				   size_t nbytes);
 
 /*
  * Puts a row of the table, which must outlive the batch. Values of row that are not told are NULL, with

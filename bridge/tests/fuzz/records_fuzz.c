@@ -82,7 +82,7 @@ put(reader *self, const psti_change *change, const psti_row *row, int8_t kind)
 
 	if (status != PST_OK || row == NULL)
 		return status;
-	if (!psti_rows_fit(self->rows, relation->table, NULL, 1))
+	if (!psti_rows_fit(self->rows, relation->table, NULL, 1, 0))
 		take(self);
 	return psti_rows_put(self->rows, relation->table, row, &facts, &self->err);
 }

@@ -187,19 +187,20 @@ records_truncate(psti_buf *m, const uint16_t *indexes, size_t n)
 	records_close(m, start);
 }
 
+/* lsn 0: of the transaction. */
 static inline void
-records_message(psti_buf *m, bool transactional, const char *prefix, const char *content)
+records_message(psti_buf *m, uint64_t lsn, const char *prefix, const char *content)
 {
 	size_t start = records_open(m, CHANGE_MESSAGE);
 
-	psti_buf_putc(m, transactional);
-	if (transactional)
+	psti_buf_putc(m, lsn == 0);
+	if (lsn == 0)
 	{
 		psti_buf_putc(m, 0);
 		psti_buf_putc(m, 2);
 	}
 	else
-		psti_buf_int64(m, 0x5000);
+		psti_buf_int64(m, (int64_t) lsn);
 	records_text(m, prefix);
 	psti_buf_puts(m, content);
 	records_close(m, start);

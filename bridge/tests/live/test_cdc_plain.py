@@ -102,6 +102,23 @@ def test_messages_by_their_prefixes(scene, version):
 
 
 @pytest.mark.since(14, "messages of pgoutput")
+def test_messages_outside_transactions_come_once(scene):
+    """Though the position that is gone on with lies before them, the end of a transaction as ever."""
+    keyed(scene)
+    capture = scene.started(options={"cdc.messages": "audit"})
+    for i in range(3):
+        scene.sql("SELECT pg_logical_emit_message(false, 'audit', %s)", [f"a{i}"])
+        capture.until(lambda n=2 * i + 1: len(capture.replica.messages) == n)
+        assert '"message"' in capture.position
+        capture.restart()
+        scene.sql("SELECT pg_logical_emit_message(false, 'audit', %s)", [f"b{i}"])
+        capture.until(lambda n=2 * i + 2: len(capture.replica.messages) == n)
+    scene.drain(capture)
+    told = [bytes.fromhex(content.removeprefix("\\x")).decode() for _, content in capture.replica.messages]
+    assert told == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+@pytest.mark.since(14, "messages of pgoutput")
 def test_a_pattern_of_messages_that_is_no_regular_expression(scene):
     keyed(scene)
     with pytest.raises(Failed, match="regular expression"):

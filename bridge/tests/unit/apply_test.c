@@ -51,6 +51,7 @@ typedef struct recipe
 	psti_changelog changelog;
 	psti_startup startup;
 	size_t rows;
+	size_t value_bytes;	  /* of a column's texts in a batch; 0: as ever */
 	const char *position; /* NULL: one of the tables 16384 and 16500, read */
 } recipe;
 
@@ -86,7 +87,7 @@ begin_position(psti_position *at, pst_error *err)
 static pst_status
 open_capture(const recipe *how, pst_cdc **out, pst_error *err)
 {
-	const psti_rows_limits limits = {how->rows, 1 << 20, PSTI_SPECIAL_ERROR};
+	const psti_rows_limits limits = {how->rows, 1 << 20, PSTI_SPECIAL_ERROR, how->value_bytes};
 	play_options given = {{"url", "table-name", NULL}, {"postgresql://h/shop", "public.*", NULL}};
 	pst_cdc *cdc = calloc(1, sizeof(*cdc));
 	pst_status status;
@@ -346,6 +347,30 @@ who_upserts_is_spared_old_rows(void **state)
 	close_capture(cdc);
 }
 
+/* What is in the batch is given first, also where both rows of an update are large. */
+static void
+large_rows_begin_a_batch(void **state)
+{
+	recipe how = usual;
+	pst_cdc *cdc;
+	psti_buf m = transaction(7, 0x2000, "");
+
+	(void) state;
+	how.value_bytes = 30;
+	cdc = capture(&how);
+	records_relation(&m, &orders);
+	records_row(&m, CHANGE_INSERT, 1, 0, NULL, "#1|aaaaaaaaaa");
+	records_row(&m, CHANGE_UPDATE, 1, CHANGE_ROW_OLD_WHOLE, "#1|aaaaaaaaaa", "#1|bbbbbbbbbbbb");
+	records_row(&m, CHANGE_INSERT, 1, 0, NULL, "#2|cccccccccccccccccccccccccccccc");
+	records_row(&m, CHANGE_DELETE, 1, 0, "#2", NULL);
+	records_commit(&m, 0x2030, 4);
+	assert_tells(cdc, m,
+				 "schema orders\nrows orders +I1=aaaaaaaaaa\nrows orders -U1=aaaaaaaaaa "
+				 "+U1=bbbbbbbbbbbb\nrows orders +I2=cccccccccccccccccccccccccccccc\nrows orders "
+				 "-D2\n");
+	close_capture(cdc);
+}
+
 static void
 a_batch_is_of_one_table_and_one_origin(void **state)
 {
@@ -436,19 +461,21 @@ story(int transaction_number)
 		records_relation(&m, &part_a);
 		records_row(&m, CHANGE_INSERT, 1, 0, NULL, "#1|a");
 		records_row(&m, CHANGE_UPDATE, 1, CHANGE_ROW_OLD_WHOLE, "#1|a", "#2|b");
-		records_message(&m, true, "p", "first");
+		records_message(&m, 0, "p", "first");
 		records_row(&m, CHANGE_INSERT, 3, 0, NULL, "#3|c");
 		records_row(&m, CHANGE_UPDATE, 1, CHANGE_ROW_OLD_WHOLE, "#2|b", "#2|\\U");
 		records_commit(&m, 0x2030, 5);
 		return m;
 	}
-	records_transaction(&m, 8, 0x2030, "north");
+	records_message(&m, 0x2030, "p", "aside");
+	records_message(&m, 0x2038, "p", "again");
+	records_transaction(&m, 8, 0x2040, "north");
 	records_row(&m, CHANGE_INSERT, 1, 0, NULL, "#4|d");
 	records_truncate(&m, some, 1);
 	records_row(&m, CHANGE_INSERT, 1, 0, NULL, "#5|e");
 	records_row(&m, CHANGE_INSERT, 1, 0, NULL, "#6|f");
 	records_row(&m, CHANGE_DELETE, 1, 0, "#6", NULL);
-	records_message(&m, true, "p", "second");
+	records_message(&m, 0, "p", "second");
 	records_commit(&m, 0x3030, 6);
 	return m;
 }
@@ -845,7 +872,7 @@ what_commits_at_the_end_or_behind_it_is_not_told(void **state)
 
 	(void) state;
 	cdc->stop_lsn = 0x3000;
-	records_message(&m, false, "p", "outside");
+	records_message(&m, 0x5000, "p", "outside");
 	records_transaction(&m, 7, 0x2fff, "");
 	records_relation(&m, &orders);
 	records_row(&m, CHANGE_INSERT, 1, 0, NULL, "#1|a");
@@ -969,6 +996,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_come_as_the_stream_tells_them),
 		cmocka_unit_test(who_upserts_is_spared_old_rows),
+		cmocka_unit_test(large_rows_begin_a_batch),
 		cmocka_unit_test(a_batch_is_of_one_table_and_one_origin),
 		cmocka_unit_test(a_new_version_is_told_between_the_rows),
 		cmocka_unit_test(a_row_without_a_key_is_told_as_unknown),

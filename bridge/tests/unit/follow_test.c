@@ -122,7 +122,7 @@ setup(void **state)
 static pst_cdc *
 begin(fixture *f)
 {
-	const psti_rows_limits limits = {100, 1 << 20, PSTI_SPECIAL_ERROR};
+	const psti_rows_limits limits = {100, 1 << 20, PSTI_SPECIAL_ERROR, 0};
 	play_options given = {{"url", "table-name", NULL}, {"postgresql://h/shop", "public.*", NULL}};
 	pst_cdc *cdc = calloc(1, sizeof(*cdc));
 	psti_place *place;
@@ -360,6 +360,30 @@ broken_records_are_refused(void **state)
 	assert_fails(next(f, -1), PST_ERR_PROTOCOL, &f->err);
 }
 
+/* The caller's structure may be of an older header: then it is shorter. */
+static void
+an_event_is_filled_as_far_as_it_goes(void **state)
+{
+	fixture *f = *state;
+	pst_event event;
+	pst_cdc *cdc;
+
+	add_alive(f, 0x2000, false);
+	cdc = begin(f);
+	memset(&event, 0x55, sizeof(event));
+	for (event.struct_size = 0; event.struct_size < sizeof(size_t); event.struct_size++)
+	{
+		assert_fails(pst_cdc_next(cdc, 0, &event, &f->err), PST_ERR_INVALID, &f->err);
+		assert_contains(f->err.message, "struct_size");
+		assert_false(cdc->failed);
+	}
+	event.struct_size = offsetof(pst_event, database);
+	assert_ok(pst_cdc_next(cdc, -1, &event, &f->err), &f->err);
+	assert_int_equal(event.kind, PST_EVENT_PROGRESS);
+	assert_int_equal(event.struct_size, offsetof(pst_event, database));
+	assert_int_equal(((const unsigned char *) &event)[offsetof(pst_event, database)], 0x55);
+}
+
 #define FOLLOW_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
@@ -375,6 +399,7 @@ main(void)
 		FOLLOW_TEST(a_lost_connection_may_be_made_again),
 		FOLLOW_TEST(bytes_that_are_no_message_are_refused),
 		FOLLOW_TEST(broken_records_are_refused),
+		FOLLOW_TEST(an_event_is_filled_as_far_as_it_goes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,8 +142,8 @@ assert_same(const psti_position *a, const psti_position *b)
 	assert_true(a->timeline == b->timeline && a->stage == b->stage && a->serial == b->serial &&
 				a->safe_lsn == b->safe_lsn && a->commit_lsn == b->commit_lsn &&
 				a->number == b->number && a->complete_lsn == b->complete_lsn &&
-				a->publication == b->publication && a->maker == b->maker &&
-				(a->maker == 0 || a->made == b->made));
+				a->publication == b->publication && a->message_lsn == b->message_lsn &&
+				a->maker == b->maker && (a->maker == 0 || a->made == b->made));
 	assert_int_equal(a->nviews, b->nviews);
 	for (size_t i = 0; i < a->nviews; i++)
 	{
@@ -217,6 +217,8 @@ make(psti_position *out, uint64_t *seed)
 		out->maker = (int) (test_random(seed) >> 33);
 		out->made = (int64_t) (test_random(seed) >> 1);
 	}
+	if (test_random(seed) % 2 == 0)
+		out->message_lsn = out->safe_lsn + test_random(seed) % 2;
 	if (test_random(seed) % 2 == 0)
 		out->publication = (uint32_t) test_random(seed);
 	if (out->stage == PSTI_STAGE_SNAPSHOT)
@@ -362,6 +364,7 @@ what_no_capture_wrote_is_refused(void **state)
 		{"\"safe\":\"0/0\"", "\"safe\":\"0/0\",\"maker\":-1"},
 		{"\"safe\":\"0/0\"", "\"safe\":\"0/0\",\"maker\":2147483648"},
 		{"\"safe\":\"0/0\"", "\"safe\":\"0/0\",\"maker\":1,\"made\":\"x\""},
+		{"\"safe\":\"0/0\"", "\"safe\":\"0/0\",\"message\":5"},
 		{"\"publication\":16500", "\"publication\":\"p\""},
 		{"\"publication\":16500", "\"publication\":4294967296"},
 		{"\"commit\":\"0/5\"", "\"commit\":\"0/5x\""},

@@ -193,13 +193,13 @@ messages_and_rewrites_are_told(void **state)
 	fixture *f = *state;
 	psti_buf m = records_begin();
 
-	records_message(&m, false, "", "");
+	records_message(&m, 0x5000, "", "");
 	records_transaction(&m, 7, 0x2000, "");
 	records_relation(&m, &plain);
 	records_row(&m, CHANGE_INSERT, 8191, CHANGE_ROW_REWRITE | CHANGE_ROW_REWRITE_BEGINS, NULL,
 				"#1");
 	records_row(&m, CHANGE_INSERT, 8191, CHANGE_ROW_REWRITE, NULL, "#2");
-	records_message(&m, true, "outbox", "some content");
+	records_message(&m, 0, "outbox", "some content");
 	open_message(f, m);
 	next(f, PSTI_CHANGE_MESSAGE);
 	assert_true(f->change.number == 0 && f->change.lsn == 0x5000);
@@ -320,7 +320,7 @@ sample(void)
 	records_relation(&m, &plain);
 	records_row(&m, CHANGE_UPDATE, 7, 0, "#1", "#2|\\U|(1,2)|\\N");
 	records_truncate(&m, indexes, 2);
-	records_message(&m, true, "p", "content");
+	records_message(&m, 0, "p", "content");
 	records_commit(&m, 0x2100, 3);
 	return m;
 }

@@ -38,7 +38,7 @@ set_up(fixture *f, size_t nrows, size_t nbytes, pst_error *err)
 {
 	static const char *const keys[] = {"read.text-columns", NULL};
 	static const char *const values[] = {"as_text", NULL};
-	const psti_rows_limits limits = {nrows, nbytes, PSTI_SPECIAL_ERROR};
+	const psti_rows_limits limits = {nrows, nbytes, PSTI_SPECIAL_ERROR, 0};
 	pst_status status;
 
 	memset(f, 0, sizeof(*f));
@@ -205,18 +205,18 @@ an_open_batch_is_of_one_table_and_origin(void **state)
 	pst_change_batch batch;
 
 	assert_ok(psti_table_new(&f->rules, 16384, "public", "t", three, 3, &other, &f->err), &f->err);
-	assert_true(psti_rows_fit(f->rows, f->table, "north", 2));
+	assert_true(psti_rows_fit(f->rows, f->table, "north", 2, 0));
 	put_one(f, 1, "a", "b", PST_ROW_INSERT);
-	assert_true(psti_rows_fit(f->rows, f->table, NULL, 2));
-	assert_true(psti_rows_fit(f->rows, f->table, "", 2));
-	assert_false(psti_rows_fit(f->rows, f->table, "north", 1));
-	assert_false(psti_rows_fit(f->rows, other, NULL, 1));
+	assert_true(psti_rows_fit(f->rows, f->table, NULL, 2, 0));
+	assert_true(psti_rows_fit(f->rows, f->table, "", 2, 0));
+	assert_false(psti_rows_fit(f->rows, f->table, "north", 1, 0));
+	assert_false(psti_rows_fit(f->rows, other, NULL, 1, 0));
 	take(f, &batch);
 	batch.array.release(&batch.array);
 	assert_ok(put(f, 1, "a", "b", &facts, &f->err), &f->err);
-	assert_true(psti_rows_fit(f->rows, f->table, "north", 1));
-	assert_false(psti_rows_fit(f->rows, f->table, NULL, 1));
-	assert_false(psti_rows_fit(f->rows, f->table, "south", 1));
+	assert_true(psti_rows_fit(f->rows, f->table, "north", 1, 0));
+	assert_false(psti_rows_fit(f->rows, f->table, NULL, 1, 0));
+	assert_false(psti_rows_fit(f->rows, f->table, "south", 1, 0));
 	take(f, &batch);
 	assert_string_equal(batch.origin, "north");
 	batch.array.release(&batch.array);
@@ -243,17 +243,17 @@ a_batch_is_full_at_its_limits(void **state)
 	for (int round = 0; round < 3; round++)
 	{
 		put_one(&f, 1, "a", "b", PST_ROW_INSERT);
-		assert_true(psti_rows_fit(f.rows, f.table, NULL, 2));
+		assert_true(psti_rows_fit(f.rows, f.table, NULL, 2, 0));
 		put_one(&f, 2, "a", NULL, PST_ROW_INSERT);
-		assert_true(psti_rows_fit(f.rows, f.table, NULL, 1));
-		assert_false(psti_rows_fit(f.rows, f.table, NULL, 2));
+		assert_true(psti_rows_fit(f.rows, f.table, NULL, 1, 0));
+		assert_false(psti_rows_fit(f.rows, f.table, NULL, 2, 0));
 		put_one(&f, 3, "a", "b", PST_ROW_INSERT);
-		assert_false(psti_rows_fit(f.rows, f.table, NULL, 1));
+		assert_false(psti_rows_fit(f.rows, f.table, NULL, 1, 0));
 		take(&f, &batch);
 		assert_int_equal(batch.array.length, 3);
 		batch.array.release(&batch.array);
 		put_one(&f, 4, big, big, PST_ROW_INSERT);
-		assert_false(psti_rows_fit(f.rows, f.table, NULL, 1));
+		assert_false(psti_rows_fit(f.rows, f.table, NULL, 1, 0));
 		take(&f, &batch);
 		assert_int_equal(batch.array.length, 1);
 		batch.array.release(&batch.array);
@@ -262,11 +262,27 @@ a_batch_is_full_at_its_limits(void **state)
 	assert_ok(set_up(&f, 0, 1, &err), &err);
 	put_one(&f, 1, "", "", PST_ROW_UPDATE_BEFORE);
 	put_one(&f, 1, "", "", PST_ROW_UPDATE_AFTER);
-	assert_false(psti_rows_fit(f.rows, f.table, NULL, 1));
+	assert_false(psti_rows_fit(f.rows, f.table, NULL, 1, 0));
 	take(&f, &batch);
 	assert_int_equal(batch.array.length, 2);
 	batch.array.release(&batch.array);
 	tear_down(&f);
+}
+
+/* What is in the batch counts for no row that has room in one of its own. */
+static void
+a_column_has_two_gigabytes_of_a_batch(void **state)
+{
+	fixture *f = *state;
+	pst_change_batch batch;
+
+	assert_true(psti_rows_fit(f->rows, f->table, NULL, 2, SIZE_MAX));
+	put_one(f, 1, "a", "b", PST_ROW_INSERT);
+	assert_true(psti_rows_fit(f->rows, f->table, NULL, 2, INT32_MAX - 6));
+	assert_false(psti_rows_fit(f->rows, f->table, NULL, 2, INT32_MAX - 5));
+	assert_false(psti_rows_fit(f->rows, f->table, NULL, 1, SIZE_MAX));
+	take(f, &batch);
+	batch.array.release(&batch.array);
 }
 
 static void
@@ -463,6 +479,7 @@ main(void)
 		ROWS_TEST(unchanged_values_have_their_bit),
 		ROWS_TEST(an_open_batch_is_of_one_table_and_origin),
 		cmocka_unit_test(a_batch_is_full_at_its_limits),
+		ROWS_TEST(a_column_has_two_gigabytes_of_a_batch),
 		ROWS_TEST(a_value_that_is_none_names_its_row),
 		ROWS_TEST(tables_are_the_same_when_their_rows_are),
 		ROWS_TEST(a_table_has_its_key_and_its_texts),

@@ -147,6 +147,12 @@ tell_holders(psti_conn *conn, uint64_t bound, char *out, size_t size)
 	PGresult *result = NULL;
 	pst_error ignored;
 
+	if (psti_conn_caps(conn)->in_recovery)
+	{
+		psti_error_copy(
+			out, size, "transactions of the primary, or until it tells the standby that none runs");
+		return;
+	}
 	out[0] = '\0';
 	snprintf(xid, sizeof(xid), "%" PRIu32, (uint32_t) bound);
 	if (psti_conn_query(conn, "asking who is waited for", holders_sql, 1, params, &result,
@@ -180,7 +186,10 @@ psti_moment_look(const psti_waiting *waiting, psti_patience *patience, pst_error
 			psti_error_detail(err, "Waited for %s.", holders);
 		psti_error_hint(err,
 						"End them, or wait longer. Prepared transactions end by COMMIT PREPARED "
-						"or ROLLBACK PREPARED.");
+						"or ROLLBACK PREPARED.%s",
+						psti_conn_caps(waiting->conn)->in_recovery
+							? " A primary that is idle tells by SELECT pg_log_standby_snapshot()."
+							: "");
 		err->retryable = true;
 		return PST_ERR_TIMEOUT;
 	}

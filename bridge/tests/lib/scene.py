@@ -304,9 +304,10 @@ def accepts(server):
         return False
 
 
-def clean(database):
-    """No slot, session or prepared transaction keeps the database from being dropped."""
-    with database.server.connect() as conn:
+def clean(database, server=None):
+    """No slot, session or prepared transaction keeps the database from being dropped; of another server: no
+    slot is left there."""
+    with (server or database.server).connect() as conn:
         for (gid,) in conn.execute("SELECT gid FROM pg_prepared_xacts WHERE database = %s",
                                    [database.name]).fetchall():
             with database.connect() as here:

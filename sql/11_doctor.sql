@@ -605,15 +605,19 @@ WITH me AS (
 	FROM me, assisted a
 	UNION ALL
 	SELECT 56, 'cdc', 'publication',
-		   CASE WHEN a.plugin_usable OR p.total = 0 AND p.may_create THEN 'ok' ELSE 'reduced' END,
+		   CASE WHEN a.plugin_usable OR p.total = 0 AND p.may_create AND NOT me.standby THEN 'ok' ELSE 'reduced' END,
 		   CASE WHEN a.plugin_usable THEN 'none is needed'
+			   WHEN me.standby THEN 'a standby makes none, and tells not which transactions run: tables are read when the '
+									'slot is made, and not later'
 			   WHEN p.total = 0 AND p.may_create THEN 'the role can make one for its tables'
 			   WHEN p.total = 0 THEN 'the role owns all tables but may not create a publication in the database'
 			   ELSE format('the role can make none for %s tables that it does not own', p.total) END,
-		   CASE WHEN a.plugin_usable OR p.total = 0 AND p.may_create THEN ''
-			   WHEN p.total = 0 THEN format('GRANT CREATE ON DATABASE %s TO %s;', me.database_sql, me.role_sql)
-			   ELSE concat(E'-- by their owner, with the tables that are wanted, under the name of the slot:\n',
-						   regexp_replace(format('-- CREATE PUBLICATION penstock FOR TABLE %s;', p.names),
+		   CASE WHEN a.plugin_usable OR p.total = 0 AND p.may_create AND NOT me.standby THEN ''
+			   WHEN p.total = 0 AND NOT me.standby
+				   THEN format('GRANT CREATE ON DATABASE %s TO %s;', me.database_sql, me.role_sql)
+			   ELSE concat(CASE WHEN me.standby THEN '-- on the primary, ' ELSE '-- ' END,
+						   E'by their owner, with the tables that are wanted, under the name of the slot:\n',
+						   regexp_replace(format('-- CREATE PUBLICATION penstock FOR TABLE %s;', coalesce(p.names, '...')),
 										  '[[:cntrl:]]', '?', 'g')) END
 	FROM me, assisted a, (
 		SELECT count(*) FILTER (WHERE NOT c.owned) AS total,

@@ -39,6 +39,7 @@ typedef enum cli_opt
 	CLI_NO_HEADER,
 	CLI_MAX_RATE,
 	CLI_GRANTS,
+	CLI_FOR,
 	CLI_DROP,
 	CLI_ADVANCE,
 	CLI_SLOT,

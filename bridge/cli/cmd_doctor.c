@@ -22,6 +22,22 @@ has_status(const answer *check, const char *status)
 	return text != NULL && strcmp(text, status) == 0;
 }
 
+/*
+ * Whether a check is of what was asked for: a feature with --for, and what all features need; else all but
+ * change capture, which a server has to be set up for, and most never are.
+ */
+static bool
+is_asked_for(const cli_args *args, const answer *check)
+{
+	const char *feature = answer_text(check, "feature");
+
+	if (feature == NULL)
+		return true;
+	if (!cli_given(args, CLI_FOR))
+		return strcmp(feature, "cdc") != 0;
+	return strcmp(feature, "server") == 0 || strcmp(feature, args->value[CLI_FOR]) == 0;
+}
+
 /* A statement a line, which can be pasted as it stands. */
 static void
 print_fix(const char *fix)
@@ -89,8 +105,8 @@ print(const cli_args *args, pst_catalog *catalog, const char *text)
 	for (const answer *check = checks != NULL ? checks->first : NULL; check != NULL;
 		 check = check->next)
 	{
-		blocked |= has_status(check, "blocked");
-		if (!cli_given(args, CLI_JSON))
+		blocked |= has_status(check, "blocked") && is_asked_for(args, check);
+		if (!cli_given(args, CLI_JSON) && (!cli_given(args, CLI_FOR) || is_asked_for(args, check)))
 			print_check(check);
 	}
 	answer_free(report);
@@ -102,6 +118,8 @@ run(const cli_args *args)
 {
 	if (cli_given(args, CLI_GRANTS) && cli_given(args, CLI_JSON))
 		return cli_usage(args->command, "--grants prints SQL: it does not go with --json");
+	if (cli_given(args, CLI_GRANTS) && cli_given(args, CLI_FOR))
+		return cli_usage(args->command, "--grants checks nothing: it does not go with --for");
 	return session_answer(args, ask, print);
 }
 
@@ -110,13 +128,17 @@ static const cli_option options[] = {
 	 "Print one JSON object: transport, server, and checks with feature, check, status, message "
 	 "and fix",
 	 NULL},
+	{CLI_FOR, 0, "for", CLI_WORD, "FEATURE", "read|write|cdc|catalog",
+	 "Check what this feature needs: the exit code tells whether it works. --json has the other "
+	 "checks too",
+	 NULL},
 	{CLI_GRANTS, 0, "grants", CLI_WORD, "FEATURE", "read|write|cdc|catalog",
 	 "Print the GRANT statements that a role needs for this feature, no more, and check nothing",
 	 NULL},
 	CLI_OPTIONS_END,
 };
 
-static const char *const synopsis[] = {"DB [--json] [--grants FEATURE]", NULL};
+static const char *const synopsis[] = {"DB [--for FEATURE] [--json]", "DB --grants FEATURE", NULL};
 static const char *const operands[] = {"DB", NULL};
 static const cli_option *const groups[] = {options, cli_db_options, cli_run_options, NULL};
 
@@ -127,7 +149,9 @@ const cli_command cmd_doctor = {
 	.description =
 		"Checks what works for this role on this server. Each line is a status (ok, reduced or "
 		"blocked), the feature and the check; below it stands what to do. The exit code is 3 when "
-		"something is blocked.",
+		"something is blocked of what was asked for: the feature of --for; without it reading, "
+		"writing and the catalog. Change capture, which a server has to be set up for, is told of "
+		"and counts with --for cdc only.",
 	.min_operands = 1,
 	.max_operands = 1,
 	.operands = operands,

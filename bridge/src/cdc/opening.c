@@ -577,6 +577,12 @@ check_server(const pst_cdc *cdc, pst_error *err)
 		psti_error_hint(err, "Read its tables again and again, or upgrade it.");
 		return PST_ERR_UNSUPPORTED;
 	}
+	if (caps->in_recovery && caps->server_version < 160000 && cdc->startup != PSTI_STARTUP_SNAPSHOT)
+	{
+		psti_fail(err, PST_ERR_UNSUPPORTED, "a standby has no slots before PostgreSQL 16");
+		psti_error_hint(err, "Capture from the primary (target_session_attrs=read-write).");
+		return PST_ERR_UNSUPPORTED;
+	}
 	return PST_OK;
 }
 

@@ -210,9 +210,30 @@ def read_beyond_for_good(case):
     case.is_refused()
 
 
+def its_own_slot(case):
+    """The capture is the standby's, with a slot that the primary knows nothing of."""
+    del case.capture.options["slot.failover"]
+    case.capture.url = case.other.url(case.scene.database.name)
+    case.followed()
+    case.capture.start()
+
+    def begun():
+        case.scene.sql("SELECT pg_log_standby_snapshot()")
+        case.capture.step(100, 0.2)
+        return case.capture.replica.complete
+    wait_for(begun, "the snapshot is complete")
+    case.scene.sql("UPDATE t SET v = v + 1")
+    case.until_inside()
+    case.scene.sql("UPDATE t SET v = v + 1")
+    case.followed()
+    case.promote()
+    case.goes_on()
+    assert not case.capture.replica.resets
+
+
 CASES = {case.__name__.replace("_", " "): case for case in (
     between_transactions, inside_a_snapshot, inside_a_transaction, behind, inside_a_lost_transaction,
-    read_beyond, read_beyond_for_good)}
+    read_beyond, read_beyond_for_good, its_own_slot)}
 
 if __name__ == "__main__":
     CASES[sys.argv[2]](Failover(sys.argv[1], "upsert" if "for good" in sys.argv[2] else "exact"))

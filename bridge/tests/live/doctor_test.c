@@ -373,6 +373,10 @@ a_standby_blocks_writing_and_warns_of_conflicts(void **state)
 	else
 		assert_check(report, "cdc", "server", "reduced", "standby without hot_standby_feedback",
 					 "ALTER SYSTEM SET hot_standby_feedback = on;");
+	if (live_int(admin, "SELECT count(*) FROM pg_available_extensions WHERE name = 'penstock'") ==
+		0)
+		assert_check(report, "cdc", "publication", "reduced", "a standby makes none",
+					 "-- CREATE PUBLICATION penstock FOR TABLE");
 	psti_json_free(report);
 	pst_catalog_close(catalog);
 }

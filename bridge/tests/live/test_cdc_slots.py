@@ -406,6 +406,18 @@ def test_a_capture_without_a_slots_name_leaves_nothing(scene):
                                  " current_database()") == 0, "the temporary slot is gone")
 
 
+@pytest.mark.before(16, "slots of a standby")
+def test_a_standby_that_can_have_no_slot(scene, server):
+    table(scene)
+    capture = scene.capture()
+    capture.url = f"{scene.database.url} port={server.standby_port}"
+    here = scene.value("SELECT pg_current_wal_lsn()")
+    with server.connect(port=server.standby_port) as conn:
+        wait_for(lambda: conn.execute("SELECT pg_last_wal_replay_lsn() >= %s", [here]).fetchone()[0], "it has replayed")
+    with pytest.raises(Failed, match="standby.*before PostgreSQL 16.*primary"):
+        capture.start()
+
+
 # ---- What a slot holds back ----
 
 def lsn(text):

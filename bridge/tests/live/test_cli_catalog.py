@@ -115,6 +115,31 @@ def test_doctor_blocked_exits_3_and_says_the_remedy(penstock, server, database):
         database.execute("DROP OWNED BY nobody_special; DROP ROLE nobody_special")
 
 
+@pytest.mark.since(10, "change capture")
+def test_doctor_tells_whether_what_was_asked_for_works(penstock, server, database):
+    """A role that may do all but replicate."""
+    database.execute("CREATE ROLE capable LOGIN; GRANT USAGE ON SCHEMA public TO capable")
+    url = server.url(database.name, user="capable")
+    try:
+        every = penstock("doctor", url).text
+        assert "blocked  cdc: role" in every and "write: primary" in every
+        for feature in ("read", "write", "catalog"):
+            told = penstock("doctor", url, "--for", feature).text
+            assert f" {feature}: " in told and " server: " in told and "cdc: " not in told
+        told = penstock("doctor", url, "--for", "cdc", code=3).text
+        assert "blocked  cdc: role" in told and " server: " in told and "write: " not in told
+        answer = json.loads(penstock("doctor", url, "--for", "cdc", "--json", code=3).text)
+        assert {check["feature"] for check in answer["checks"]} == {"server", "catalog", "read", "write", "cdc"}
+        database.execute("ALTER ROLE capable REPLICATION")
+        penstock("doctor", url, "--for", "cdc")
+        database.execute("ALTER ROLE capable SET default_transaction_read_only = on")
+        assert "blocked  write: primary" in penstock("doctor", url, code=3).text
+        penstock("doctor", url, "--for", "read")
+        penstock("doctor", url, "--for", "write", code=3)
+    finally:
+        database.execute("DROP OWNED BY capable; DROP ROLE capable")
+
+
 @pytest.mark.parametrize("feature", ["read", "write", "cdc", "catalog"])
 def test_grants_are_sql_that_works(penstock, server, database, feature):
     database.execute("CREATE SCHEMA s; CREATE TABLE s.t (a int)")

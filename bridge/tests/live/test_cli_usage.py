@@ -85,6 +85,8 @@ def test_version_is_one_line(penstock):
     (["databases", "", "--allow", "a", "--deny", "b"], "exclude each other"),
     (["doctor", "", "--grants", "everything"], "read|write|cdc|catalog"),
     (["doctor", "", "--grants", "read", "--json"], "does not go with"),
+    (["doctor", "", "--grants", "read", "--for", "read"], "does not go with"),
+    (["doctor", "", "--for", "everything"], "read|write|cdc|catalog"),
     (["tables", "", "--format", "json"], "no option"),
 ])
 def test_wrong_arguments_are_named_and_exit_2(penstock, args, words):

@@ -14,7 +14,6 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
-#include "parser/scansup.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/varlena.h"
@@ -151,10 +150,17 @@ bad_option(const char *option, const char *what, const char *hint)
 					errhint("%s", hint)));
 }
 
+/* As the client has it; which letters are space to the server's own scanner depends on its version. */
+static bool
+is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
+}
+
 static const char *
 skip_space(const char *at)
 {
-	while (scanner_isspace(*at))
+	while (is_space(*at))
 		at++;
 	return at;
 }
@@ -201,9 +207,9 @@ take_part(const char *option, const char *at, bool dots, char **out)
 			quoted = !quoted;
 			continue;
 		}
-		else if (!quoted && ((*at == '.' && !dots) || *at == ',' || scanner_isspace(*at)))
+		else if (!quoted && ((*at == '.' && !dots) || *at == ',' || is_space(*at)))
 			break;
-		if (quoted)
+		if (quoted || *at == ESCAPE)
 			appendStringInfoChar(&part, ESCAPE);
 		appendStringInfoChar(&part, quoted ? *at : (char) pg_ascii_tolower((unsigned char) *at));
 	}

@@ -47,6 +47,10 @@ SELECT * FROM pg_temp.peek('penstock_plugin', 'include', '*b?*c.*d*d**r*s', 'ope
 SELECT count(*) FROM pg_logical_slot_peek_binary_changes('penstock_plugin', NULL, NULL, 'message_bytes', '1');
 SELECT * FROM pg_temp.changes('penstock_plugin', 'message_bytes', '1', 'include', 'public.orders');
 
+-- A vertical tab is space on all servers, and no letter is an escape
+SELECT 'told' FROM pg_logical_emit_message(true, E'odd\001*x', 'content');
+SELECT * FROM pg_temp.changes('penstock_plugin', 'messages', E'other,\x0bODD\001?x\x0b');
+
 -- Replica identities
 CREATE TABLE idents (id int PRIMARY KEY, u int NOT NULL UNIQUE, t text);
 INSERT INTO idents VALUES (1, 1, 'a');

@@ -89,6 +89,11 @@ what_is_no_list_is_refused(void **state)
 		assert_int_not_equal(err.hint[0], '\0');
 		assert_int_equal(p.n, 0);
 	}
+	assert_ok(read_list("\v\fa.b\v,\r\"\v\".\001\v", 2, 2, &p, &err), &err);
+	assert_int_equal(p.n, 2);
+	assert_string_equal(p.patterns[1].parts[0], "^(?:\\\v)$");
+	assert_string_equal(p.patterns[1].parts[1], "^(?:\\\001)$");
+	psti_patterns_free(&p);
 	assert_ok(read_list("a", 1, 2, &p, &err), &err);
 	psti_patterns_free(&p);
 	assert_ok(read_list(NULL, 2, 2, &p, &err), &err);

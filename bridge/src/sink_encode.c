@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "dates.h"
 #include "pgnumeric.h"
 #include "pgbinary.h"
 #include "value.h"
@@ -34,14 +35,11 @@ enum
 	OID_JSONB = 3802
 };
 
-/* 1970-01-01 in days and microseconds before 2000-01-01, and the ends of the server's domains. */
-#define EPOCH_DAYS 10957
-#define EPOCH_USECS INT64_C(946684800000000)
+/* The ends of the server's domains. */
 #define DATE_MIN_DAYS (-2451545)
 #define DATE_END_DAYS INT64_C(2145031949)
 #define TIMESTAMP_MIN_USECS (-INT64_C(211813488000000000))
 #define TIMESTAMP_END_USECS INT64_C(9223371331200000000)
-#define DAY_USECS INT64_C(86400000000)
 
 /* --- helpers ----------------------------------------------------------------------------- */
 
@@ -240,7 +238,7 @@ encode_date(const psti_sink_column *column, const struct ArrowArray *array, int6
 			return fail_value(column, "22008", "a date64 that is not a whole day", err);
 		days = ms / 86400000;
 	}
-	days -= EPOCH_DAYS;
+	days -= DATES_1970_TO_2000;
 	if (days < DATE_MIN_DAYS || days >= DATE_END_DAYS)
 		return fail_value(column, "22008", "date out of range", err);
 	return put_number(out, days, 4, err);
@@ -281,7 +279,7 @@ encode_time(const psti_sink_column *column, const struct ArrowArray *array, int6
 
 	if (status != PST_OK)
 		return status;
-	if (usecs < 0 || usecs > DAY_USECS)
+	if (usecs < 0 || usecs > DATES_USECS)
 		return fail_value(column, "22008", "time out of range", err);
 	return put_number(out, usecs, 8, err);
 }
@@ -293,7 +291,7 @@ encode_timestamp(const psti_sink_column *column, const struct ArrowArray *array,
 	int64_t usecs = 0;
 	int64_t value = ((const int64_t *) array->buffers[1])[i + array->offset];
 	int64_t per_second = column->arrow.per_second;
-	int64_t epoch = EPOCH_USECS / 1000000 * per_second;
+	int64_t epoch = DATES_SECONDS_1970_TO_2000 * per_second;
 	pst_status status;
 
 	/* To 2000 first: the last years of timestamp are beyond int64 in microseconds since 1970. */

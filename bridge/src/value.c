@@ -9,9 +9,6 @@
 #include "pgnumeric.h"
 #include "pgtext.h"
 
-#define SECONDS_1970_TO_2000 INT64_C(946684800)
-#define DAY_US INT64_C(86400000000)
-
 /* What a server takes: date from 4713-11-24 BC to 5874897-12-31, timestamp to 294276-12-31. */
 #define DATE_MIN INT64_C(-2451545)
 #define DATE_MAX INT64_C(2145031948)
@@ -128,7 +125,7 @@ time_at(const struct ArrowSchema *schema, const psti_arrow_type *type,
 	int64_t value = integer_at(type->kind, array, i);
 
 	if (!to_microseconds(value, type->per_second, microseconds) || *microseconds < 0 ||
-		*microseconds > DAY_US)
+		*microseconds > DATES_USECS)
 		return out_of_range(schema, "time", value, err);
 	return PST_OK;
 }
@@ -139,7 +136,7 @@ timestamp_at(const struct ArrowSchema *schema, const psti_arrow_type *type,
 {
 	int64_t value = integer_at(type->kind, array, i);
 	bool fine = type->per_second > 1000000;
-	int64_t seconds = fine ? 0 : SECONDS_1970_TO_2000 * type->per_second;
+	int64_t seconds = fine ? 0 : DATES_SECONDS_1970_TO_2000 * type->per_second;
 	int64_t shifted;
 
 	/* Coarse units are shifted before they are multiplied, nanoseconds after they were divided: so
@@ -148,7 +145,7 @@ timestamp_at(const struct ArrowSchema *schema, const psti_arrow_type *type,
 		!to_microseconds(shifted, type->per_second, microseconds2000))
 		return out_of_range(schema, "timestamp", value, err);
 	if (fine)
-		*microseconds2000 -= SECONDS_1970_TO_2000 * 1000000;
+		*microseconds2000 -= DATES_USECS_1970_TO_2000;
 	if (*microseconds2000 < TIMESTAMP_MIN || *microseconds2000 >= TIMESTAMP_END)
 		return out_of_range(schema, "timestamp", value, err);
 	return PST_OK;

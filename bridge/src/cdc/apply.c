@@ -8,8 +8,7 @@
 
 #include <inttypes.h>
 
-/* Microseconds from 1970 to 2000. */
-#define EPOCH_2000 (INT64_C(946684800) * 1000000)
+#include "dates.h"
 
 /* The change is dealt with; all before it in the transaction was, too. */
 static pst_status
@@ -609,7 +608,7 @@ apply_begin(pst_cdc *cdc, pst_event *out, pst_error *err)
 		transaction->xid = psti_xid_widen((uint32_t) change->begin.xid, cdc->near_xid);
 	cdc->near_xid = transaction->xid;
 	transaction->commit_lsn = change->begin.commit_lsn;
-	transaction->op_ts = change->begin.commit_time + EPOCH_2000;
+	transaction->op_ts = change->begin.commit_time + DATES_USECS_1970_TO_2000;
 	psti_buf_reset(&transaction->origin_text);
 	if (change->begin.origin != NULL)
 		psti_buf_puts(&transaction->origin_text, change->begin.origin);

@@ -152,6 +152,7 @@ psti_capture_add(pst_cdc *cdc, const psti_subject *subject, psti_place *place, p
 pst_status
 psti_capture_reset(pst_cdc *cdc, psti_place *place, const char *reason, pst_error *err)
 {
+	const psti_subject *subject = psti_scope_subject(&cdc->scope, place->oid);
 	psti_captured *captured = psti_capture_of(cdc, place->oid);
 	pst_status status;
 
@@ -167,7 +168,9 @@ psti_capture_reset(pst_cdc *cdc, psti_place *place, const char *reason, pst_erro
 	cdc->step = PSTI_STEP_READ;
 	cdc->reading.waited = false;
 	cdc->tell_store = cdc->consumer != PSTI_CONSUMER_EXACT;
-	psti_log(&cdc->hooks, PST_LOG_INFO, "table %u is read anew: %s", (unsigned) place->oid, reason);
+	if (subject != NULL)
+		psti_log(&cdc->hooks, PST_LOG_INFO, "table %s is read anew: %s", subject->qualified,
+				 reason);
 	return PST_OK;
 }
 

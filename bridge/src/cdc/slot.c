@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "bytes.h"
+#include "dates.h"
 
 /* How long a slot that is in use is waited for. */
 #define DROP_TRIES 100
@@ -454,7 +455,7 @@ now(void)
 	struct timespec at;
 
 	clock_gettime(CLOCK_REALTIME, &at);
-	return ((int64_t) at.tv_sec - 946684800) * 1000000 + at.tv_nsec / 1000;
+	return (int64_t) at.tv_sec * 1000000 + at.tv_nsec / 1000 - DATES_USECS_1970_TO_2000;
 }
 
 pst_status

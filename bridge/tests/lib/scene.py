@@ -40,6 +40,8 @@ class Scene:
 
     def connect(self, **parameters):
         conn = self.database.connect(**parameters)
+        if conn.info.server_version < 120000:
+            conn.execute("SET extra_float_digits = 3")  # what comes is exact; newer servers show that by themselves
         self.connections.append(conn)
         return conn
 

@@ -106,7 +106,9 @@ def test_snapshot_and_changes_replay_to_the_table(database, capture):
                       "INSERT INTO t VALUES (7000, NULL)", "TRUNCATE t", "INSERT INTO t VALUES (1, 'again')"):
         database.execute(statement)
         capture.run("t", "--position-file", "p", "--until", "current")
-        assert replayed(capture.lines) == table(database), statement
+        # Before 11 it is not in the stream, and noticed a little later.
+        if statement != "TRUNCATE t" or database.server.version >= 110000:
+            assert replayed(capture.lines) == table(database), statement
     # Over a restart pgoutput cannot tell a TRUNCATE from another rewrite: the table is read anew there.
     stream = [line["source"] | line for line in capture.lines if line["source"]["snapshot"] == "false"]
     keys = [(line["commit_lsn"], line["seq"], line["op"]) for line in stream]

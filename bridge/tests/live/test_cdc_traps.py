@@ -488,6 +488,7 @@ def test_timeouts_of_idle_sessions_do_not_end_a_snapshot(scene):
 
 # ---- Partitions ----
 
+@pytest.mark.since(11, "pgoutput's TRUNCATE")
 @pytest.mark.parametrize("partitions", ["root", "leaf"])
 def test_truncate_of_a_leaf(scene, partitions):
     scene.sql("CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)")

@@ -574,6 +574,9 @@ check(const cli_args *args)
 			return cli_usage(args->command,
 							 "what the consumer can do is the command's to say: give "
 							 "truncate=skip for one that can only upsert");
+	for (size_t i = 0; i < args->nwith; i++)
+		if (strncmp(args->with[i], "cdc.regions=", 12) == 0)
+			return cli_usage(args->command, "the command reads the tables itself, by --jobs N");
 	return -1;
 }
 

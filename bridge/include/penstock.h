@@ -463,7 +463,8 @@ typedef enum pst_event_kind
 	PST_EVENT_CLEAR_RANGE = 4,		 /* forget the rows of a key range: they come anew */
 	PST_EVENT_SNAPSHOT_COMPLETE = 5, /* from here on the copy equals a moment of the server */
 	PST_EVENT_MESSAGE = 6,			 /* a logical message; never trusted */
-	PST_EVENT_PROGRESS = 7			 /* nothing but a newer position */
+	PST_EVENT_PROGRESS = 7,			 /* nothing but a newer position */
+	PST_EVENT_REGIONS = 8			 /* regions of a table are there to be read: pst_cdc_plan */
 } pst_event_kind;
 
 /* ---------------------------------------------------------------------------------------------
@@ -564,6 +565,75 @@ PST_EXPORT pst_status pst_cdc_position(pst_cdc *cdc, char **position, pst_error 
  * acknowledged in the order in which they were taken, some may be left out.
  */
 PST_EXPORT pst_status pst_cdc_ack(pst_cdc *cdc, const char *position, pst_error *err);
+
+/*
+ * Tables that are read by many processes: option cdc.regions = plan.
+ *
+ * Then pst_cdc_next tells of a table what comes before its rows (SCHEMA, RESET, CLEAR_RANGE), and REGIONS.
+ * pst_cdc_plan has the splits of its regions: printable texts by which a pst_cdc_reader gives their rows, in any
+ * process that reaches the server, while this handle, which holds the snapshot and the locks, is open. When a
+ * reader has told PST_END, and the rows are kept, pst_cdc_region_done enters that into the position. The stream
+ * begins when all regions are done. Until then pst_cdc_next gives PST_AGAIN where there is nothing else to tell,
+ * also with timeout_ms = -1, then after about a second: its caller is who goes on. At most cdc.jobs tables
+ * are held at a time, a connection each. Tables that are reset in the stream are planned likewise.
+ *
+ * A position can be taken and stored at any time. At a restart with it, regions that are done in it stay so; the
+ * others are told to be cleared where rows of them may be kept (to consumers that can forget), and planned under
+ * a new snapshot. Splits of the plan from before are refused. One kind of region is still good: one whose rows are
+ * all kept with the position, which was taken after the region was planned and before it was done, as where
+ * each process of an engine stores its own part of a checkpoint. Tell pst_cdc_region_done of these between
+ * pst_cdc_open and the first pst_cdc_next. Rows of a region that was planned after the position was taken must
+ * not be kept with it.
+ */
+
+/*
+ * The splits of all regions that were not given out yet, maybe none: *splits is a NULL-terminated array in one
+ * allocation, to be freed, not its texts, with pst_free. PST_ERR_STATE without cdc.regions = plan. Does not block.
+ */
+PST_EXPORT pst_status pst_cdc_plan(pst_cdc *cdc, char ***splits, size_t *nsplits, pst_error *err);
+
+/*
+ * All rows of the split's region are kept, or will be with the positions that are taken from now on. Of a
+ * region that is given out in several splits, as tables are that no single column can cut, the position knows when
+ * the last one is done. Told again it changes nothing. PST_ERR_STATE, retryable: the split is of a plan that is
+ * over. PST_ERR_INVALID: it is no split, or of another capture. The handle stays good for other calls.
+ */
+PST_EXPORT pst_status pst_cdc_region_done(pst_cdc *cdc, const char *split, pst_error *err);
+
+/* Reads regions, one after the other; needs no more rights than the capture's SELECT. */
+typedef struct pst_cdc_reader pst_cdc_reader;
+
+/*
+ * keys and values are the capture's, or of them those that say how the server is reached and how large
+ * batches are: which table is read and what its rows look like is told by the split. Does not connect yet.
+ */
+PST_EXPORT pst_status pst_cdc_reader_open(const char *const *keys, const char *const *values,
+										  const pst_hooks *hooks, pst_cdc_reader **out,
+										  pst_error *err);
+
+/*
+ * Begins with a region (split is copied), whatever was left of the last one. Connects when the last one was of
+ * another table. PST_ERR_STATE, retryable: the plan is over, or the snapshot was lost with the handle that
+ * planned. After a failure the reader can begin with any region.
+ *
+ * A reader stays in the snapshot and keeps the table from being altered until it begins with another plan's
+ * region: one that has nothing to read for now lets go of both with split NULL. Where a session waits to alter the
+ * table, those that have read of it go on, and one that comes new gets SQLSTATE 55P03, retryable. It has its turn
+ * when the table is done, or the handle that planned is closed; opened again at its position, that plans anew.
+ */
+PST_EXPORT pst_status pst_cdc_reader_read(pst_cdc_reader *reader, const char *split,
+										  pst_error *err);
+
+/*
+ * The next event of the region, as pst_cdc_next would give it: a SCHEMA, which is that of the stream, then ROWS
+ * with rows.snapshot. PST_END: these were all rows; only then the region can be done. What of it a consumer that
+ * cannot forget rows has taken before that comes again after a failure. Blocks until the server has
+ * sent a batch. The schema and texts are borrowed until pst_cdc_reader_read or close.
+ */
+PST_EXPORT pst_status pst_cdc_reader_next(pst_cdc_reader *reader, pst_event *out, pst_error *err);
+
+/* Ends the read and the connection. NULL allowed. */
+PST_EXPORT void pst_cdc_reader_close(pst_cdc_reader *reader);
 
 /* How far the capture has come. */
 typedef struct pst_cdc_stats

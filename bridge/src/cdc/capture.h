@@ -4,6 +4,7 @@
  *   cdc.c      opening, positions, acknowledgement, closing: the public calls
  *   opening.c  from options and a stored position to a capture that can go on; the slot
  *   reading.c  the rows of tables under snapshots
+ *   regions.c  the same, planned for readers in other processes (region_reader.c, region_split.c)
  *   follow.c   the stream: messages, heartbeats, progress
  *   apply.c    one change of the stream: judged, and made into rows and events
  *   watch.c    what the stream does not tell: rewrites, new tables, partitions that come with rows
@@ -164,6 +165,7 @@ struct pst_cdc
 	psti_buf scratch;
 	psti_table nothing; /* stands for tables that are not captured */
 	psti_reading reading;
+	struct psti_plan *plan; /* tables that others read; owned; NULL: the rows are told here */
 
 	/* The stream: */
 	bool message_open;	  /* the decoder has changes left */
@@ -231,6 +233,34 @@ void psti_event_table(pst_cdc *cdc, const psti_captured *captured, pst_event *ou
 /* reading.c: the next event of the read. PST_END: all is read; PST_AGAIN: it waits for transactions. */
 pst_status psti_reading_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err);
 void psti_reading_free(pst_cdc *cdc);
+
+/*
+ * The parts of that for who gives the rows to others to read. Takes a table up, at a moment: reading.oid, or
+ * 0 when there is no such table any more. PST_AGAIN: not in time.
+ */
+pst_status psti_reading_begin(pst_cdc *cdc, uint32_t oid, int timeout_ms, pst_error *err);
+
+/* An event that is told before the first row of the table at work; PST_AGAIN: there is none left. */
+pst_status psti_reading_tell(pst_cdc *cdc, pst_event *out);
+
+/* An event that comes before the rows of one of its parts; PST_AGAIN: none does. */
+pst_status psti_reading_clear(pst_cdc *cdc, size_t part, pst_event *out);
+
+/* Ends the work on the table; what of it was moved elsewhere stays. */
+void psti_reading_end_table(pst_cdc *cdc);
+
+/* Where a part ends; NULL: it has no bound. */
+char *psti_part_upper(const psti_place *place, size_t part);
+
+/* What rows of the source become, as the stream will have them. */
+pst_status psti_reading_version(const psti_column_rules *rules, const psti_subject *subject,
+								const pst_source *source, psti_table **out, pst_error *err);
+
+/* regions.c: of the plan: the next event, as psti_reading_next; whether only region_done can go on with it. */
+pst_status psti_regions_new(pst_cdc *cdc, pst_error *err);
+pst_status psti_regions_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err);
+bool psti_regions_stand(const pst_cdc *cdc);
+void psti_regions_free(pst_cdc *cdc);
 
 /* follow.c */
 pst_status psti_follow_start(pst_cdc *cdc, pst_error *err);

@@ -16,6 +16,7 @@ free_texts(char **texts)
 static void
 free_capture(pst_cdc *cdc)
 {
+	psti_regions_free(cdc);
 	psti_reading_free(cdc);
 	psti_snapshot_free(&cdc->slot_snapshot);
 	if (cdc->decoder != NULL)
@@ -123,7 +124,8 @@ take_step(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 				tell_store(cdc, out);
 				return PST_OK;
 			}
-			status = psti_reading_next(cdc, timeout_ms, out, err);
+			status = cdc->plan != NULL ? psti_regions_next(cdc, timeout_ms, out, err)
+									   : psti_reading_next(cdc, timeout_ms, out, err);
 			if (status == PST_END)
 				status = end_reading(cdc, err) == PST_OK ? PST_AGAIN : err->status;
 			return status;
@@ -154,6 +156,9 @@ next_event(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 		/* A step was made, or the time is over. */
 		if (status != PST_AGAIN || (deadline >= 0 && psti_now_ms() >= deadline))
 			return status;
+		/* Only the caller can go on: pst_cdc_region_done. */
+		if (deadline < 0 && psti_regions_stand(cdc))
+			return PST_AGAIN;
 	}
 }
 

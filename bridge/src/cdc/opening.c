@@ -82,6 +82,8 @@ read_options(pst_cdc *cdc, const char *const *keys, const char *const *values,
 	cdc->rules.options = cdc->options;
 	cdc->rules.values = (psti_values) psti_opt_int(cdc->options, PSTI_OPT_VALUES);
 	status = check_values(cdc, err);
+	if (status == PST_OK && psti_opt_int(cdc->options, PSTI_OPT_REGIONS) == 1)
+		status = psti_regions_new(cdc, err);
 	return status == PST_OK ? psti_wanted_init(&cdc->wanted, cdc->options, err) : status;
 }
 

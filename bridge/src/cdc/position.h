@@ -39,7 +39,8 @@ typedef struct psti_part
 	char *lower; /* the key's text; NULL: below all keys; owned */
 	psti_region_key key;
 	psti_part_state state;
-	size_t view; /* index; PSTI_NO_VIEW: it can leave out no more changes */
+	size_t view; /* index, of one that is begun that of its read; PSTI_NO_VIEW: the slot's own
+				  * snapshot, or it can leave out no more changes */
 } psti_part;
 
 /* A table that has rows of its own: the place's itself, or a partition of it. */

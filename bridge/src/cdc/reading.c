@@ -183,10 +183,9 @@ open_source(const pst_cdc *cdc, const psti_subject *subject, const key_range *ra
 	return status;
 }
 
-/* What the rows become, as the stream will have them. */
-static pst_status
-make_version(const pst_cdc *cdc, const psti_subject *subject, const pst_source *source,
-			 psti_table **out, pst_error *err)
+pst_status
+psti_reading_version(const psti_column_rules *rules, const psti_subject *subject,
+					 const pst_source *source, psti_table **out, pst_error *err)
 {
 	psti_table_column *columns = calloc(source->ncolumns + 1, sizeof(*columns));
 	pst_status status;
@@ -202,7 +201,7 @@ make_version(const pst_cdc *cdc, const psti_subject *subject, const pst_source *
 		for (size_t k = 0; k < subject->nkeys; k++)
 			columns[i].key |= strcmp(subject->key[k], from->name) == 0;
 	}
-	status = psti_table_new(&cdc->rules, subject->oid, subject->schema, subject->name, columns,
+	status = psti_table_new(rules, subject->oid, subject->schema, subject->name, columns,
 							source->ncolumns, out, err);
 	free(columns);
 	return status;
@@ -320,9 +319,8 @@ add_piece(psti_reading *r, char *split, size_t part, pst_error *err)
 	return PST_OK;
 }
 
-/* Where a part ends; NULL: it has no bound. */
-static char *
-upper_of(const psti_place *place, size_t part)
+char *
+psti_part_upper(const psti_place *place, size_t part)
 {
 	return part + 1 < place->nparts ? place->parts[part + 1].lower : NULL;
 }
@@ -352,7 +350,7 @@ add_split(psti_reading *r, const psti_place *place, size_t part, uint32_t fileno
 		split.kind = PSTI_SPLIT_STRIDE;
 		split.column = place->column;
 		split.stride.lower = place->parts[part].lower;
-		split.stride.upper = upper_of(place, part);
+		split.stride.upper = psti_part_upper(place, part);
 	}
 	status = psti_split_print(&split, &text, err);
 	if (status == PST_OK)
@@ -549,7 +547,7 @@ take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
 	if (status == PST_OK)
 		status = psti_source_export(r->readers[0].source, err);
 	if (status == PST_OK)
-		status = make_version(cdc, subject, r->readers[0].source, &version, err);
+		status = psti_reading_version(&cdc->rules, subject, r->readers[0].source, &version, err);
 	if (status != PST_OK)
 		return status;
 	r->schema_told = captured->version != NULL && psti_table_same(captured->version, version);
@@ -583,9 +581,9 @@ wait_for_view(pst_cdc *cdc, int timeout_ms, pst_error *err)
 	return status;
 }
 
-/* PST_AGAIN: not in time. Nothing is locked while transactions are waited for. */
-static pst_status
-begin_table(pst_cdc *cdc, uint32_t oid, int timeout_ms, pst_error *err)
+/* Nothing is locked while transactions are waited for. */
+pst_status
+psti_reading_begin(pst_cdc *cdc, uint32_t oid, int timeout_ms, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
 	const psti_subject *subject = NULL;
@@ -656,17 +654,18 @@ tell_clear(pst_cdc *cdc, const psti_captured *captured, psti_place *place, size_
 		psti_event_begin(cdc, PST_EVENT_CLEAR_RANGE, out);
 		out->column = place->column;
 		out->lower = place->parts[part].lower;
-		out->upper = upper_of(place, part);
+		out->upper = psti_part_upper(place, part);
 	}
 	psti_event_table(cdc, captured, out);
 	place->parts[part].state = PSTI_PART_BEGUN;
+	place->parts[part].view = cdc->reading.view;
 }
 
-/* What is told before the first row. PST_AGAIN: nothing more. */
-static pst_status
-tell_table(pst_cdc *cdc, psti_captured *captured, pst_event *out)
+pst_status
+psti_reading_tell(pst_cdc *cdc, pst_event *out)
 {
 	psti_reading *r = &cdc->reading;
+	psti_captured *captured = psti_capture_of(cdc, r->oid);
 
 	if (captured->reset != NULL)
 	{
@@ -685,20 +684,29 @@ tell_table(pst_cdc *cdc, psti_captured *captured, pst_event *out)
 	return PST_OK;
 }
 
+pst_status
+psti_reading_clear(pst_cdc *cdc, size_t part, pst_event *out)
+{
+	psti_place *place = psti_position_find(&cdc->at, cdc->reading.oid);
+
+	if (!must_clear(cdc, &place->parts[part]))
+		return PST_AGAIN;
+	tell_clear(cdc, psti_capture_of(cdc, cdc->reading.oid), place, part, out);
+	return PST_OK;
+}
+
 /* An idle reader takes up the next piece. PST_OK: an event comes first; PST_AGAIN: it is begun. */
 static pst_status
 begin_piece(pst_cdc *cdc, psti_reader *reader, pst_event *out, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
-	psti_place *place = psti_position_find(&cdc->at, r->oid);
 	const psti_piece *piece = &r->pieces[r->begun];
 	bool first = r->begun == 0 || r->pieces[r->begun - 1].part != piece->part;
 	pst_status status = PST_OK;
 
-	if (first && r->told != r->begun + 1 && must_clear(cdc, &place->parts[piece->part]))
+	if (first && r->told != r->begun + 1 && psti_reading_clear(cdc, piece->part, out) == PST_OK)
 	{
 		r->told = r->begun + 1;
-		tell_clear(cdc, psti_capture_of(cdc, r->oid), place, piece->part, out);
 		return PST_OK;
 	}
 	if (reader->source == NULL)
@@ -773,7 +781,7 @@ static pst_status
 take_rows(pst_cdc *cdc, psti_reader *reader, pst_event *out, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
-	psti_place *place = psti_position_find(&cdc->at, r->oid);
+	psti_part *part = &psti_position_find(&cdc->at, r->oid)->parts[r->pieces[reader->piece].part];
 	struct ArrowArray array = {0};
 
 	do
@@ -792,7 +800,8 @@ take_rows(pst_cdc *cdc, psti_reader *reader, pst_event *out, pst_error *err)
 			return PST_AGAIN;
 		}
 	} while (array.length == 0);
-	place->parts[r->pieces[reader->piece].part].state = PSTI_PART_BEGUN;
+	part->state = PSTI_PART_BEGUN;
+	part->view = r->view;
 	psti_event_begin(cdc, PST_EVENT_ROWS, out);
 	psti_event_table(cdc, psti_capture_of(cdc, r->oid), out);
 	out->rows = (pst_change_batch){.struct_size = sizeof(out->rows),
@@ -812,7 +821,7 @@ go_on(pst_cdc *cdc, pst_event *out, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
 	size_t jobs = (size_t) psti_opt_int(cdc->options, PSTI_OPT_CDC_JOBS);
-	pst_status status = tell_table(cdc, psti_capture_of(cdc, r->oid), out);
+	pst_status status = psti_reading_tell(cdc, out);
 
 	if (status != PST_AGAIN)
 		return status;
@@ -856,13 +865,19 @@ psti_reading_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 		oid = next_table(cdc);
 		if (oid == 0)
 			return PST_END;
-		status = begin_table(cdc, oid, timeout_ms, err);
+		status = psti_reading_begin(cdc, oid, timeout_ms, err);
 		if (status == PST_AGAIN)
 			return PST_AGAIN;
 		if (status == PST_OK)
 			status = PST_AGAIN;
 	}
 	return status;
+}
+
+void
+psti_reading_end_table(pst_cdc *cdc)
+{
+	close_table(&cdc->reading);
 }
 
 void

@@ -357,6 +357,8 @@ class Replica:
     def _progress(self, event):
         pass
 
+    _regions = _progress
+
 
 def shown(rows):
     some = [tuple(v if v is None or len(v) < 40 else v[:30] + "…" for v in row) for row, _ in rows.most_common(6)]

@@ -319,6 +319,7 @@ def test_arrow_on_standard_output_is_one_stream(run):
     (["t", "--format", "arrow", "--json-values", "flink"], "--json-values is for"),
     (["t", "--position-file", ""], "is empty"),
     (["t", "--with", "cdc.consumer=exact"], "truncate=skip"),
+    (["t", "--with", "cdc.regions=plan"], "--jobs"),
     (["t", "--with", "truncate=maybe"], "truncate"),
     ([], "TABLE is missing"),
 ])

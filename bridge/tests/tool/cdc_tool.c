@@ -9,6 +9,10 @@
  *   position           the position behind the last event
  *   ack POSITION       that it was stored
  *   compare A B        which position is further
+ *   plan               the splits that were not given out yet (cdc.regions=plan)
+ *   done SPLIT         its rows are kept
+ *   reader             opens a reader of splits in place of a capture; read [SPLIT] begins with one,
+ *   rnext              gives its next event, unread ends the reader
  *   stats, memory      what the capture says of itself; what the process takes, in kB
  *   close [drop]       ends it, the slot with it
  *   die                SIGKILL
@@ -32,6 +36,7 @@
 static const char *keys[MAX_OPTIONS + 2];
 static const char *values[MAX_OPTIONS + 2];
 static pst_cdc *cdc;
+static pst_cdc_reader *reader;
 
 /* ---- json ---- */
 
@@ -283,8 +288,8 @@ put_message(const pst_event *event)
 static void
 put_event(const pst_event *event)
 {
-	static const char *const names[] = {"rows",	 "schema",	 "truncate", "reset",
-										"clear", "complete", "message",	 "progress"};
+	static const char *const names[] = {"rows",		"schema",  "truncate", "reset",	 "clear",
+										"complete", "message", "progress", "regions"};
 
 	printf("{\"answer\":\"event\",\"event\":\"%s\",\"store\":%s", names[event->kind],
 		   event->store ? "true" : "false");
@@ -354,15 +359,23 @@ on_connected(void *ctx, int backend_pid)
 	fprintf(stderr, "connected %d\n", backend_pid);
 }
 
-static void
-do_open(char *position)
+static pst_hooks
+make_hooks(void)
 {
 	pst_hooks hooks = PST_HOOKS_INIT;
-	pst_error err = PST_ERROR_INIT;
-	pst_status status;
 
 	hooks.log = on_log;
 	hooks.connected = on_connected;
+	return hooks;
+}
+
+static void
+do_open(char *position)
+{
+	pst_hooks hooks = make_hooks();
+	pst_error err = PST_ERROR_INIT;
+	pst_status status;
+
 	status = pst_cdc_open(keys, values, position, &hooks, &cdc, &err);
 	answer(status, &err);
 }
@@ -479,6 +492,88 @@ do_compare(char *positions)
 		printf("{\"answer\":\"order\",\"order\":%d}", order);
 }
 
+/* ---- Regions ---- */
+
+static void
+do_plan(char *unused)
+{
+	pst_error err = PST_ERROR_INIT;
+	char **splits;
+	size_t n;
+
+	(void) unused;
+	if (pst_cdc_plan(cdc, &splits, &n, &err) != PST_OK)
+		put_failed(&err);
+	else
+	{
+		printf("{\"answer\":\"splits\",\"splits\":[");
+		for (size_t i = 0; i < n; i++)
+		{
+			printf(i > 0 ? "," : "");
+			put_text(splits[i], strlen(splits[i]));
+		}
+		printf("]}");
+	}
+	pst_free(splits);
+}
+
+static void
+do_done(char *split)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_status status = pst_cdc_region_done(cdc, split, &err);
+
+	answer(status, &err);
+}
+
+static void
+do_reader(char *unused)
+{
+	pst_hooks hooks = make_hooks();
+	pst_error err = PST_ERROR_INIT;
+	pst_status status = pst_cdc_reader_open(keys, values, &hooks, &reader, &err);
+
+	(void) unused;
+	answer(status, &err);
+}
+
+static void
+do_read(char *split)
+{
+	pst_error err = PST_ERROR_INIT;
+	pst_status status = pst_cdc_reader_read(reader, split, &err);
+
+	answer(status, &err);
+}
+
+static void
+do_rnext(char *unused)
+{
+	pst_event event = PST_EVENT_INIT;
+	pst_error err = PST_ERROR_INIT;
+	pst_status status = pst_cdc_reader_next(reader, &event, &err);
+
+	(void) unused;
+	if (status == PST_OK)
+		put_event(&event);
+	else
+		answer(status, &err);
+	pst_event_release(&event);
+}
+
+static void
+do_unread(char *unused)
+{
+	pst_error err = PST_ERROR_INIT;
+
+	(void) unused;
+	pst_cdc_reader_close(reader);
+	reader = NULL;
+	answer(PST_OK, &err);
+}
+
+/* ---- The rest ---- */
+
 static void
 do_stats(char *unused)
 {
@@ -539,9 +634,10 @@ static const struct
 	const char *name;
 	void (*run)(char *arguments);
 } commands[] = {
-	{"open", do_open},	 {"next", do_next},		  {"skip", do_skip},   {"position", do_position},
-	{"ack", do_ack},	 {"compare", do_compare}, {"stats", do_stats}, {"memory", do_memory},
-	{"close", do_close}, {"die", do_die}};
+	{"open", do_open},	   {"next", do_next},		{"skip", do_skip},	 {"position", do_position},
+	{"ack", do_ack},	   {"compare", do_compare}, {"stats", do_stats}, {"memory", do_memory},
+	{"close", do_close},   {"die", do_die},			{"plan", do_plan},	 {"done", do_done},
+	{"reader", do_reader}, {"read", do_read},		{"rnext", do_rnext}, {"unread", do_unread}};
 
 static void
 obey(char *line)
@@ -591,6 +687,7 @@ main(int argc, char **argv)
 			line[len - 1] = '\0';
 		obey(line);
 	}
+	pst_cdc_reader_close(reader);
 	pst_cdc_close(cdc, false, NULL);
 	free(line);
 	return 0;

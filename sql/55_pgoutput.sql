@@ -54,6 +54,35 @@ FROM pg_catalog.pg_publication_namespace n
 WHERE n.pnpubid OPERATOR(pg_catalog.=) $1::pg_catalog.oid
 -- end
 
+-- By what the publication with OID $1 has the tables $2, or partitioned tables above them: a row for each, or one
+-- with NULL. Who is taken out and put in again comes back under another OID. Tables that are gone have no row.
+-- embed: publication_members
+WITH RECURSIVE up AS (
+	SELECT c.oid AS top, c.oid
+	FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.oid[])
+	UNION ALL
+	SELECT u.top, i.inhparent
+	FROM up u
+	JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) u.oid
+	JOIN pg_catalog.pg_inherits i ON i.inhrelid OPERATOR(pg_catalog.=) u.oid
+	WHERE (pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.->>) 'relispartition')::pg_catalog.bool
+)
+SELECT u.top, r.oid
+FROM up u
+LEFT JOIN pg_catalog.pg_publication_rel r ON r.prrelid OPERATOR(pg_catalog.=) u.oid
+	AND r.prpubid OPERATOR(pg_catalog.=) $1::pg_catalog.oid
+ORDER BY u.top
+-- end
+
+-- The same by their schemas: from 15 on.
+-- embed: publication_schema_members
+SELECT c.oid, n.oid
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_publication_namespace n ON n.pnnspid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE n.pnpubid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND c.oid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.oid[])
+ORDER BY c.oid
+-- end
+
 -- How the publication with OID $1 (0: there is none) has the tables $2, $3 being those schemas. Before 13
 -- ($4 false) a partitioned table cannot be published: its partitions stand for it. One row for each that
 -- has to be in the publication: how SQL writes it; whether it lies under a partitioned table or is one;

@@ -776,8 +776,8 @@ publish(pst_cdc *cdc, pst_error *err)
 }
 
 /* Servers look for it as it was at each change; from 18 on they pass over the changes where it was not. */
-pst_status
-psti_opening_published(pst_cdc *cdc, pst_error *err)
+static pst_status
+check_publication(pst_cdc *cdc, pst_error *err)
 {
 	char safe[PSTI_LSN_SIZE];
 	uint32_t oid;
@@ -804,6 +804,63 @@ psti_opening_published(pst_cdc *cdc, pst_error *err)
 	psti_error_hint(err, "Name the one that the slot was used with by publication.name. If it was "
 						 "dropped, its changes are lost. " PSTI_BEGIN_ANEW);
 	return PST_ERR_STATE;
+}
+
+static pst_status
+take_members(pst_cdc *cdc, psti_place *place, const uint32_t *members, size_t n, bool *any,
+			 pst_error *err)
+{
+	const psti_subject *subject = psti_scope_subject(&cdc->scope, place->oid);
+	bool left;
+	pst_status status = psti_place_set_members(place, members, n, &left, err);
+
+	if (status != PST_OK || !left || place->gone || subject == NULL)
+		return status;
+	*any = true;
+	if (cdc->startup == PSTI_STARTUP_INITIAL)
+		return psti_capture_reset(cdc, place, "it was taken out of the publication", err);
+	psti_log(&cdc->hooks, PST_LOG_WARNING,
+			 "table %s was taken out of publication \"%s\": its changes since are lost",
+			 subject->qualified, cdc->publication);
+	return PST_OK;
+}
+
+/*
+ * Looks by what the publication has the tables. One that it has by nothing that it had it by before was taken
+ * out, if only for a while: *left.
+ */
+static pst_status
+look_at_members(pst_cdc *cdc, bool *left, pst_error *err)
+{
+	uint32_t *tables = calloc(cdc->at.nplaces + 1, sizeof(*tables));
+	uint32_t *oids = NULL;
+	psti_published *members = NULL;
+	size_t n = 0;
+	size_t from = 0;
+	pst_status status = tables == NULL ? psti_fail_nomem(err) : PST_OK;
+
+	*left = false;
+	for (size_t i = 0; status == PST_OK && i < cdc->at.nplaces; i++)
+		tables[i] = cdc->at.places[i].oid;
+	if (status == PST_OK)
+		status = psti_publication_members(cdc->conn, cdc->at.publication, tables, cdc->at.nplaces,
+										  &members, &n, err);
+	if (status == PST_OK && (oids = calloc(n + 1, sizeof(*oids))) == NULL)
+		status = psti_fail_nomem(err);
+	while (status == PST_OK && from < n)
+	{
+		psti_place *place = psti_position_find(&cdc->at, members[from].table);
+		size_t noids = 0;
+
+		for (; from < n && members[from].table == place->oid; from++)
+			if (members[from].member != 0)
+				oids[noids++] = members[from].member;
+		status = take_members(cdc, place, oids, noids, left, err);
+	}
+	free(tables);
+	free(oids);
+	free(members);
+	return status;
 }
 
 static bool
@@ -843,24 +900,39 @@ restore_publication(pst_cdc *cdc, pst_error *err)
 	return status;
 }
 
-pst_status
-psti_opening_restore(pst_cdc *cdc, pst_error *err)
+static pst_status
+restore(pst_cdc *cdc, pst_error *err)
 {
-	pst_status status =
-		cdc->startup == PSTI_STARTUP_INITIAL ? restore_publication(cdc, err) : PST_OK;
+	bool left;
+	pst_status status = look_at_members(cdc, &left, err);
 
 	cdc->restore_due = false;
-	return status == PST_OK ? publish(cdc, err) : status;
+	if (status == PST_OK && cdc->startup == PSTI_STARTUP_INITIAL)
+		status = restore_publication(cdc, err);
+	if (status == PST_OK)
+		status = publish(cdc, err);
+	return status == PST_OK ? look_at_members(cdc, &left, err) : status;
+}
+
+pst_status
+psti_opening_watch(pst_cdc *cdc, pst_error *err)
+{
+	bool left = cdc->restore_due;
+	pst_status status = check_publication(cdc, err);
+
+	if (status == PST_OK && !left)
+		status = look_at_members(cdc, &left, err);
+	return status == PST_OK && left ? restore(cdc, err) : status;
 }
 
 pst_status
 psti_opening_go_on(pst_cdc *cdc, pst_error *err)
 {
-	pst_status status = cdc->plain ? psti_opening_published(cdc, err) : PST_OK;
+	pst_status status = cdc->plain ? check_publication(cdc, err) : PST_OK;
 
 	cdc->restore_due = is_in_transaction(cdc);
 	if (status == PST_OK && cdc->plain && !cdc->restore_due)
-		status = psti_opening_restore(cdc, err);
+		status = restore(cdc, err);
 	if (status != PST_OK)
 		return status;
 	cdc->step = is_all_read(cdc) ? PSTI_STEP_STREAM : PSTI_STEP_READ;
@@ -923,6 +995,7 @@ pst_status
 psti_opening_create(pst_cdc *cdc, pst_error *err)
 {
 	psti_slot_recipe recipe;
+	bool left;
 	pst_status status = PST_OK;
 
 	if (cdc->startup == PSTI_STARTUP_SNAPSHOT)
@@ -933,7 +1006,9 @@ psti_opening_create(pst_cdc *cdc, pst_error *err)
 	}
 	status = publish(cdc, err);
 	if (status == PST_OK && cdc->plain)
-		status = psti_opening_published(cdc, err);
+		status = check_publication(cdc, err);
+	if (status == PST_OK && cdc->plain)
+		status = look_at_members(cdc, &left, err);
 	recipe = make_recipe(cdc);
 	if (cdc->may_fall_back && PSTI_FAILPOINT("cdc.plugin_refused"))
 		recipe.plugin = "penstock_refused";

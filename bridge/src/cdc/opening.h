@@ -21,11 +21,11 @@ pst_status psti_opening_covered(pst_cdc *cdc, int timeout_ms, pst_error *err);
 /* PSTI_STEP_GO_ON: what must be there before tables are read, or the stream goes on. */
 pst_status psti_opening_go_on(pst_cdc *cdc, pst_error *err);
 
-/* That the publication of a plain capture is still the one that it began with. */
-pst_status psti_opening_published(pst_cdc *cdc, pst_error *err);
-
-/* Outside of transactions: what the publication of a plain capture lacks since the position was stored. */
-pst_status psti_opening_restore(pst_cdc *cdc, pst_error *err);
+/*
+ * Outside of transactions: that the publication of a plain capture is still the one that it began with, and has
+ * its tables; those that were taken out are put in again, and read anew.
+ */
+pst_status psti_opening_watch(pst_cdc *cdc, pst_error *err);
 
 /* Makes or extends the publication of a plain capture, so that it has the tables. */
 pst_status psti_opening_publish(pst_cdc *cdc, const uint32_t *tables, size_t ntables, bool *changed,

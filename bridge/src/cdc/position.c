@@ -112,8 +112,9 @@ free_place(psti_place *place)
 {
 	clear_place(place);
 	free(place->unlogged);
-	place->unlogged = NULL;
-	place->nunlogged = 0;
+	free(place->members);
+	place->unlogged = place->members = NULL;
+	place->nunlogged = place->nmembers = 0;
 }
 
 /* ---- Leaves ---- */
@@ -209,6 +210,33 @@ psti_place_set_unlogged(psti_place *place, uint32_t oid, bool unlogged, pst_erro
 		return psti_fail_nomem(err);
 	place->unlogged = grown;
 	grown[place->nunlogged++] = oid;
+	return PST_OK;
+}
+
+static bool
+have_common(const uint32_t *a, size_t na, const uint32_t *b, size_t nb)
+{
+	for (size_t i = 0; i < na; i++)
+		for (size_t k = 0; k < nb; k++)
+			if (a[i] == b[k])
+				return true;
+	return false;
+}
+
+pst_status
+psti_place_set_members(psti_place *place, const uint32_t *members, size_t n, bool *left,
+					   pst_error *err)
+{
+	uint32_t *copy = malloc((n + 1) * sizeof(*copy));
+
+	if (copy == NULL)
+		return psti_fail_nomem(err);
+	*left = place->nmembers > 0 && !have_common(place->members, place->nmembers, members, n);
+	for (size_t i = 0; i < n; i++)
+		copy[i] = members[i];
+	free(place->members);
+	place->members = copy;
+	place->nmembers = n;
 	return PST_OK;
 }
 
@@ -437,11 +465,13 @@ put_leaves(psti_buf *out, const psti_place *place)
 }
 
 static void
-put_unlogged(psti_buf *out, const psti_place *place)
+put_oids(psti_buf *out, const char *before, const uint32_t *oids, size_t n)
 {
-	psti_buf_puts(out, ",\"unlogged\":[");
-	for (size_t i = 0; i < place->nunlogged; i++)
-		psti_buf_printf(out, "%s%" PRIu32, i > 0 ? "," : "", place->unlogged[i]);
+	if (n == 0)
+		return;
+	psti_buf_printf(out, "%s[", before);
+	for (size_t i = 0; i < n; i++)
+		psti_buf_printf(out, "%s%" PRIu32, i > 0 ? "," : "", oids[i]);
 	psti_buf_putc(out, ']');
 }
 
@@ -468,8 +498,8 @@ put_place(psti_buf *out, const psti_place *place)
 	psti_buf_putc(out, ']');
 	if (place->nleaves > 0)
 		put_leaves(out, place);
-	if (place->nunlogged > 0)
-		put_unlogged(out, place);
+	put_oids(out, ",\"unlogged\":", place->unlogged, place->nunlogged);
+	put_oids(out, ",\"members\":", place->members, place->nmembers);
 	psti_buf_putc(out, '}');
 }
 
@@ -483,8 +513,10 @@ put_places(psti_buf *out, const psti_position *position)
 	{
 		if (!is_plain(&position->places[i]))
 			continue;
-		psti_buf_printf(out, "%s[%" PRIu32 ",\"%016" PRIx64 "\"]", separator,
+		psti_buf_printf(out, "%s[%" PRIu32 ",\"%016" PRIx64 "\"", separator,
 						position->places[i].oid, position->places[i].columns);
+		put_oids(out, ",", position->places[i].members, position->places[i].nmembers);
+		psti_buf_putc(out, ']');
 		separator = ",";
 	}
 	psti_buf_puts(out, "],\"tables\":[");
@@ -722,6 +754,24 @@ get_leaves(const psti_json *object, psti_place *place, pst_error *err)
 	return status;
 }
 
+/* What is not there is none. */
+static pst_status
+get_members(const psti_json *list, psti_place *place, pst_error *err)
+{
+	size_t n = psti_json_size(list);
+	uint32_t *members = calloc(n + 1, sizeof(*members));
+	bool left;
+	pst_status status = members == NULL ? psti_fail_nomem(err) : PST_OK;
+
+	for (size_t i = 0; status == PST_OK && i < n; i++)
+		if (!get_element(list, i, &members[i]))
+			status = not_a_position(err, "a publication's table is none");
+	if (status == PST_OK && n > 0)
+		status = psti_place_set_members(place, members, n, &left, err);
+	free(members);
+	return status;
+}
+
 static pst_status
 get_unlogged(const psti_json *object, psti_place *place, pst_error *err)
 {
@@ -769,7 +819,9 @@ get_place(const psti_json *item, psti_position *position, pst_error *err)
 		status = get_parts(item, position, place, err);
 	if (status == PST_OK)
 		status = get_leaves(item, place, err);
-	return status == PST_OK ? get_unlogged(item, place, err) : status;
+	if (status == PST_OK)
+		status = get_unlogged(item, place, err);
+	return status == PST_OK ? get_members(psti_json_get(item, "members"), place, err) : status;
 }
 
 static pst_status
@@ -793,6 +845,7 @@ get_places(const psti_json *root, psti_position *position, pst_error *err)
 			break;
 		place->parts[0].state = PSTI_PART_READ;
 		place->columns = hash;
+		status = get_members(psti_json_at(item, 2), place, err);
 	}
 	item = psti_json_first(psti_json_get(root, "tables"));
 	for (; status == PST_OK && item != NULL; item = psti_json_next(item))
@@ -829,7 +882,7 @@ get_views(const psti_json *root, psti_position *position, pst_error *err)
 }
 
 static pst_status
-get_members(const psti_json *root, psti_position *out, pst_error *err)
+get_all(const psti_json *root, psti_position *out, pst_error *err)
 {
 	size_t stage = find_word(stages, 3, psti_json_text(root, "stage"));
 	int64_t serial = psti_json_int(root, "serial", -1);
@@ -885,7 +938,7 @@ psti_position_parse(const char *text, psti_position *out, pst_error *err)
 		return psti_fail_nomem(err);
 	if (status != PST_OK)
 		return not_a_position(err, "it is cut or damaged");
-	status = get_members(root, out, err);
+	status = get_all(root, out, err);
 	psti_json_free(root);
 	if (status != PST_OK)
 		psti_position_free(out);

@@ -69,6 +69,9 @@ typedef struct psti_place
 	uint32_t
 		*unlogged; /* of them, those whose changes are in no WAL, until they are logged again */
 	size_t nunlogged;
+	uint32_t
+		*members; /* by what the publication has it; none: not known, or by nothing that tells */
+	size_t nmembers;
 } psti_place;
 
 typedef struct psti_position
@@ -135,6 +138,10 @@ void psti_place_clear_leaves(psti_place *place);
 /* Tables that are unlogged, which stay so when their rows are read anew. */
 bool psti_place_is_unlogged(const psti_place *place, uint32_t oid);
 pst_status psti_place_set_unlogged(psti_place *place, uint32_t oid, bool unlogged, pst_error *err);
+
+/* Takes over by what the publication has the table. *left: by nothing that it had it by before. */
+pst_status psti_place_set_members(psti_place *place, const uint32_t *members, size_t n, bool *left,
+								  pst_error *err);
 
 /* ---- Views ---- */
 

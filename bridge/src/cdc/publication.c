@@ -1,6 +1,7 @@
 /* publication.c - what pgoutput sends changes of: made or checked. See publication.h. */
 #include "publication.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -373,6 +374,77 @@ psti_publication_find(psti_conn *conn, const char *name, uint32_t *oid, pst_erro
 	if (status == PST_OK && is_there(&pub))
 		*oid = (uint32_t) strtoul(PQgetvalue(pub.found, 0, P_OID), NULL, 10);
 	PQclear(pub.found);
+	return status;
+}
+
+/* Both come ascending by table. */
+static pst_status
+merge_members(const PGresult *direct, const PGresult *schemas, psti_published **out, size_t *n,
+			  pst_error *err)
+{
+	const PGresult *results[] = {direct, schemas};
+	int at[] = {0, 0};
+	int most = PQntuples(direct) + (schemas != NULL ? PQntuples(schemas) : 0);
+
+	*n = 0;
+	*out = calloc((size_t) most + 1, sizeof(**out));
+	if (*out == NULL)
+		return psti_fail_nomem(err);
+	while (*n < (size_t) most)
+	{
+		psti_published next = {.table = UINT32_MAX};
+		int from = 0;
+
+		for (int i = 0; i < 2; i++)
+		{
+			uint32_t table;
+
+			if (results[i] == NULL || at[i] == PQntuples(results[i]))
+				continue;
+			table = (uint32_t) strtoul(PQgetvalue(results[i], at[i], 0), NULL, 10);
+			if (table > next.table)
+				continue;
+			next.table = table;
+			next.member = (uint32_t) strtoul(PQgetvalue(results[i], at[i], 1), NULL, 10);
+			from = i;
+		}
+		at[from]++;
+		(*out)[(*n)++] = next;
+	}
+	return PST_OK;
+}
+
+pst_status
+psti_publication_members(psti_conn *conn, uint32_t oid, const uint32_t *tables, size_t ntables,
+						 psti_published **out, size_t *n, pst_error *err)
+{
+	psti_buf oids = PSTI_BUF_INIT;
+	PGresult *direct = NULL;
+	PGresult *schemas = NULL;
+	char text[16];
+	const char *params[2] = {text};
+	pst_status status;
+
+	*out = NULL;
+	*n = 0;
+	snprintf(text, sizeof(text), "%u", (unsigned) oid);
+	psti_buf_putc(&oids, '{');
+	for (size_t i = 0; i < ntables; i++)
+		psti_buf_printf(&oids, "%s%u", i > 0 ? "," : "", (unsigned) tables[i]);
+	psti_buf_putc(&oids, '}');
+	status = psti_buf_check(&oids, err);
+	params[1] = oids.data;
+	if (status == PST_OK)
+		status = psti_conn_query(conn, "looking what the publication has",
+								 psti_sql_publication_members, 2, params, &direct, err);
+	if (status == PST_OK && psti_conn_caps(conn)->server_version >= 150000)
+		status = psti_conn_query(conn, "looking what the publication has",
+								 psti_sql_publication_schema_members, 2, params, &schemas, err);
+	if (status == PST_OK)
+		status = merge_members(direct, schemas, out, n, err);
+	PQclear(direct);
+	PQclear(schemas);
+	psti_buf_free(&oids);
 	return status;
 }
 

@@ -34,6 +34,21 @@ pst_status psti_publication_ensure(psti_conn *conn, const psti_publication *want
 /* The OID of the publication of the name, which one that is made anew does not have; 0: there is none. */
 pst_status psti_publication_find(psti_conn *conn, const char *name, uint32_t *oid, pst_error *err);
 
+/* By what a publication has a table: an OID that it does not have again once it was taken out. */
+typedef struct psti_published
+{
+	uint32_t table;
+	uint32_t member; /* 0: by nothing that has one, such as FOR ALL TABLES */
+} psti_published;
+
+/*
+ * Of the publication with this OID and the tables, ascending, moved; those that are gone have none, others at
+ * least one. free() releases it.
+ */
+pst_status psti_publication_members(psti_conn *conn, uint32_t oid, const uint32_t *tables,
+									size_t ntables, psti_published **out, size_t *n,
+									pst_error *err);
+
 /* Drops it if penstock has made it; otherwise, or when it is not there, PST_OK too. */
 pst_status psti_publication_drop(psti_conn *conn, const char *name, pst_error *err);
 

@@ -546,10 +546,8 @@ watch_unlogged(pst_cdc *cdc, pst_error *err)
 pst_status
 psti_watch(pst_cdc *cdc, pst_error *err)
 {
-	pst_status status = cdc->plain ? psti_opening_published(cdc, err) : PST_OK;
+	pst_status status = cdc->plain ? psti_opening_watch(cdc, err) : PST_OK;
 
-	if (status == PST_OK && cdc->restore_due)
-		status = psti_opening_restore(cdc, err);
 	if (status == PST_OK)
 		status = watch_partitions(cdc, err);
 	if (status == PST_OK && is_watched(cdc))

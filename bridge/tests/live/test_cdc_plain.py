@@ -352,6 +352,64 @@ def test_a_table_that_was_taken_out_of_the_publication_is_read_anew(scene):
     scene.drain(capture)
 
 
+@pytest.mark.parametrize("when", ["stood", "runs"])
+def test_a_table_that_was_out_of_the_publication_for_a_while_is_read_anew(scene, when):
+    """Nothing is missing when it is looked at; of the other table nothing was lost."""
+    keyed(scene)
+    keyed(scene, 5, "u")
+    capture = scene.started("t", "u")
+    name = capture.options["slot.name"]
+    if when == "stood":
+        capture.crash()
+    for out, again in (("TABLE t", "TABLE t"), ("TABLE t", "TABLE t")):
+        scene.sql(f"ALTER PUBLICATION {name} DROP {out}")
+        scene.sql("UPDATE t SET v = v - 1")
+        scene.sql(f"ALTER PUBLICATION {name} ADD {again}")
+    scene.sql("UPDATE u SET v = v - 1")
+    if when == "stood":
+        capture.start()
+    scene.drain(capture)
+    capture.until(lambda: capture.replica.resets)
+    scene.drain(capture)
+    assert {table for table, _ in capture.replica.resets} == {"t"}
+    scene.commit(capture, "UPDATE t SET v = 1", "UPDATE u SET v = 1")
+    capture.restart()
+    scene.drain(capture)
+    assert len(capture.replica.resets) == 1
+
+
+def test_a_table_that_is_taken_out_beside_the_capture_is_put_in_again(scene):
+    keyed(scene)
+    capture = scene.started()
+    name = capture.options["slot.name"]
+    scene.sql(f"ALTER PUBLICATION {name} DROP TABLE t")
+    scene.sql("UPDATE t SET v = 0")
+    capture.until(lambda: capture.replica.resets)
+    scene.drain(capture)
+    scene.commit(capture, "UPDATE t SET v = 1")
+    scene.drain(capture)
+    assert capture.replica.compared == 1
+
+
+@pytest.mark.since(15, "publications of schemas")
+def test_a_table_that_is_published_twice_may_lose_one_of_them(scene):
+    keyed(scene)
+    scene.sql("CREATE PUBLICATION twice FOR TABLES IN SCHEMA public, TABLE t")
+    capture = scene.started(options={"publication.name": "twice"})
+    scene.sql("ALTER PUBLICATION twice DROP TABLE t")
+    scene.sql("UPDATE t SET v = 0")
+    scene.drain(capture)
+    capture.steps(3, 300)
+    scene.sql("ALTER PUBLICATION twice ADD TABLE t")
+    capture.steps(3, 300)
+    scene.sql("ALTER PUBLICATION twice DROP TABLES IN SCHEMA public, TABLE t")
+    scene.sql("UPDATE t SET v = 1")
+    scene.sql("ALTER PUBLICATION twice ADD TABLES IN SCHEMA public")
+    assert not capture.replica.resets
+    capture.until(lambda: len(capture.replica.resets) == 2)  # marker, too
+    scene.drain(capture)
+
+
 def test_a_publication_that_was_dropped_is_an_error(scene):
     keyed(scene)
     capture = scene.started()

@@ -105,6 +105,9 @@ assert_same_place(const psti_place *a, const psti_place *b)
 	assert_int_equal(a->oid, b->oid);
 	assert_true(a->columns == b->columns);
 	assert_int_equal(a->gone, b->gone);
+	assert_int_equal(a->nmembers, b->nmembers);
+	for (size_t i = 0; i < a->nmembers; i++)
+		assert_true(a->members[i] == b->members[i]);
 	assert_int_equal(a->nunlogged, b->nunlogged);
 	for (size_t i = 0; i < a->nunlogged; i++)
 		assert_true(a->unlogged[i] == b->unlogged[i]);
@@ -190,6 +193,16 @@ make_place(psti_position *position, uint32_t oid, uint64_t *seed)
 				  &err);
 	place->columns = test_random(seed) % 2 == 0 ? 0 : test_random(seed);
 	place->gone = test_random(seed) % 8 == 0;
+	if (test_random(seed) % 2 == 0)
+	{
+		uint32_t members[3];
+		bool left;
+
+		for (int i = 0; i < 3; i++)
+			members[i] = (uint32_t) test_random(seed);
+		assert_ok(psti_place_set_members(place, members, 1 + test_random(seed) % 3, &left, &err),
+				  &err);
+	}
 	for (uint64_t n = test_random(seed) % 8; n > 5; n--)
 		assert_ok(psti_place_set_unlogged(place, (uint32_t) test_random(seed), true, &err), &err);
 	if (test_random(seed) % 2 == 0)
@@ -395,6 +408,8 @@ what_no_capture_wrote_is_refused(void **state)
 		{"\"leaves\":[[5,6]]", "\"leaves\":[[4294967296,6]]"},
 		{"\"leaves\":[[5,6]]", "\"leaves\":[[5,6]],\"unlogged\":[-5]"},
 		{"\"leaves\":[[5,6]]", "\"leaves\":[[5,6]],\"unlogged\":[\"x\"]"},
+		{"\"leaves\":[[5,6]]", "\"leaves\":[[5,6]],\"members\":[-5]"},
+		{"[16400,\"0000000000000abc\"]", "[16400,\"0000000000000abc\",[\"x\"]]"},
 		{"\"kind\":\"int8\"", "\"kind\":\"none\""},
 		{"\"kind\":\"int8\"", "\"kind\":\"text\""},
 		{"\"kind\":\"int8\",", ""},
@@ -635,6 +650,33 @@ what_is_unlogged_stays_so_until_it_is_logged(void **state)
 	psti_position_free(&p);
 }
 
+/* Whoever is always had by one of those that it was had by before was never taken out. */
+static void
+a_table_has_left_its_publication_when_nothing_is_as_before(void **state)
+{
+	static const uint32_t members[] = {10, 11, 12};
+	psti_position p = {0};
+	psti_place *place = add(&p, 1);
+	pst_error err = PST_ERROR_INIT;
+	bool left = true;
+
+	(void) state;
+	assert_ok(psti_place_set_members(place, members, 0, &left, &err), &err);
+	assert_false(left);
+	assert_ok(psti_place_set_members(place, members, 2, &left, &err), &err);
+	assert_false(left);
+	assert_ok(psti_place_set_members(place, members + 1, 2, &left, &err), &err);
+	assert_false(left);
+	assert_ok(psti_place_reset(place, &err), &err);
+	assert_ok(psti_place_set_members(place, members, 1, &left, &err), &err);
+	assert_true(left);
+	assert_ok(psti_place_set_members(place, members, 0, &left, &err), &err);
+	assert_true(left);
+	assert_ok(psti_place_set_members(place, members, 3, &left, &err), &err);
+	assert_false(left);
+	psti_position_free(&p);
+}
+
 /* ---- Views ---- */
 
 static void
@@ -772,6 +814,7 @@ main(void)
 		cmocka_unit_test(what_was_read_alike_becomes_one_part),
 		cmocka_unit_test(leaves_are_found_whatever_their_order),
 		cmocka_unit_test(what_is_unlogged_stays_so_until_it_is_logged),
+		cmocka_unit_test(a_table_has_left_its_publication_when_nothing_is_as_before),
 		cmocka_unit_test(views_are_forgotten_when_the_stream_has_passed_them),
 		cmocka_unit_test(lsns_are_written_as_the_server_writes_them),
 		cmocka_unit_test(want_of_memory_is_told_and_leaks_nothing),

@@ -129,6 +129,8 @@ find_table(pst_cdc *cdc, psti_stream_relation *relation, psti_table **out, pst_e
 		return status == PST_OK ? PST_AGAIN : status;
 	}
 	status = psti_watch_relation(cdc, relation, &unfit, err);
+	if (status == PST_AGAIN)
+		return PST_AGAIN;
 	if (status == PST_OK && unfit != NULL)
 		status = psti_capture_reset(cdc, place, unfit, err);
 	if (status != PST_OK || unfit != NULL)
@@ -504,6 +506,27 @@ is_repeated(const psti_change *change, size_t at)
 	return false;
 }
 
+static bool
+empties(const psti_change *change, uint32_t leaf)
+{
+	for (size_t i = 0; i < change->truncate.n; i++)
+		if (change->truncate.relations[i]->leaf == leaf)
+			return true;
+	return false;
+}
+
+/* Whether the change empties all that the table's rows came from. pgoutput names the partitions only. */
+static bool
+empties_all(const pst_cdc *cdc, uint32_t oid)
+{
+	const psti_place *place = psti_position_find(&cdc->at, oid);
+
+	for (size_t i = 0; i < place->nleaves; i++)
+		if (!empties(&cdc->change, place->leaves[i].oid))
+			return false;
+	return place->nleaves > 0;
+}
+
 /* A partition is emptied of a table that is told of as a whole. PST_END: there is nothing to tell. */
 static pst_status
 empty_part(pst_cdc *cdc, const psti_table *table, pst_event *out, pst_error *err)
@@ -542,7 +565,7 @@ truncate_one(pst_cdc *cdc, psti_stream_relation *relation, pst_event *out, pst_e
 		return status;
 	if (table == NULL)
 		status = PST_END;
-	else if (relation->leaf != relation->oid)
+	else if (relation->leaf != relation->oid && !(cdc->plain && empties_all(cdc, relation->oid)))
 		status = empty_part(cdc, table, out, err);
 	else
 		status = empty(cdc, table->captured, false, out, err);

@@ -277,7 +277,10 @@ pst_status psti_follow_tell(pst_cdc *cdc, bool ask, pst_error *err);
 /* watch.c: what the stream does not tell. After a table was taken up for reading: what rows it has. */
 pst_status psti_watch_read(pst_cdc *cdc, psti_place *place, pst_source *source, pst_error *err);
 
-/* Before a described relation's first change: *reason is why the table must be read anew, or NULL. */
+/*
+ * Before a described relation's first change: *reason is why the table must be read anew, or NULL.
+ * PST_AGAIN: the change at hand, a description, does not tell; the next one does.
+ */
 pst_status psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relation,
 							   const char **reason, pst_error *err);
 

@@ -624,6 +624,10 @@ psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relation, const ch
 	if (leaf->filenode == relation->filenode)
 		return PST_OK;
 	status = look(cdc, leaf->oid, &seen, &there, err);
+	/* A TRUNCATE is described first, too. */
+	if (status == PST_OK && there && cdc->change.kind == PSTI_CHANGE_RELATION &&
+		has_same_columns(leaf, &seen) && !is_harmless(cdc, leaf, &seen))
+		return PST_AGAIN;
 	if (leaf->filenode != 0 && !(there && is_harmless(cdc, leaf, &seen)))
 		*reason = rewritten;
 	leaf->filenode = relation->filenode;

@@ -298,6 +298,23 @@ def test_truncates_that_other_statements_follow_are_no_rewrites(scene):
     assert capture.replica.compared == 3 and not capture.replica.resets
 
 
+@pytest.mark.since(13, "partitioned tables in a publication")
+def test_a_truncate_of_a_partitioned_table_is_no_rewrite(scene):
+    scene.sql("CREATE TABLE t (id int PRIMARY KEY, v int) PARTITION BY RANGE (id)")
+    scene.sql("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10)")
+    scene.sql("CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20)")
+    scene.sql("INSERT INTO t SELECT g, g FROM generate_series(1, 19) g")
+    capture = scene.started()
+    scene.commit(capture, "UPDATE t SET v = 0")
+    scene.drain(capture)
+    scene.commit(capture, "TRUNCATE t")
+    capture.until(lambda: capture.replica.truncates)
+    scene.commit(capture, "INSERT INTO t VALUES (5, 5), (15, 15)")
+    capture.steps(10, 100)
+    scene.drain(capture)
+    assert capture.replica.compared == 3 and not capture.replica.resets
+
+
 def test_a_table_that_was_unlogged_for_a_while_is_read_anew(scene):
     """No column is written by that, and what it got meanwhile is in no stream."""
     keyed(scene)

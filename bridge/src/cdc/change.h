@@ -39,6 +39,7 @@ typedef struct psti_stream_relation
 } psti_stream_relation;
 
 /* Frees what it holds, and zeroes it: stream_relation.c. */
+void psti_stream_column_clear(psti_stream_column *column);
 void psti_stream_relation_clear(psti_stream_relation *relation);
 
 /* A row, or the columns of a key (the others are unchanged): a value a column. */
@@ -128,8 +129,8 @@ pst_status psti_records_new(psti_change_decoder **out, pst_error *err);
  * relation has leaf, schema, name and identity, and of each column the name, identity, type.oid and
  * type.typmod; the callback fills in oid (of the root, with its schema and name, where that is wanted, else
  * leaf), the columns' types, which of them are text whatever their type, which are of the primary key, and their order: those of the root in the root's
- * order, order[i] being where column i stood in relation (it comes as i). A type that is not there any more
- * gets an empty name, and is text.
+ * order, order[i] being where column i stood in relation (it comes as i). Columns that are not wanted it takes
+ * away. A type that is not there any more gets an empty name, and is text.
  */
 typedef pst_status (*psti_complete_fn)(void *ctx, psti_stream_relation *relation, size_t *order,
 									   pst_error *err);

@@ -29,6 +29,7 @@ struct psti_completer
 	psti_conn *conn;
 	bool roots;
 	const psti_column_rules *rules; /* borrowed; NULL: none */
+	const psti_scope *scope;		/* borrowed; NULL: all columns are wanted */
 	psti_type *known; /* of the server's own, asked for once: a hash table; oid 0: free */
 	size_t nknown;
 	size_t cap;
@@ -456,6 +457,69 @@ choose_texts(const psti_column_rules *rules, psti_stream_relation *relation)
 	}
 }
 
+/* ---- What is wanted ---- */
+
+static pst_status
+fail_identity(const psti_stream_relation *relation, const char *column, pst_error *err)
+{
+	psti_fail(err, PST_ERR_UNSUPPORTED,
+			  "column \"%s\" of the replica identity of %s.%s is left out", column,
+			  relation->schema, relation->name);
+	psti_error_hint(err, "Take it into cdc.columns, or out of cdc.exclude-columns.");
+	PSTI_ERROR_SET(err, schema, relation->schema);
+	PSTI_ERROR_SET(err, table, relation->name);
+	PSTI_ERROR_SET(err, column, column);
+	return PST_ERR_UNSUPPORTED;
+}
+
+/* Takes the columns away that are not wanted. */
+static pst_status
+take_away(const psti_scope *scope, psti_stream_relation *relation, size_t *order,
+		  const bool *wanted, pst_error *err)
+{
+	bool needed = relation->identity != 'f' && psti_scope_subject(scope, relation->oid) != NULL;
+	size_t kept = 0;
+
+	for (size_t i = 0; needed && i < relation->ncolumns; i++)
+		if (!wanted[i] && relation->columns[i].identity)
+			return fail_identity(relation, relation->columns[i].name, err);
+	for (size_t i = 0; i < relation->ncolumns; i++)
+	{
+		if (!wanted[i])
+		{
+			psti_stream_column_clear(&relation->columns[i]);
+			continue;
+		}
+		relation->columns[kept] = relation->columns[i];
+		order[kept++] = order[i];
+	}
+	relation->ncolumns = kept;
+	return PST_OK;
+}
+
+static pst_status
+choose_columns(const psti_completer *completer, psti_stream_relation *relation, size_t *order,
+			   pst_error *err)
+{
+	size_t n = relation->ncolumns;
+	const char **names = calloc(n + 1, sizeof(*names));
+	bool *wanted = calloc(n + 1, sizeof(*wanted));
+	pst_status status = PST_OK;
+
+	if (names == NULL || wanted == NULL)
+		status = psti_fail_nomem(err);
+	for (size_t i = 0; status == PST_OK && i < n; i++)
+		names[i] = relation->columns[i].name;
+	if (status == PST_OK)
+		status = psti_scope_columns(completer->scope, completer->conn, relation->schema,
+									relation->name, names, n, wanted, err);
+	if (status == PST_OK)
+		status = take_away(completer->scope, relation, order, wanted, err);
+	free(names);
+	free(wanted);
+	return status;
+}
+
 pst_status
 psti_complete(void *ctx, psti_stream_relation *relation, size_t *order, pst_error *err)
 {
@@ -464,7 +528,11 @@ psti_complete(void *ctx, psti_stream_relation *relation, size_t *order, pst_erro
 
 	if (status == PST_OK && completer->rules != NULL)
 		choose_texts(completer->rules, relation);
-	return status == PST_OK ? complete_relation(completer, relation, order, err) : status;
+	if (status == PST_OK)
+		status = complete_relation(completer, relation, order, err);
+	if (status == PST_OK && completer->scope != NULL)
+		status = choose_columns(completer, relation, order, err);
+	return status;
 }
 
 pst_status
@@ -484,6 +552,12 @@ void
 psti_completer_rules(psti_completer *completer, const psti_column_rules *rules)
 {
 	completer->rules = rules;
+}
+
+void
+psti_completer_scope(psti_completer *completer, const psti_scope *scope)
+{
+	completer->scope = scope;
 }
 
 void

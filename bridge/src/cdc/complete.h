@@ -11,6 +11,7 @@
 #include "change.h"
 #include "columns.h"
 #include "conn.h"
+#include "scope.h"
 
 typedef struct psti_completer psti_completer;
 
@@ -21,6 +22,9 @@ typedef struct psti_completer psti_completer;
 pst_status psti_completer_new(psti_conn *conn, bool roots, psti_completer **out, pst_error *err);
 /* From here on columns that the rules want the server's own text of are text. rules: borrowed. */
 void psti_completer_rules(psti_completer *completer, const psti_column_rules *rules);
+
+/* From here on relations have the columns alone that are captured. scope: borrowed. */
+void psti_completer_scope(psti_completer *completer, const psti_scope *scope);
 
 void psti_completer_free(psti_completer *completer);
 

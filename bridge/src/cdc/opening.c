@@ -87,18 +87,21 @@ read_options(pst_cdc *cdc, const char *const *keys, const char *const *values,
 	return status == PST_OK ? psti_wanted_init(&cdc->wanted, cdc->options, err) : status;
 }
 
-/* Of the options that shape what is told, and how changes are counted. */
+/* Of the first digits of a fingerprint: all that must stay as it was. */
+#define FINGERPRINT_FIXED 16
+
+/* Of the options that shape what is told, and how changes are counted; then of those that choose columns. */
 static pst_status
 make_fingerprint(const pst_cdc *cdc, char **out, pst_error *err)
 {
-	static const psti_opt texts[] = {PSTI_OPT_CDC_COLUMNS, PSTI_OPT_EXCLUDE_COLUMNS,
-									 PSTI_OPT_OPERATIONS};
 	static const psti_opt numbers[] = {PSTI_OPT_CDC_ORIGIN, PSTI_OPT_PARTITIONS};
-	uint64_t value = PSTI_HASH_INIT;
-	char text[24];
+	uint64_t value =
+		psti_hash_text(PSTI_HASH_INIT, psti_opt_text(cdc->options, PSTI_OPT_OPERATIONS));
+	uint64_t columns =
+		psti_hash_text(PSTI_HASH_INIT, psti_opt_text(cdc->options, PSTI_OPT_CDC_COLUMNS));
+	char text[40];
 
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		value = psti_hash_text(value, psti_opt_text(cdc->options, texts[i]));
+	columns = psti_hash_text(columns, psti_opt_text(cdc->options, PSTI_OPT_EXCLUDE_COLUMNS));
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 	{
 		snprintf(text, sizeof(text), "%lld", (long long) psti_opt_int(cdc->options, numbers[i]));
@@ -107,7 +110,8 @@ make_fingerprint(const pst_cdc *cdc, char **out, pst_error *err)
 	/* pgoutput's changes are counted here: as they come. */
 	if (cdc->plain && psti_opt_given(cdc->options, PSTI_OPT_MESSAGES))
 		value = psti_hash_text(value, "messages");
-	snprintf(text, sizeof(text), "%016llx", (unsigned long long) value);
+	snprintf(text, sizeof(text), "%016llx%016llx", (unsigned long long) value,
+			 (unsigned long long) columns);
 	free(*out);
 	*out = strdup(text);
 	return *out == NULL ? psti_fail_nomem(err) : PST_OK;
@@ -254,11 +258,11 @@ use_plugin(pst_cdc *cdc, const char *plugin, pst_error *err)
 	status = check_plain(cdc, err);
 	if (status == PST_OK && cdc->completer == NULL)
 		status = psti_completer_new(cdc->conn, !cdc->scope.leaves, &cdc->completer, err);
-	if (status == PST_OK)
-		psti_completer_rules(cdc->completer, &cdc->rules);
-	if (status == PST_OK)
-		status = psti_pgoutput_new(psti_complete, cdc->completer, &cdc->decoder, err);
-	return status;
+	if (status != PST_OK)
+		return status;
+	psti_completer_rules(cdc->completer, &cdc->rules);
+	psti_completer_scope(cdc->completer, &cdc->scope);
+	return psti_pgoutput_new(psti_complete, cdc->completer, &cdc->decoder, err);
 }
 
 static pst_status
@@ -533,24 +537,61 @@ make_again(pst_cdc *cdc, const psti_slot *slot, uint32_t timeline, pst_error *er
 	return status == PST_OK ? add_places(cdc, cdc->startup != PSTI_STARTUP_INITIAL, err) : status;
 }
 
+/* Tables that other columns are wanted of now than were told are read anew. */
+static pst_status
+match_columns(pst_cdc *cdc, pst_error *err)
+{
+	pst_status status = PST_OK;
+
+	for (size_t i = 0; status == PST_OK && i < cdc->at.nplaces; i++)
+	{
+		psti_place *place = &cdc->at.places[i];
+		const psti_subject *subject = psti_scope_subject(&cdc->scope, place->oid);
+		uint64_t hash = PSTI_HASH_INIT;
+
+		if (subject == NULL || place->gone || place->columns == 0)
+			continue;
+		for (size_t k = 0; k < subject->ncolumns; k++)
+			hash = psti_hash_text(hash, subject->columns[k]);
+		if (hash != place->columns)
+			status = psti_capture_reset(cdc, place, "other columns of it are captured now", err);
+	}
+	return status;
+}
+
+/* Whether the position was taken with other columns; PST_ERR_INVALID: with other options. */
+static pst_status
+check_options(pst_cdc *cdc, bool *columns, pst_error *err)
+{
+	char *options = NULL;
+
+	*columns = false;
+	if (make_fingerprint(cdc, &options, err) != PST_OK)
+		return err->status;
+	if (strncmp(options, cdc->at.options, FINGERPRINT_FIXED) != 0)
+	{
+		free(options);
+		psti_fail(err, PST_ERR_INVALID, "the position was taken with other options");
+		psti_error_hint(err,
+						"Give cdc.operations, cdc.origin, cdc.partitions and, where it is plain, "
+						"cdc.messages as they were, or begin anew.");
+		return PST_ERR_INVALID;
+	}
+	*columns = strcmp(options, cdc->at.options) != 0;
+	free(cdc->at.options);
+	cdc->at.options = options;
+	return PST_OK;
+}
+
 static pst_status
 go_on(pst_cdc *cdc, const psti_slot *slot, uint32_t timeline, pst_error *err)
 {
-	char *options = NULL;
-	pst_status status = PST_OK;
+	bool columns;
+	pst_status status;
 
 	if (cdc->at.stage == PSTI_STAGE_CREATING)
 		return make_again(cdc, slot, timeline, err);
-	if (make_fingerprint(cdc, &options, err) != PST_OK)
-		return err->status;
-	if (strcmp(options, cdc->at.options) != 0)
-	{
-		status = psti_fail(err, PST_ERR_INVALID, "the position was taken with other options");
-		psti_error_hint(err, "Give cdc.columns, cdc.exclude-columns, cdc.operations, cdc.origin, "
-							 "cdc.partitions and, where it is plain, cdc.messages as they were, or "
-							 "begin anew.");
-	}
-	free(options);
+	status = check_options(cdc, &columns, err);
 	if (status != PST_OK)
 		return status;
 	status = psti_slot_check(slot, &cdc->at, (int64_t) cdc->ack_delay, err);
@@ -558,6 +599,8 @@ go_on(pst_cdc *cdc, const psti_slot *slot, uint32_t timeline, pst_error *err)
 		status = check_timeline(cdc, timeline, err);
 	if (status == PST_OK)
 		status = match_scope(cdc, err);
+	if (status == PST_OK && columns && cdc->startup == PSTI_STARTUP_INITIAL)
+		status = match_columns(cdc, err);
 	cdc->step = PSTI_STEP_GO_ON;
 	if (!is_all_read(cdc))
 		cdc->at.stage = PSTI_STAGE_SNAPSHOT;
@@ -615,6 +658,10 @@ open_stream(pst_cdc *cdc, char *system, size_t size, uint32_t *timeline, pst_err
 	if (status != PST_OK)
 		explain_replication(err);
 	cdc->server_end = end;
+	/* Bytes without an encoding come as they are: the server's error would name no column. */
+	if (status == PST_OK && strcmp(psti_conn_caps(cdc->conn)->encoding, "SQL_ASCII") == 0)
+		status = psti_conn_exec(cdc->stream, "choosing the encoding",
+								"SET client_encoding = 'SQL_ASCII'", NULL, err);
 	return status;
 }
 

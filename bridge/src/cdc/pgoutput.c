@@ -31,6 +31,7 @@ typedef struct raw_value
 typedef struct entry
 {
 	psti_stream_relation relation;
+	size_t ntold;			 /* columns in a message; relation may have fewer */
 	size_t *order;			 /* column i stands at order[i] in a message */
 	psti_copy_column *types; /* column i, for psti_value_of_text; names borrowed */
 	size_t nbytes;			 /* of memory, about */
@@ -223,7 +224,7 @@ same_entry(const entry *a, const entry *b)
 	if (a->relation.oid != b->relation.oid || a->relation.leaf != b->relation.leaf ||
 		a->relation.filenode != b->relation.filenode ||
 		a->relation.identity != b->relation.identity ||
-		a->relation.ncolumns != b->relation.ncolumns ||
+		a->relation.ncolumns != b->relation.ncolumns || a->ntold != b->ntold ||
 		!same_text(a->relation.schema, b->relation.schema) ||
 		!same_text(a->relation.name, b->relation.name))
 		return false;
@@ -318,6 +319,7 @@ read_columns(pgoutput *d, entry *e, bool *nomem)
 		type->base_typmod = type->typmod;
 		e->order[relation->ncolumns] = relation->ncolumns;
 	}
+	e->ntold = ncolumns;
 	return true;
 }
 
@@ -478,9 +480,9 @@ read_raw(pgoutput *d, const entry *e, pst_error *err)
 
 	if (!take_16(d, &ncolumns))
 		return fail_message(d, err);
-	if (ncolumns != e->relation.ncolumns)
+	if (ncolumns != e->ntold)
 		return psti_fail(err, PST_ERR_PROTOCOL, "a row of %s.%s has %u columns, not %zu",
-						 e->relation.schema, e->relation.name, ncolumns, e->relation.ncolumns);
+						 e->relation.schema, e->relation.name, ncolumns, e->ntold);
 	for (size_t i = 0; i < ncolumns; i++)
 	{
 		raw_value *raw = &d->raw[i];
@@ -571,7 +573,7 @@ read_change(pgoutput *d, psti_change *out, pst_error *err)
 	if (e == NULL)
 		return psti_fail(err, PST_ERR_PROTOCOL,
 						 "pgoutput tells of the relation with OID %u without describing it", leaf);
-	if (!grow_rows(d, e->relation.ncolumns))
+	if (!grow_rows(d, e->ntold))
 		return psti_fail_nomem(err);
 	psti_buf_reset(&d->bytes);
 	out->row.relation = &e->relation;

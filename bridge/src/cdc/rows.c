@@ -1,9 +1,12 @@
 /* rows.c - changed rows, gathered into batches. See rows.h. */
 #include "cdc/rows.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "arrow_build.h"
+
+#define NOT_UTF8 "22021"
 
 /* The bits of a column, from the first value on that a row does not tell. */
 typedef struct bitmap
@@ -187,6 +190,22 @@ mark_row(psti_rows *rows, const psti_table *table, const psti_row *row)
 	return true;
 }
 
+/* A value was refused: where it is, and how to do without it. */
+static pst_status
+explain_put(const psti_table *table, const psti_row_facts *facts, pst_error *err)
+{
+	psti_error_prefix(err, "in a change of %s.%s", table->schema, table->name);
+	psti_error_detail(err, "It is change %" PRIu64 " of transaction %" PRIu64 ".", facts->sequence,
+					  facts->xid);
+	if (strcmp(err->sqlstate, NOT_UTF8) == 0)
+		psti_error_hint(err, "Leave the column out: cdc.exclude-columns=%s.%s.%s.", table->schema,
+						table->name, err->column);
+	err->row = -1;
+	PSTI_ERROR_SET(err, schema, table->schema);
+	PSTI_ERROR_SET(err, table, table->name);
+	return err->status;
+}
+
 pst_status
 psti_rows_put(psti_rows *rows, psti_table *table, const psti_row *row, const psti_row_facts *facts,
 			  pst_error *err)
@@ -207,11 +226,7 @@ psti_rows_put(psti_rows *rows, psti_table *table, const psti_row *row, const pst
 		status = PST_ERR_DATA;
 	}
 	if (status != PST_OK)
-	{
-		PSTI_ERROR_SET(err, schema, table->schema);
-		PSTI_ERROR_SET(err, table, table->name);
-		return status;
-	}
+		return explain_put(table, facts, err);
 	for (size_t i = 0; i < table->ncolumns; i++)
 		rows->bytes += row->values[i].len;
 	rows->kinds[rows->n] = facts->kind;

@@ -644,6 +644,61 @@ psti_scope_list(const psti_scope *scope, psti_conn *conn, PGresult **out, pst_er
 	return status;
 }
 
+/* names: SQL expressions of schema, table and column. */
+static void
+put_chosen(const psti_scope *scope, const char *const *names, psti_buf *sql)
+{
+	psti_buf_puts(sql, "true");
+	if (scope->columns.n > 0)
+	{
+		psti_buf_puts(sql, " AND ");
+		psti_patterns_condition(&scope->columns, names, 3, sql);
+	}
+	if (scope->exclude_columns.n > 0)
+	{
+		psti_buf_puts(sql, " AND NOT ");
+		psti_patterns_condition(&scope->exclude_columns, names, 3, sql);
+	}
+}
+
+pst_status
+psti_scope_columns(const psti_scope *scope, psti_conn *conn, const char *schema, const char *table,
+				   const char *const *columns, size_t n, bool *wanted, pst_error *err)
+{
+	static const char *const names[] = {"$1::pg_catalog.text", "$2::pg_catalog.text", "v.name"};
+	const char *params[] = {schema, table};
+	psti_buf sql = PSTI_BUF_INIT;
+	PGresult *result = NULL;
+	pst_status status;
+
+	for (size_t i = 0; i < n; i++)
+		wanted[i] = true;
+	if (n == 0 || (scope->columns.n == 0 && scope->exclude_columns.n == 0))
+		return PST_OK;
+	psti_buf_puts(&sql, "SELECT ");
+	put_chosen(scope, names, &sql);
+	psti_buf_puts(&sql, " FROM (VALUES ");
+	for (size_t i = 0; i < n; i++)
+	{
+		psti_buf_printf(&sql, "%s(%zu, ", i > 0 ? ", " : "", i);
+		psti_buf_literal(&sql, columns[i]);
+		psti_buf_puts(&sql, "::pg_catalog.text)");
+	}
+	psti_buf_puts(&sql, ") AS v(n, name) WHERE $1::pg_catalog.text IS NOT NULL "
+						"AND $2::pg_catalog.text IS NOT NULL ORDER BY v.n");
+	status = psti_buf_check(&sql, err);
+	if (status == PST_OK)
+		status = psti_conn_query(conn, "choosing columns", sql.data, 2, params, &result, err);
+	if (status == PST_OK && (size_t) PQntuples(result) != n)
+		status = psti_fail(err, PST_ERR_PROTOCOL, "the catalog query told of %d of %zu columns",
+						   PQntuples(result), n);
+	for (size_t i = 0; status == PST_OK && i < n; i++)
+		wanted[i] = PQgetvalue(result, (int) i, 0)[0] == 't';
+	PQclear(result);
+	psti_buf_free(&sql);
+	return status;
+}
+
 void
 psti_scope_include(const psti_scope *scope, psti_buf *out)
 {

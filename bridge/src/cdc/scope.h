@@ -66,6 +66,14 @@ pst_status psti_scope_look(psti_scope *scope, psti_conn *conn, uint32_t oid,
 pst_status psti_scope_list(const psti_scope *scope, psti_conn *conn, PGresult **out,
 						   pst_error *err);
 
+/*
+ * Which of n columns of a table are captured: wanted has room for n. Without options that choose columns nobody
+ * is asked.
+ */
+pst_status psti_scope_columns(const psti_scope *scope, psti_conn *conn, const char *schema,
+							  const char *table, const char *const *columns, size_t n, bool *wanted,
+							  pst_error *err);
+
 /* Appends the patterns for output plugin penstock: option include. */
 void psti_scope_include(const psti_scope *scope, psti_buf *out);
 

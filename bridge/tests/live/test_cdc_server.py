@@ -77,7 +77,6 @@ def test_names_of_columns_that_are_exchanged(scene):
     scene.drain(capture)
 
 
-@pytest.mark.since(10, "RENAME VALUE")
 def test_a_label_of_an_enum_that_is_renamed(scene):
     """What was decoded has the label of that time, and a row that is written again the new one."""
     scene.sql("CREATE TYPE mood AS ENUM ('sad', 'happy')")

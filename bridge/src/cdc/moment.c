@@ -39,9 +39,14 @@ psti_moment_assisted(psti_conn *conn, bool *out, pst_error *err)
 /* ---- Questions of one row ---- */
 
 static pst_status
-bad_answer(pst_error *err)
+bad_answer(const PGresult *result, pst_error *err)
 {
-	return psti_fail(err, PST_ERR_PROTOCOL, "the server does not tell its snapshot");
+	psti_fail(err, PST_ERR_PROTOCOL, "the server does not tell its snapshot");
+	if (PQntuples(result) == 1)
+		psti_error_detail(err, "It answers \"%.200s\".", PQgetvalue(result, 0, 0));
+	else
+		psti_error_detail(err, "It answers with %d rows.", PQntuples(result));
+	return PST_ERR_PROTOCOL;
 }
 
 static pst_status
@@ -52,7 +57,7 @@ ask_number(psti_conn *conn, const char *what, const char *sql, uint64_t *out, ps
 
 	*out = 0;
 	if (status == PST_OK && PQntuples(result) != 1)
-		status = bad_answer(err);
+		status = bad_answer(result, err);
 	if (status == PST_OK)
 		*out = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
 	PQclear(result);
@@ -96,7 +101,7 @@ psti_moment_flush(psti_conn *conn, uint64_t *xid, uint64_t *lsn, pst_error *err)
 
 	if (status == PST_OK &&
 		(PQntuples(result) != 1 || !psti_lsn_parse(PQgetvalue(result, 0, 2), lsn)))
-		status = bad_answer(err);
+		status = bad_answer(result, err);
 	if (status == PST_OK)
 		*xid = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
 	PQclear(result);
@@ -104,11 +109,11 @@ psti_moment_flush(psti_conn *conn, uint64_t *xid, uint64_t *lsn, pst_error *err)
 }
 
 static pst_status
-parse_snapshot(const char *text, psti_snapshot *out, pst_error *err)
+parse_snapshot(const PGresult *result, psti_snapshot *out, pst_error *err)
 {
-	pst_status status = psti_snapshot_parse(text, out, err);
+	pst_status status = psti_snapshot_parse(PQgetvalue(result, 0, 0), out, err);
 
-	return status == PST_ERR_INVALID ? bad_answer(err) : status;
+	return status == PST_ERR_INVALID ? bad_answer(result, err) : status;
 }
 
 static pst_status
@@ -119,8 +124,8 @@ ask_snapshot(psti_conn *conn, psti_snapshot *out, pst_error *err)
 									   "SELECT pg_catalog.txid_current_snapshot()", &result, err);
 
 	if (status == PST_OK)
-		status = PQntuples(result) == 1 ? parse_snapshot(PQgetvalue(result, 0, 0), out, err)
-										: bad_answer(err);
+		status =
+			PQntuples(result) == 1 ? parse_snapshot(result, out, err) : bad_answer(result, err);
 	PQclear(result);
 	return status;
 }
@@ -374,9 +379,9 @@ psti_moment_take(const psti_waiting *waiting, psti_conn *reader, psti_snapshot *
 	memset(out, 0, sizeof(*out));
 	if (status == PST_OK &&
 		(PQntuples(result) != 1 || !psti_lsn_parse(PQgetvalue(result, 0, 1), horizon)))
-		status = bad_answer(err);
+		status = bad_answer(result, err);
 	if (status == PST_OK)
-		status = parse_snapshot(PQgetvalue(result, 0, 0), out, err);
+		status = parse_snapshot(result, out, err);
 	PQclear(result);
 	/* In another session: the reader must have no xid of its own. */
 	if (status == PST_OK && !waiting->assisted)

@@ -77,7 +77,13 @@ psti_snapshot_parse(const char *text, psti_snapshot *out, pst_error *err)
 
 	memset(out, 0, sizeof(*out));
 	ok = take_number(&at, &out->xmin) && take_char(&at, ':') && take_number(&at, &out->xmax) &&
-		 take_char(&at, ':') && out->xmin > 0 && out->xmin <= out->xmax;
+		 take_char(&at, ':') && out->xmin > 0;
+	/*
+	 * A slot's snapshot has its xmin beyond its xmax when the transactions between have aborted while it was
+	 * made. Whatever lies before xmin has ended: the server looks at xmin first.
+	 */
+	if (out->xmax < out->xmin)
+		out->xmax = out->xmin;
 	if (ok)
 	{
 		out->xip = calloc(count_commas(at) + 1, sizeof(*out->xip));

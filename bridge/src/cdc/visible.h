@@ -18,7 +18,10 @@ typedef struct psti_snapshot
 	size_t nxip;
 } psti_snapshot;
 
-/* Fills *out, which psti_snapshot_free empties. PST_ERR_INVALID for what is no snapshot. */
+/*
+ * Fills *out, which psti_snapshot_free empties. An xmax below xmin, which an exported snapshot may have,
+ * counts as xmin. PST_ERR_INVALID for what is no snapshot.
+ */
 pst_status psti_snapshot_parse(const char *text, psti_snapshot *out, pst_error *err);
 void psti_snapshot_free(psti_snapshot *snapshot);
 

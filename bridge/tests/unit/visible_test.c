@@ -30,6 +30,23 @@ a_snapshot_sees_what_had_ended(void **state)
 	psti_snapshot_free(&s);
 }
 
+/* As a slot exports it when 731 and 732 have aborted while it was made. */
+static void
+what_lies_before_xmin_has_ended(void **state)
+{
+	psti_buf out = PSTI_BUF_INIT;
+	psti_snapshot s;
+
+	(void) state;
+	parse("733:731:", &s);
+	assert_true(psti_snapshot_sees(&s, 732));
+	assert_false(psti_snapshot_sees(&s, 733));
+	psti_snapshot_print(&s, &out);
+	assert_string_equal(out.data, "733:733:");
+	psti_buf_free(&out);
+	psti_snapshot_free(&s);
+}
+
 /* Of xids with their epoch: 2^32 and 1 are not the same. */
 static void
 xids_have_64_bits(void **state)
@@ -73,7 +90,7 @@ static void
 what_is_no_snapshot_is_refused(void **state)
 {
 	static const char *const texts[] = {"",		   "1",		  "1:2",	 "a:2:",
-										"2:1:",	   "0:1:",	  "1:9:9",	 "3:9:2",
+										"2:1:1",   "0:1:",	  "1:9:9",	 "3:9:2",
 										"1:9:4,4", "1:9:5,4", "1:9:4,",	 "1:9:,4",
 										"1:9:4 ",  "1:9:4x",  " 1:9:",	 "1:9:-4",
 										"1::9:",   "+1:9:",	  "1:9:4;5", "1:18446744073709551616:"};
@@ -142,6 +159,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_snapshot_sees_what_had_ended),
+		cmocka_unit_test(what_lies_before_xmin_has_ended),
 		cmocka_unit_test(xids_have_64_bits),
 		cmocka_unit_test(a_text_comes_back_as_it_was),
 		cmocka_unit_test(what_is_no_snapshot_is_refused),

@@ -347,15 +347,19 @@ psti_moment_of_export(psti_conn *conn, const char *id, psti_snapshot *out, pst_e
 	if (psti_conn_usable(conn))
 		(void) psti_conn_exec(conn, "importing the slot's snapshot", "ROLLBACK", NULL, &ignored);
 	psti_buf_free(&sql);
-	/* It goes with its session. */
-	if (status < 0 && (strcmp(err->sqlstate, "22023") == 0 || strcmp(err->sqlstate, "42704") == 0))
-	{
-		psti_fail(err, PST_ERR_CONNECTION, "the session that made the slot was lost");
-		psti_error_hint(err, "Open again at the stored position: the slot is made anew.");
-		err->retryable = true;
-		status = PST_ERR_CONNECTION;
-	}
-	return status;
+	return psti_moment_explain(status, err);
+}
+
+pst_status
+psti_moment_explain(pst_status status, pst_error *err)
+{
+	if (status >= 0 || (strcmp(err->sqlstate, "22023") != 0 && strcmp(err->sqlstate, "42704") != 0))
+		return status;
+	psti_fail(err, PST_ERR_CONNECTION, "the session that held the snapshot was lost");
+	psti_error_hint(err, "Open again at the stored position: a slot that no table was read beside "
+						 "is made anew, else what is left is read under another snapshot.");
+	err->retryable = true;
+	return PST_ERR_CONNECTION;
 }
 
 /* ---- Taking one ---- */

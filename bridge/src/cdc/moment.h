@@ -54,6 +54,9 @@ pst_status psti_moment_look(const psti_waiting *waiting, psti_patience *patience
 pst_status psti_moment_of_export(psti_conn *conn, const char *id, psti_snapshot *out,
 								 pst_error *err);
 
+/* An exported snapshot goes with its session: what an import says of one that is gone is a lost connection. */
+pst_status psti_moment_explain(pst_status status, pst_error *err);
+
 /*
  * The snapshot of the REPEATABLE READ transaction that reader is in, and its horizon: WAL is flushed up to
  * there when it returns, so no row may have been read before.

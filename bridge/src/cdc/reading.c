@@ -472,7 +472,8 @@ stand(pst_cdc *cdc, const psti_subject *subject, const psti_place *place, pst_er
 	r->view = PSTI_NO_VIEW;
 	if (!takes_export(cdc, place))
 		return take_view(cdc, err);
-	status = psti_source_adopt(r->readers[0].source, r->export_id, err);
+	(void) PSTI_FAILPOINT("cdc.adopting");
+	status = psti_moment_explain(psti_source_adopt(r->readers[0].source, r->export_id, err), err);
 	/* Without a stream one snapshot serves all tables. */
 	if (status == PST_OK || !has_changed_since(err) || cdc->startup == PSTI_STARTUP_SNAPSHOT)
 		return status;

@@ -731,6 +731,27 @@ def test_a_kill_while_the_slot_is_made(scene, who):
     assert scene.value("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()") == 1
 
 
+@pytest.mark.parametrize("where", ["cdc.slot_made", "cdc.adopting"])
+def test_a_session_of_the_slot_that_is_lost_with_its_snapshot(scene, tmp_path, where):
+    table(scene)
+    gate = tmp_path / "gate"
+    tmp_path.chmod(0o777)
+    capture = scene.capture(env={"PENSTOCK_FAILPOINTS": f"{where}=wait:{gate}"})
+    capture.start()
+    wait_for(lambda: capture.step(20, 0.05) and False or (tmp_path / "gate.reached").exists(), "the failpoint")
+    pid = scene.value("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'walsender'")
+    scene.sql("SELECT pg_terminate_backend(%s)", [pid])
+    wait_for(lambda: not scene.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid]), "its end")
+    gate.touch()
+    with pytest.raises(Failed) as failed:
+        capture.until_complete()
+    assert failed.value.retryable
+    assert failed.value.answer["status"] == "PST_ERR_CONNECTION"
+    capture.crash()
+    capture.env = None
+    go_on(scene, capture)
+
+
 def test_a_position_is_one_line_of_json(scene):
     capture = streaming(scene)
     assert capture.position.startswith("pst1:") and "\n" not in capture.position

@@ -1,4 +1,5 @@
 """README.md is true: its commands run, its C compiles and runs, its targets and files exist."""
+import json
 import os
 import pathlib
 import re
@@ -39,8 +40,13 @@ def test_the_shell_example_runs_word_by_word(shop, server, tmp_path):
     with server.connect("shop") as conn:
         rows = "SELECT id, customer, amount::text FROM {} ORDER BY id"
         want = [(1, "Ada", "9.90"), (2, "Grace", "12.50")]
-        assert conn.execute(rows.format("orders")).fetchall() == want
         assert conn.execute(rows.format("orders_copy")).fetchall() == want
+        want[0] = (1, "Ada", "11.00")
+        assert conn.execute(rows.format("orders")).fetchall() == want
+        assert conn.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = 'penstock_orders'").fetchall() == []
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"before":')]
+    assert [line["op"] for line in lines] == ["r", "r", "u"]
+    assert lines[2]["after"] == {"id": 1, "customer": "Ada", "amount": "11.00"}
 
 
 C_PROGRAM = """

@@ -39,7 +39,7 @@ class StandbyScene(Scene):
         def told():
             self.sql("SELECT pg_log_standby_snapshot()")
             capture.step(100, 0.2)
-            return capture.replica.kinds[1:]  # the first says that the slot is about to be made
+            return (self.slot(capture) or {}).get("confirmed_flush_lsn")
         capture.start()
         wait_for(told, "the slot is made")
 
@@ -143,9 +143,7 @@ def test_it_ends_where_the_standby_is(scene):
 
 def test_the_stream_alone(scene):
     capture = scene.capture(options={"scan.startup.mode": "latest-offset"})
-    capture.start()
-    wait_for(lambda: (scene.sql("SELECT pg_log_standby_snapshot()"), capture.step(100, 0.2),
-                      (scene.slot(capture) or {}).get("confirmed_flush_lsn"))[2], "the slot is made")
+    scene.begin_slot(capture)
     scene.sql("INSERT INTO t VALUES (99, 99)")
     capture.until(lambda: capture.replica.changes)
     assert list(capture.replica.table("t").rows) == [("99",)]
@@ -241,6 +239,7 @@ def test_what_a_slot_waits_for_is_told(scene):
     assert failed.answer["status"] == "PST_ERR_TIMEOUT" and failed.retryable, failed
     assert "primary" in failed.answer["detail"] and "pg_log_standby_snapshot()" in failed.answer["hint"], failed
     capture.crash()
+    capture.options["cdc.wait-timeout"] = "0"
     writer.execute("COMMIT")
     scene.begin_slot(capture)
     capture.until_complete()

@@ -24,21 +24,30 @@
 
 /* ---- Options ---- */
 
+/* What was given: a NULL value is as if it were not. */
 static pst_status
-copy_texts(const char *const *from, char ***out, pst_error *err)
+copy_options(pst_cdc *cdc, const char *const *keys, const char *const *values, pst_error *err)
 {
 	size_t n = 0;
 
-	while (from[n] != NULL)
+	while (keys[n] != NULL)
 		n++;
-	*out = calloc(n + 1, sizeof(**out));
-	for (size_t i = 0; *out != NULL && i < n; i++)
+	cdc->keys = calloc(n + 1, sizeof(*cdc->keys));
+	cdc->values = calloc(n + 1, sizeof(*cdc->values));
+	if (cdc->keys == NULL || cdc->values == NULL)
+		return psti_fail_nomem(err);
+	n = 0;
+	for (size_t i = 0; keys[i] != NULL; i++)
 	{
-		(*out)[i] = strdup(from[i]);
-		if ((*out)[i] == NULL)
+		if (values[i] == NULL)
+			continue;
+		cdc->keys[n] = strdup(keys[i]);
+		cdc->values[n] = strdup(values[i]);
+		if (cdc->keys[n] == NULL || cdc->values[n] == NULL)
 			return psti_fail_nomem(err);
+		n++;
 	}
-	return *out == NULL ? psti_fail_nomem(err) : PST_OK;
+	return PST_OK;
 }
 
 static pst_status
@@ -70,9 +79,7 @@ read_options(pst_cdc *cdc, const char *const *keys, const char *const *values,
 	if (status == PST_OK)
 		status = psti_options_new(keys, values, PSTI_CDC, &cdc->hooks, &cdc->options, err);
 	if (status == PST_OK)
-		status = copy_texts(keys, &cdc->keys, err);
-	if (status == PST_OK)
-		status = copy_texts(values, &cdc->values, err);
+		status = copy_options(cdc, keys, values, err);
 	if (status != PST_OK)
 		return status;
 	cdc->startup = (psti_startup) psti_opt_int(cdc->options, PSTI_OPT_STARTUP_MODE);

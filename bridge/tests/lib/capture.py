@@ -19,6 +19,7 @@ import time
 
 TIMEOUT = float(os.environ.get("PENSTOCK_CDC_TIMEOUT", 90))
 INSERT, UPDATE_BEFORE, UPDATE_AFTER, DELETE = range(4)
+NULL = object()  # the value of an option that is given to the library as NULL
 
 
 class Wrong(AssertionError):
@@ -390,7 +391,8 @@ class Tool:
     def __init__(self, url, options, env=None):
         self.log = tempfile.TemporaryFile()
         tool = os.environ.get("PENSTOCK_CDC_TOOL") or os.path.join(os.environ["PENSTOCK_TOOLS"], "cdc_tool")
-        self.child = subprocess.Popen([tool, url, *(f"{k}={v}" for k, v in options.items() if v is not None)],
+        words = [k if v is NULL else f"{k}={v}" for k, v in options.items() if v is not None]
+        self.child = subprocess.Popen([tool, url, *words],
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
                                       env=dict(os.environ, **(env or {})))
         self.buffer = bytearray()

@@ -5,7 +5,7 @@ import random
 import psycopg
 import pytest
 
-from capture import Capture, Failed, Replica, Tool
+from capture import NULL, Capture, Failed, Tool
 from engine import Engine, Reader, content, region
 from scene import Scene
 
@@ -306,6 +306,17 @@ def test_a_table_that_is_reset_in_the_stream_is_planned_again(scene):
     scene.sql("UPDATE t SET v = 2 WHERE id < 5")
     scene.drain(capture)
     assert capture.replica.resets and len(capture.planned) > planned
+
+
+@pytest.mark.parametrize("regions", ["read", "plan"])
+def test_an_option_of_no_value_leaves_those_behind_it_in_force(scene, regions):
+    scene.sql("CREATE TABLE t (id int PRIMARY KEY, v timestamptz)")
+    scene.sql("INSERT INTO t VALUES (1, '2024-01-01 00:00Z'), (2, 'infinity')")
+    capture = engine(scene)
+    capture.options = {"scan.stop.at": NULL, **capture.options, "cdc.regions": regions, "read.text-columns": "v"}
+    capture.start()
+    capture.until_complete()
+    assert sorted(capture.replica.table("t").all()) == [("1", "2024-01-01 00:00:00+00"), ("2", "infinity")]
 
 
 def test_a_snapshot_without_a_stream(scene):

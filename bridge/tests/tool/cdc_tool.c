@@ -1,7 +1,7 @@
 /*
  * cdc_tool.c - a consumer of changes that does what its standard input says, step by step:
  *
- *   cdc_tool CONNINFO OPTION=VALUE...
+ *   cdc_tool CONNINFO OPTION[=VALUE]...           without one: NULL
  *
  *   open [POSITION]    begins, or goes on behind POSITION
  *   next MS            the next event, waited for at most MS milliseconds
@@ -675,11 +675,10 @@ main(int argc, char **argv)
 	{
 		char *equals = strchr(argv[i], '=');
 
-		if (equals == NULL)
-			return 2;
-		*equals = '\0';
+		if (equals != NULL)
+			*equals = '\0';
 		keys[i - 1] = argv[i];
-		values[i - 1] = equals + 1;
+		values[i - 1] = equals != NULL ? equals + 1 : NULL;
 	}
 	while ((len = getline(&line, &size, stdin)) > 0)
 	{

@@ -173,10 +173,12 @@ class Engine(Capture):
         super().crash()
 
     def close(self, drop=False):
+        tools = [reader.tool for reader in self.readers] + [self.tool]
         for reader in self.readers:
             reader.tool.end()
         self.readers = []
         super().close(drop)
+        assert all(tool.child.returncode == 0 for tool in tools), [tool.errors() for tool in tools]
 
 
 __all__ = ["Engine", "Failed", "Gone", "Reader", "content", "region"]

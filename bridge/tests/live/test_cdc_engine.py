@@ -75,6 +75,7 @@ def test_readers_of_other_processes_read_the_snapshot(scene):
     # Every row once, and by no process but the readers.
     assert capture.replica.snapshot_rows == {"t": ROWS, "w": 300}
     assert not capture.replica.resets and not capture.replica.cleared
+    capture.close()
 
 
 def test_rows_of_a_reader_look_as_those_of_the_stream(scene):
@@ -135,6 +136,7 @@ def test_done_is_told_twice(scene):
     for split in capture.done:
         capture.tool.ask("done " + split)
     scene.drain(capture)
+    capture.close()
 
 
 @pytest.mark.parametrize("consumer", ["exact", "replay", "upsert"])

@@ -235,4 +235,18 @@ SKIP:
 kill('KILL', $pid);
 waitpid($pid, 0);
 drop_slot('many');
+
+# ---- Transactions of a later epoch have 64-bit numbers, which are those of penstock.snapshot()
+system("$ENV{PENSTOCK_CLUSTER}/ctl primary stop >/dev/null") == 0 or die 'no stop';
+my @resetwal = (qx{dirname \$(command -v pg_ctl)} =~ s/\n//r . '/pg_resetwal', '-e', '7', "$ENV{PENSTOCK_CLUSTER}/data");
+unshift(@resetwal, 'runuser', '-u', scalar(getpwuid((stat("$ENV{PENSTOCK_CLUSTER}/data"))[4])), '--') if $> == 0;
+system(@resetwal) == 0 or die 'no pg_resetwal';
+system("$ENV{PENSTOCK_CLUSTER}/ctl primary start >/dev/null") == 0 or die 'no start';
+make_slot('epoch');
+my $xid = sql('WITH i AS (INSERT INTO t VALUES (500001) RETURNING id) SELECT txid_current() FROM i');
+cmp_ok($xid >> 32, '==', 7, 'the server counts in a later epoch');
+my ($begin) = drain('epoch', "$folder/epoch");
+is(unpack('Q>', $begin->{body}), $xid, '... and so does a record');
+is(sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT next_xid::text::bigint >> 32 FROM penstock.snapshot(); COMMIT"), 7, '... and a snapshot');
+drop_slot('epoch');
 done_testing();

@@ -439,7 +439,9 @@ def test_a_partition_that_is_attached_with_rows(scene):
 @pytest.mark.parametrize("kind,make", [
     ("unlogged", "CREATE UNLOGGED TABLE t (id int PRIMARY KEY)"),
     ("materialized view", "CREATE MATERIALIZED VIEW t AS SELECT 1 AS id"),
-    ("view", "CREATE VIEW t AS SELECT 1 AS id")])
+    ("view", "CREATE VIEW t AS SELECT 1 AS id"),
+    ("foreign table", "CREATE FOREIGN DATA WRAPPER none; CREATE SERVER nowhere FOREIGN DATA WRAPPER none;"
+                      " CREATE FOREIGN TABLE t (id int) SERVER nowhere")])
 def test_what_has_no_stream_is_refused_at_open(scene, kind, make):
     scene.sql(make)
     capture = scene.capture()

@@ -541,7 +541,8 @@ typedef struct pst_event
  * was stored last, or NULL to begin by scan.startup.mode. Nothing is made on the server yet. Refused at
  * once, with the remedy: tables without a stream (unlogged, foreign, materialized), tables that the role
  * may not read, a missing before-image where changelog-mode = all wants it, a slot that does not fit the
- * position: lost, dropped, made anew, advanced by others, of another server.
+ * position: lost, dropped, made anew, advanced by others, of another server; where the server's own output
+ * plugin is used, a publication that is not there or was made anew.
  */
 PST_EXPORT pst_status pst_cdc_open(const char *const *keys, const char *const *values,
 								   const char *position, const pst_hooks *hooks, pst_cdc **out,

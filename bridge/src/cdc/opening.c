@@ -614,6 +614,37 @@ go_on(pst_cdc *cdc, const psti_slot *slot, uint32_t timeline, pst_error *err)
 	return status == PST_OK ? psti_capture_judged(cdc, err) : status;
 }
 
+/* Servers look for it as it was at each change; from 18 on they pass over the changes where it was not. */
+static pst_status
+check_publication(pst_cdc *cdc, pst_error *err)
+{
+	char safe[PSTI_LSN_SIZE];
+	uint32_t oid;
+	pst_status status = psti_publication_find(cdc->conn, cdc->publication, &oid, err);
+
+	if (status != PST_OK)
+		return status;
+	/* Positions that do not tell take the one that is there for theirs. */
+	if (oid != 0 && (cdc->at.publication == 0 || oid == cdc->at.publication))
+	{
+		cdc->at.publication = oid;
+		return PST_OK;
+	}
+	if (oid == 0)
+		psti_fail(err, PST_ERR_STATE, "there is no publication \"%s\"", cdc->publication);
+	else
+		psti_fail(err, PST_ERR_STATE, "publication \"%s\" is not the one of the position",
+				  cdc->publication);
+	psti_error_detail(err,
+					  "%s tells nothing of the changes from %s on, where slot \"%s\" stands, that "
+					  "lie before it.",
+					  oid == 0 ? "One that is made now" : "It was dropped and made again, and",
+					  psti_lsn_print(cdc->at.safe_lsn, safe), cdc->at.slot);
+	psti_error_hint(err, "Name the one that the slot was used with by publication.name. If it was "
+						 "dropped, its changes are lost. " PSTI_BEGIN_ANEW);
+	return PST_ERR_STATE;
+}
+
 /* ---- Opening ---- */
 
 static pst_status
@@ -791,6 +822,8 @@ psti_opening(pst_cdc *cdc, const char *const *keys, const char *const *values, c
 		if (status == PST_OK)
 			status = begin_new(cdc, &slot, err);
 	}
+	if (status == PST_OK && cdc->plain && cdc->step == PSTI_STEP_GO_ON)
+		status = check_publication(cdc, err);
 	cdc->acked = cdc->at.safe_lsn;
 	return status == PST_OK ? find_stop(cdc, err) : status;
 }
@@ -827,37 +860,6 @@ publish(pst_cdc *cdc, pst_error *err)
 	status = psti_opening_publish(cdc, tables, cdc->scope.n, &changed, err);
 	free(tables);
 	return status;
-}
-
-/* Servers look for it as it was at each change; from 18 on they pass over the changes where it was not. */
-static pst_status
-check_publication(pst_cdc *cdc, pst_error *err)
-{
-	char safe[PSTI_LSN_SIZE];
-	uint32_t oid;
-	pst_status status = psti_publication_find(cdc->conn, cdc->publication, &oid, err);
-
-	if (status != PST_OK)
-		return status;
-	/* Positions that do not tell take the one that is there for theirs. */
-	if (oid != 0 && (cdc->at.publication == 0 || oid == cdc->at.publication))
-	{
-		cdc->at.publication = oid;
-		return PST_OK;
-	}
-	if (oid == 0)
-		psti_fail(err, PST_ERR_STATE, "there is no publication \"%s\"", cdc->publication);
-	else
-		psti_fail(err, PST_ERR_STATE, "publication \"%s\" is not the one of the position",
-				  cdc->publication);
-	psti_error_detail(err,
-					  "%s tells nothing of the changes from %s on, where slot \"%s\" stands, that "
-					  "lie before it.",
-					  oid == 0 ? "One that is made now" : "It was dropped and made again, and",
-					  psti_lsn_print(cdc->at.safe_lsn, safe), cdc->at.slot);
-	psti_error_hint(err, "Name the one that the slot was used with by publication.name. If it was "
-						 "dropped, its changes are lost. " PSTI_BEGIN_ANEW);
-	return PST_ERR_STATE;
 }
 
 static pst_status

@@ -77,6 +77,21 @@ psti_opt_handles(const char *name, psti_opt *opt)
 	return entry->handles;
 }
 
+bool
+psti_opt_foreign(const char *name, psti_opt_kind *kind, const char **words)
+{
+	const opt_entry *entry = find_entry(name);
+
+	while (entry != NULL && entry->alias)
+		entry--;
+	/* They stand behind all others. */
+	if (entry == NULL || entry->opt < PSTI_OPT_F_INCREMENTAL)
+		return false;
+	*kind = entry->kind;
+	*words = entry->words;
+	return true;
+}
+
 /* Edit distance of two names, at most 63 bytes of each. */
 static size_t
 name_distance(const char *a, const char *b)
@@ -139,7 +154,10 @@ fail_unknown(const char *name, pst_error *err)
 	for (size_t i = 0; i < NENTRIES; i++)
 		psti_nearest_try(&nearest, entries[i].name);
 	psti_fail(err, PST_ERR_INVALID, "unknown option \"%s\"", name);
-	if (nearest.name != NULL)
+	if (strncmp(name, "debezium.", strlen("debezium.")) == 0)
+		psti_error_hint(err,
+						"The table of Debezium's properties that are known is in docs/cdc.md.");
+	else if (nearest.name != NULL)
 		psti_error_hint(err, "Did you mean \"%s\"?", nearest.name);
 	else
 		psti_error_hint(err, "The table of all options is in docs/bridge.md.");
@@ -378,6 +396,16 @@ parse_list(opt_value *value, pst_error *err)
 }
 
 static pst_status
+fail_refused(const opt_value *value, pst_error *err)
+{
+	psti_fail(err, PST_ERR_INVALID, "option \"%s\" is refused%s%s", value->spelled,
+			  value->text == NULL ? "" : " with the value ",
+			  value->text == NULL ? "" : value->text);
+	psti_error_hint(err, "%s", value->entry->help);
+	return PST_ERR_INVALID;
+}
+
+static pst_status
 parse_value(opt_value *value, pst_error *err)
 {
 	switch (value->entry->kind)
@@ -394,6 +422,10 @@ parse_value(opt_value *value, pst_error *err)
 			return parse_words(value, value->entry->words, err);
 		case PSTI_KIND_LIST:
 			return parse_list(value, err);
+		case PSTI_KIND_FIXED:
+			return word_in(value->entry->words, value->text, &value->number)
+					   ? PST_OK
+					   : fail_refused(value, err);
 		case PSTI_KIND_TEXT:
 		case PSTI_KIND_TUNING:
 		case PSTI_KIND_REFUSED:
@@ -441,11 +473,7 @@ take_pair(psti_options *options, const char *key, const char *text, unsigned han
 	value = &options->values[found->opt];
 	value->spelled = found->name;
 	if (value->entry->kind == PSTI_KIND_REFUSED)
-	{
-		psti_fail(err, PST_ERR_INVALID, "option \"%s\" is refused", key);
-		psti_error_hint(err, "%s", value->entry->help);
-		return PST_ERR_INVALID;
-	}
+		return fail_refused(value, err);
 	if (value->entry->kind == PSTI_KIND_TUNING && !value->given &&
 		value->entry->opt != PSTI_OPT_CONNECTOR)
 		psti_log(hooks, PST_LOG_INFO, "option \"%s\" has no effect: %s", key, value->entry->help);

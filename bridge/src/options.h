@@ -26,6 +26,7 @@ typedef enum psti_opt_kind
 	PSTI_KIND_ENUM,		/* one of the words, any case; stored as its number from 0 */
 	PSTI_KIND_LIST,		/* names separated by commas, quoted as SQL identifiers where needed */
 	PSTI_KIND_TUNING,	/* tunes another driver: accepted, logged once, no effect */
+	PSTI_KIND_FIXED,	/* takes the words that mean what is done anyway; else as REFUSED */
 	PSTI_KIND_REFUSED	/* would change results and has no meaning here: error with the remedy */
 } psti_opt_kind;
 
@@ -50,6 +51,12 @@ void psti_options_free(psti_options *options);
 
 /* The handles that take the option of this name, and which it is; 0: there is none of this name. */
 unsigned psti_opt_handles(const char *name, psti_opt *opt);
+
+/*
+ * Whether it is a name that only other connectors have an option of (options_foreign.def); then *kind is
+ * TUNING, FIXED or REFUSED, and *words are the values that a FIXED one takes.
+ */
+bool psti_opt_foreign(const char *name, psti_opt_kind *kind, const char **words);
 
 /* Whether the caller gave it (under any of its names). */
 bool psti_opt_given(const psti_options *options, psti_opt opt);

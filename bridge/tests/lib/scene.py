@@ -87,8 +87,8 @@ class Scene:
     def waiting_commit(self, *statements):
         """A transaction whose commit record is flushed, and which no snapshot sees: it waits for a standby
         that there is not. Released at the end of the block."""
-        self.setting("synchronous_standby_names", "nobody")
         conn = self.begin(*statements)
+        self.setting("synchronous_standby_names", "nobody")
         xid = conn.execute("SELECT txid_current()").fetchone()[0]
         pid = conn.info.backend_pid
         conn.execute("SET LOCAL synchronous_commit = 'on'")

@@ -1,42 +1,54 @@
 /*
- * docs_test.c - docs/bridge.md says what the code does: its tables of options and of SQLSTATEs.
+ * docs_test.c - docs/bridge.md says what the code does, in its tables of options and of SQLSTATEs, and
+ * docs/cdc.md in its table of other connectors' options.
  *
- *   docs_test --options, --sqlstates      print the tables as they must stand there (make docs)
+ *   docs_test --options, --sqlstates, --foreign      print the tables as they must stand there (make docs)
  */
 #include "test.h"
 
 #include "error.h"
+#include "options.h"
 
-static char *document;
+static char *document; /* docs/bridge.md */
+static char *cdc_document;
 
-static int
-read_document(void **state)
+static char *
+read_file(const char *path)
 {
-	FILE *file = fopen(TEST_TOP "/docs/bridge.md", "rb");
+	FILE *file = fopen(path, "rb");
+	char *text = malloc(1 << 20);
 	size_t len;
 
-	(void) state;
 	assert_non_null(file);
-	document = malloc(1 << 20);
-	len = fread(document, 1, (1 << 20) - 1, file);
-	document[len] = '\0';
+	len = fread(text, 1, (1 << 20) - 1, file);
+	text[len] = '\0';
 	fclose(file);
+	return text;
+}
+
+static int
+read_documents(void **state)
+{
+	(void) state;
+	document = read_file(TEST_TOP "/docs/bridge.md");
+	cdc_document = read_file(TEST_TOP "/docs/cdc.md");
 	return 0;
 }
 
 static int
-free_document(void **state)
+free_documents(void **state)
 {
 	(void) state;
 	free(document);
+	free(cdc_document);
 	return 0;
 }
 
 /* The lines of the table after a heading, counted: those that begin with "| `". */
 static size_t
-rows_after(const char *heading)
+rows_after(const char *text, const char *heading)
 {
-	const char *at = strstr(document, heading), *end;
+	const char *at = strstr(text, heading), *end;
 	size_t n = 0;
 
 	assert_non_null(at);
@@ -49,31 +61,60 @@ rows_after(const char *heading)
 
 /* ---- options ------------------------------------------------------------------------------- */
 
+/* A pipe inside a cell would end it. */
 static void
-option_line(char *line, size_t size, const char *name, const char *handles, const char *dflt,
-			const char *help)
+no_pipes(char *line)
 {
-	snprintf(line, size, "| `%s` | %s | %s%s%s | %s |\n", name, handles, *dflt ? "`" : "", dflt,
-			 *dflt ? "`" : "", help);
-	/* A pipe inside a cell would end it. */
 	for (char *at = strchr(line, '|'); at != NULL; at = strchr(at + 1, '|'))
 		if (at > line && at[1] != ' ' && at[1] != '\n')
 			*at = '/';
 }
 
 static void
-visit_option(void *ctx, const char *name, const char *handles, const char *dflt, const char *help)
+tell(size_t *count, const char *text, const char *line)
 {
-	char line[1024];
-
-	option_line(line, sizeof(line), name, handles, dflt, help);
-	if (ctx == NULL)
+	if (count == NULL)
 		printf("%s", line);
 	else
 	{
-		(*(size_t *) ctx)++;
-		assert_contains(document, line);
+		(*count)++;
+		assert_contains(text, line);
 	}
+}
+
+static void
+visit_option(void *ctx, const char *name, const char *handles, const char *dflt, const char *help)
+{
+	char line[1024];
+	psti_opt_kind kind;
+	const char *words;
+
+	if (psti_opt_foreign(name, &kind, &words))
+		return;
+	snprintf(line, sizeof(line), "| `%s` | %s | %s%s%s | %s |\n", name, handles, *dflt ? "`" : "",
+			 dflt, *dflt ? "`" : "", help);
+	no_pipes(line);
+	tell(ctx, document, line);
+}
+
+static void
+visit_foreign(void *ctx, const char *name, const char *handles, const char *dflt, const char *help)
+{
+	char line[1024];
+	psti_opt_kind kind;
+	const char *words;
+
+	(void) handles;
+	(void) dflt;
+	if (!psti_opt_foreign(name, &kind, &words))
+		return;
+	snprintf(line, sizeof(line), "| `%s` | %s%s%s | %s |\n", name,
+			 kind == PSTI_KIND_TUNING	 ? "no effect"
+			 : kind == PSTI_KIND_REFUSED ? "refused"
+										 : "only `",
+			 kind == PSTI_KIND_FIXED ? words : "", kind == PSTI_KIND_FIXED ? "`" : "", help);
+	no_pipes(line);
+	tell(ctx, cdc_document, line);
 }
 
 static void
@@ -84,7 +125,18 @@ every_option_stands_in_the_manual_and_no_other(void **state)
 	(void) state;
 	pst_options_visit(visit_option, &n);
 	assert_true(n > 0);
-	assert_int_equal(rows_after("\n## Options"), n);
+	assert_int_equal(rows_after(document, "\n## Options"), n);
+}
+
+static void
+every_option_of_other_connectors_stands_there_and_no_other(void **state)
+{
+	size_t n = 0;
+
+	(void) state;
+	pst_options_visit(visit_foreign, &n);
+	assert_true(n > 0);
+	assert_int_equal(rows_after(cdc_document, "\n## Options of other connectors"), n);
 }
 
 /* ---- SQLSTATE ------------------------------------------------------------------------------ */
@@ -121,7 +173,8 @@ the_manual_gives_each_sqlstate_its_status(void **state)
 		sqlstate_line(line, sizeof(line), sqlstates[i]);
 		assert_contains(document, line);
 	}
-	assert_int_equal(rows_after("\n## SQLSTATE"), sizeof(sqlstates) / sizeof(sqlstates[0]));
+	assert_int_equal(rows_after(document, "\n## SQLSTATE"),
+					 sizeof(sqlstates) / sizeof(sqlstates[0]));
 }
 
 /* The longest entry of the manual that a code begins with, or NULL. */
@@ -199,13 +252,16 @@ main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_option_stands_in_the_manual_and_no_other),
+		cmocka_unit_test(every_option_of_other_connectors_stands_there_and_no_other),
 		cmocka_unit_test(the_manual_gives_each_sqlstate_its_status),
 		cmocka_unit_test(codes_that_are_not_named_behave_as_their_entry_says),
 	};
 
 	if (argc > 1 && strcmp(argv[1], "--options") == 0)
 		return pst_options_visit(visit_option, NULL), 0;
+	if (argc > 1 && strcmp(argv[1], "--foreign") == 0)
+		return pst_options_visit(visit_foreign, NULL), 0;
 	if (argc > 1 && strcmp(argv[1], "--sqlstates") == 0)
 		return print_sqlstates(), 0;
-	return cmocka_run_group_tests(tests, read_document, free_document);
+	return cmocka_run_group_tests(tests, read_documents, free_documents);
 }

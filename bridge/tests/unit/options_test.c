@@ -189,6 +189,24 @@ an_option_that_would_change_results_is_refused_with_the_reason(void **state)
 {
 	(void) state;
 	refused("compatible-mode", "x", "\"compatible-mode\" is refused", "leave it out");
+	refused("debezium.column.exclude.list", "a.b.c", "is refused", "cdc.exclude-columns");
+	refused("table.include.list", "a.b", "\"table.include.list\" is refused", "table-name");
+}
+
+/* What another connector can be told to do, and is done here anyway. */
+static void
+an_option_of_one_value_takes_that_and_refuses_others(void **state)
+{
+	psti_options *options;
+	pst_error err;
+
+	(void) state;
+	assert_ok(one("debezium.snapshot.mode", "INITIAL", &options, &err), &err);
+	psti_options_free(options);
+	refused("debezium.snapshot.mode", "never", "refused with the value never", "committed-offset");
+	refused("scan.newly-added-table.enabled", "false", "refused with the value false",
+			"without patterns");
+	refused("debezium.no.such.property", "x", "unknown option", "docs/cdc.md");
 }
 
 static void
@@ -292,6 +310,7 @@ main(void)
 		cmocka_unit_test(a_later_pair_wins_and_a_null_value_is_not_given),
 		cmocka_unit_test(options_of_other_drivers_are_taken_and_logged_once),
 		cmocka_unit_test(an_option_that_would_change_results_is_refused_with_the_reason),
+		cmocka_unit_test(an_option_of_one_value_takes_that_and_refuses_others),
 		cmocka_unit_test(no_secret_is_in_an_error),
 		cmocka_unit_test(every_option_can_be_visited_and_has_help),
 		cmocka_unit_test(every_failing_allocation_is_reported),

@@ -4,22 +4,22 @@
 -- worker of a read must not wait here for a session that waits for the planner of the read.
 
 -- $1 table name, $2 schema name or NULL: with a schema both names are taken letter by letter, else $1
--- is read as regclass reads it. Or, for a query's columns, $1 is NULL and $3, $4 are their types and
--- typmods. One row per column in order; a relation without columns gives one row without attname; no
--- relation gives one row without oid.
+-- is read as regclass reads it. Or $5 is the OIDs of some relations. Or, for a query's columns, $1 is NULL
+-- and $3, $4 are their types and typmods. One row per column in order, relations ascending by OID; a relation
+-- without columns gives one row without attname; no relation gives one row without oid.
 -- embed: relation
 WITH RECURSIVE found AS (
 	SELECT c.*, c.oid AS reloid
 	FROM pg_catalog.pg_class c
-	WHERE c.oid OPERATOR(pg_catalog.=) CASE
+	WHERE c.oid OPERATOR(pg_catalog.=) ANY (COALESCE($5::pg_catalog.oid[], ARRAY[CASE
 		WHEN $2::pg_catalog.text IS NULL THEN pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid
 		ELSE (SELECT s.oid
 			FROM pg_catalog.pg_class s
 			JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) s.relnamespace
 			WHERE n.nspname OPERATOR(pg_catalog.=) $2::pg_catalog.name AND s.relname OPERATOR(pg_catalog.=) $1::pg_catalog.name)
-		END
+		END]))
 ), input AS (
-	SELECT a.attnum::pg_catalog.int8 AS ord, a.attname, a.attnum, a.atttypid AS typid,
+	SELECT f.reloid, f.reloid::pg_catalog.int8 OPERATOR(pg_catalog.*) 65536 OPERATOR(pg_catalog.+) a.attnum AS ord, a.attname, a.attnum, a.atttypid AS typid,
 		a.atttypmod AS typmod, a.attnotnull, a.atthasdef, a.attcollation,
 		a.attnotnull AND NOT f.relhassubclass
 			AND f.relkind OPERATOR(pg_catalog.=) 'r'
@@ -33,7 +33,7 @@ WITH RECURSIVE found AS (
 	JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) f.reloid
 	WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
 	UNION ALL
-	SELECT q.ord, ''::pg_catalog.name, 0::pg_catalog.int2, q.typid, q.typmod, false, false, 0::pg_catalog.oid, false, '', ''
+	SELECT 0::pg_catalog.oid, q.ord, ''::pg_catalog.name, 0::pg_catalog.int2, q.typid, q.typmod, false, false, 0::pg_catalog.oid, false, '', ''
 	FROM ROWS FROM (pg_catalog.unnest($3::pg_catalog.oid[]), pg_catalog.unnest($4::pg_catalog.int4[]))
 		WITH ORDINALITY AS q(typid, typmod, ord)
 ), domains AS (
@@ -65,7 +65,7 @@ WITH RECURSIVE found AS (
 	JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) e.elem_base
 	WHERE t.typtype OPERATOR(pg_catalog.<>) 'd'
 ), keys AS (
-	SELECT k.attnum, k.place
+	SELECT f.reloid, k.attnum, k.place
 	FROM found f
 	JOIN pg_catalog.pg_constraint c ON c.conrelid OPERATOR(pg_catalog.=) f.reloid AND c.contype OPERATOR(pg_catalog.=) 'p'
 	CROSS JOIN LATERAL pg_catalog.unnest(c.conkey) WITH ORDINALITY AS k(attnum, place)
@@ -118,14 +118,14 @@ SELECT
 FROM (VALUES (1)) AS one(row)
 LEFT JOIN found f ON true
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) f.relnamespace
-LEFT JOIN input i ON true
+LEFT JOIN input i ON i.reloid OPERATOR(pg_catalog.=) COALESCE(f.reloid, 0::pg_catalog.oid)
 LEFT JOIN bases b ON b.ord OPERATOR(pg_catalog.=) i.ord
 LEFT JOIN pg_catalog.pg_namespace bn ON bn.oid OPERATOR(pg_catalog.=) b.typnamespace
 LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) b.typoutput::pg_catalog.oid
 LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.pronamespace
 LEFT JOIN element_bases e ON e.ord OPERATOR(pg_catalog.=) i.ord
-LEFT JOIN keys k ON k.attnum OPERATOR(pg_catalog.=) i.attnum AND f.reloid IS NOT NULL
-ORDER BY i.ord
+LEFT JOIN keys k ON k.attnum OPERATOR(pg_catalog.=) i.attnum AND k.reloid OPERATOR(pg_catalog.=) f.reloid
+ORDER BY f.reloid, i.ord
 -- end
 
 -- How json can hold the values of the types $1 so that they read back: their oid and a letter.

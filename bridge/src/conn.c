@@ -387,12 +387,26 @@ begins_copy(const PGresult *result)
 	return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
 }
 
+/* Of a result that another one has come after: rows are kept, where they are wanted. */
+static void
+pass_over(PGresult *result, PGresult **rows)
+{
+	if (rows == NULL || PQresultStatus(result) != PGRES_TUPLES_OK)
+	{
+		PQclear(result);
+		return;
+	}
+	PQclear(*rows);
+	*rows = result;
+}
+
 /*
- * Takes all results of what was sent; the last one is moved to *out. The first error wins, and the
- * rest is still taken, so that the connection is idle afterwards. A COPY result ends the taking.
+ * Takes all results of what was sent; the last one is moved to *out, the last with rows before it to *rows
+ * (NULL: not wanted), also on failure. The first error wins, and the rest is still taken, so that the
+ * connection is idle afterwards. A COPY result ends the taking.
  */
 static pst_status
-take_results(psti_conn *conn, const char *what, PGresult **out, pst_error *err)
+take_results(psti_conn *conn, const char *what, PGresult **rows, PGresult **out, pst_error *err)
 {
 	PGresult *last = NULL;
 	pst_status status = PST_OK;
@@ -412,7 +426,7 @@ take_results(psti_conn *conn, const char *what, PGresult **out, pst_error *err)
 			break;
 		if (status == PST_OK && is_error(result))
 			status = psti_fail_result(err, result, what);
-		PQclear(last);
+		pass_over(last, rows);
 		last = result;
 		if (begins_copy(result))
 			break;
@@ -822,7 +836,8 @@ psti_conn_pg(psti_conn *conn)
 
 /* After PQsend…: sends it all and takes the results. */
 static pst_status
-finish_statement(psti_conn *conn, int sent, const char *what, PGresult **out, pst_error *err)
+finish_statement(psti_conn *conn, int sent, const char *what, PGresult **rows, PGresult **out,
+				 pst_error *err)
 {
 	pst_status status;
 
@@ -830,7 +845,7 @@ finish_statement(psti_conn *conn, int sent, const char *what, PGresult **out, ps
 		return fail_lost(conn, what, err);
 	status = flush_out(conn, what, err);
 	if (status == PST_OK)
-		status = take_results(conn, what, out, err);
+		status = take_results(conn, what, rows, out, err);
 	return status;
 }
 
@@ -851,7 +866,7 @@ static pst_status
 run(psti_conn *conn, int sent, const char *what, PGresult **out, pst_error *err)
 {
 	PGresult *result = NULL;
-	pst_status status = finish_statement(conn, sent, what, &result, err);
+	pst_status status = finish_statement(conn, sent, what, NULL, &result, err);
 
 	if (status == PST_OK)
 		status = refuse_copy(conn, what, result, err);
@@ -912,7 +927,7 @@ psti_conn_describe(psti_conn *conn, const char *what, const char *sql, PGresult 
 
 static pst_status
 begin_copy(psti_conn *conn, const char *what, const char *sql, ExecStatusType wanted,
-		   pst_error *err)
+		   PGresult **rows, pst_error *err)
 {
 	PGresult *result = NULL;
 	pst_status status = check_usable(conn, what, err);
@@ -920,7 +935,7 @@ begin_copy(psti_conn *conn, const char *what, const char *sql, ExecStatusType wa
 	if (status != PST_OK)
 		return status;
 	psti_error_copy(conn->copy_what, sizeof(conn->copy_what), what);
-	status = finish_statement(conn, PQsendQuery(conn->pg, sql), what, &result, err);
+	status = finish_statement(conn, PQsendQuery(conn->pg, sql), what, rows, &result, err);
 	if (status != PST_OK)
 		return status;
 	if (PQresultStatus(result) != wanted)
@@ -930,9 +945,12 @@ begin_copy(psti_conn *conn, const char *what, const char *sql, ExecStatusType wa
 }
 
 pst_status
-psti_conn_copy_out(psti_conn *conn, const char *what, const char *sql, pst_error *err)
+psti_conn_copy_out(psti_conn *conn, const char *what, const char *sql, PGresult **rows,
+				   pst_error *err)
 {
-	return begin_copy(conn, what, sql, PGRES_COPY_OUT, err);
+	if (rows != NULL)
+		*rows = NULL;
+	return begin_copy(conn, what, sql, PGRES_COPY_OUT, rows, err);
 }
 
 /* From here on every wait has an end, until stop_by is taken back. */
@@ -947,7 +965,7 @@ ask_to_stop(psti_conn *conn)
 static pst_status
 end_copy_out(psti_conn *conn, pst_error *err)
 {
-	pst_status status = take_results(conn, conn->copy_what, NULL, err);
+	pst_status status = take_results(conn, conn->copy_what, NULL, NULL, err);
 
 	return status == PST_OK ? PST_END : status;
 }
@@ -1034,7 +1052,7 @@ psti_conn_copy_abandon(psti_conn *conn, pst_error *err)
 pst_status
 psti_conn_copy_in(psti_conn *conn, const char *what, const char *sql, pst_error *err)
 {
-	return begin_copy(conn, what, sql, PGRES_COPY_IN, err);
+	return begin_copy(conn, what, sql, PGRES_COPY_IN, NULL, err);
 }
 
 pst_status
@@ -1049,7 +1067,7 @@ psti_conn_copy_put(psti_conn *conn, const void *data, size_t nbytes, pst_error *
 		int put = PQputCopyData(conn->pg, at, (int) n);
 
 		if (put < 0)
-			return take_results(conn, conn->copy_what, NULL, err);
+			return take_results(conn, conn->copy_what, NULL, NULL, err);
 		if (put > 0)
 		{
 			at += n;
@@ -1086,7 +1104,7 @@ psti_conn_copy_end(psti_conn *conn, PGresult **out, pst_error *err)
 
 	if (out != NULL)
 		*out = NULL;
-	return status == PST_OK ? take_results(conn, conn->copy_what, out, err) : status;
+	return status == PST_OK ? take_results(conn, conn->copy_what, NULL, out, err) : status;
 }
 
 void
@@ -1098,7 +1116,7 @@ psti_conn_copy_drop(psti_conn *conn, pst_error *err)
 	conn->stop_by = psti_now_ms() + CANCEL_DEADLINE_S * 1000;
 	conn->cancel_at = psti_now_ms() + FAIL_ANSWER_MS;
 	if (end_data(conn, "the rows were discarded", err) == PST_OK)
-		(void) take_results(conn, conn->copy_what, NULL, err);
+		(void) take_results(conn, conn->copy_what, NULL, NULL, err);
 	conn->stop_by = conn->cancel_at = -1;
 }
 
@@ -1107,7 +1125,7 @@ psti_conn_copy_drop(psti_conn *conn, pst_error *err)
 pst_status
 psti_conn_stream(psti_conn *conn, const char *what, const char *sql, pst_error *err)
 {
-	return begin_copy(conn, what, sql, PGRES_COPY_BOTH, err);
+	return begin_copy(conn, what, sql, PGRES_COPY_BOTH, NULL, err);
 }
 
 /* As wait_for, but that time may pass: PST_AGAIN. */
@@ -1217,7 +1235,7 @@ psti_conn_receive(psti_conn *conn, int timeout_ms, PGresult **out, pst_error *er
 		if (status == PST_OK && !PQconsumeInput(conn->pg))
 			break; /* PQgetResult has the error */
 	}
-	return status == PST_OK ? take_results(conn, conn->copy_what, out, err) : status;
+	return status == PST_OK ? take_results(conn, conn->copy_what, NULL, out, err) : status;
 }
 
 void
@@ -1228,7 +1246,7 @@ psti_conn_give_up(psti_conn *conn)
 	if (conn->broken)
 		return;
 	ask_to_stop(conn);
-	(void) take_results(conn, conn->copy_what, NULL, &ignored);
+	(void) take_results(conn, conn->copy_what, NULL, NULL, &ignored);
 	conn->stop_by = -1;
 }
 

@@ -115,9 +115,12 @@ pst_status psti_conn_describe(psti_conn *conn, const char *what, const char *sql
 
 /*
  * COPY … TO STDOUT. After begin, read appends raw COPY bytes to a buffer: whole CopyData messages
- * (rows), as many as have arrived, at least one; PST_END when the server has ended the copy well.
+ * (rows), as many as have arrived, at least one; PST_END when the server has ended the copy well, and what the
+ * text has behind it. What a query before it has answered is moved to *rows (NULL: not wanted), the caller's
+ * also on failure.
  */
-pst_status psti_conn_copy_out(psti_conn *conn, const char *what, const char *sql, pst_error *err);
+pst_status psti_conn_copy_out(psti_conn *conn, const char *what, const char *sql, PGresult **rows,
+							  pst_error *err);
 pst_status psti_conn_copy_read(psti_conn *conn, psti_buf *into, size_t target_bytes,
 							   pst_error *err);
 

@@ -161,29 +161,28 @@ read_relation(cells *c, psti_relation *relation)
 	relation->has_rules = cell_bool(c, R_RULES);
 }
 
-/* Turns the answer into a relation; a relation without oid is one of a query. */
+/* Turns rows of the answer into a relation; a relation without oid is one of a query. */
 static pst_status
-read_answer(const PGresult *result, psti_relation **out, pst_error *err)
+read_rows(const PGresult *result, int from, int to, psti_relation **out, pst_error *err)
 {
 	psti_relation *relation = calloc(1, sizeof(*relation));
-	cells c = {result, 0, false};
-	int nrows = PQntuples(result);
-	bool none = nrows > 0 && PQgetisnull(result, 0, T_OID);
+	cells c = {result, from, false};
+	bool none = to > from && PQgetisnull(result, from, T_OID);
 	pst_status status = PST_OK;
 
 	if (relation == NULL)
 		return psti_fail_nomem(err);
-	relation->columns = calloc(nrows > 0 ? (size_t) nrows : 1, sizeof(psti_column));
+	relation->columns = calloc(to > from ? (size_t) (to - from) : 1, sizeof(psti_column));
 	if (relation->columns == NULL)
 	{
 		free(relation);
 		return psti_fail_nomem(err);
 	}
-	if (nrows > 0 && !PQgetisnull(result, 0, R_OID))
+	if (to > from && !PQgetisnull(result, from, R_OID))
 		read_relation(&c, relation);
 	if (c.failed)
 		status = psti_fail_nomem(err);
-	for (c.row = 0; status == PST_OK && !none && c.row < nrows; c.row++)
+	for (; status == PST_OK && !none && c.row < to; c.row++)
 	{
 		read_column(&c, &relation->columns[relation->ncolumns++]);
 		if (c.failed)
@@ -196,19 +195,66 @@ read_answer(const PGresult *result, psti_relation **out, pst_error *err)
 	return status;
 }
 
+/* $1 to $5 of the text. */
+#define NPARAMS 5
+
 static pst_status
-ask(psti_conn *conn, const char *const params[4], psti_relation **out, pst_error *err)
+ask_rows(psti_conn *conn, const char *const params[NPARAMS], PGresult **out, pst_error *err)
+{
+	pst_status status =
+		psti_conn_query(conn, "describing the columns", psti_sql_relation, NPARAMS, params, out, err);
+
+	if (status == PST_OK && PQnfields(*out) != N_FIELDS)
+		status = psti_fail(err, PST_ERR_PROTOCOL, "the catalog query gave %d columns, not %d",
+						   PQnfields(*out), N_FIELDS);
+	return status;
+}
+
+static pst_status
+ask(psti_conn *conn, const char *const params[NPARAMS], psti_relation **out, pst_error *err)
 {
 	PGresult *result = NULL;
-	pst_status status =
-		psti_conn_query(conn, "describing the columns", psti_sql_relation, 4, params, &result, err);
+	pst_status status = ask_rows(conn, params, &result, err);
 
-	if (status == PST_OK && PQnfields(result) != N_FIELDS)
-		status = psti_fail(err, PST_ERR_PROTOCOL, "the catalog query gave %d columns, not %d",
-						   PQnfields(result), N_FIELDS);
 	if (status == PST_OK)
-		status = read_answer(result, out, err);
+		status = read_rows(result, 0, PQntuples(result), out, err);
 	PQclear(result);
+	return status;
+}
+
+/* Where the rows of the relation at from end. */
+static int
+end_of(const PGresult *result, int from)
+{
+	int to = from + 1;
+
+	while (to < PQntuples(result) &&
+		   strcmp(PQgetvalue(result, to, R_OID), PQgetvalue(result, from, R_OID)) == 0)
+		to++;
+	return to;
+}
+
+pst_status
+psti_relation_find_all(psti_conn *conn, const char *oids, psti_relation **out, size_t *n,
+					   pst_error *err)
+{
+	const char *params[NPARAMS] = {NULL, NULL, NULL, NULL, oids};
+	PGresult *result = NULL;
+	pst_status status = ask_rows(conn, params, &result, err);
+	int row = 0;
+
+	*n = 0;
+	while (status == PST_OK && row < PQntuples(result) && !PQgetisnull(result, row, R_OID))
+	{
+		int end = end_of(result, row);
+
+		status = read_rows(result, row, end, &out[*n], err);
+		*n += status == PST_OK;
+		row = end;
+	}
+	PQclear(result);
+	while (status != PST_OK && *n > 0)
+		psti_relation_free(out[--*n]);
 	return status;
 }
 
@@ -323,7 +369,7 @@ pst_status
 psti_relation_find(psti_conn *conn, const char *schema, const char *table, psti_relation **out,
 				   pst_error *err)
 {
-	const char *params[4] = {table, schema, NULL, NULL};
+	const char *params[NPARAMS] = {table, schema};
 	pst_status status;
 
 	*out = NULL;
@@ -361,7 +407,7 @@ psti_relation_types(psti_conn *conn, const Oid *types, const int32_t *typmods, s
 	status = type_array.failed || typmod_array.failed ? psti_fail_nomem(err) : PST_OK;
 	if (status == PST_OK)
 	{
-		const char *params[4] = {NULL, NULL, type_array.data, typmod_array.data};
+		const char *params[NPARAMS] = {NULL, NULL, type_array.data, typmod_array.data};
 
 		status = ask(conn, params, out, err);
 	}

@@ -75,6 +75,13 @@ pst_status psti_relation_find(psti_conn *conn, const char *schema, const char *t
 							  psti_relation **out, pst_error *err);
 
 /*
+ * Those of the OIDs ("{1,2}", as many as out has room for) that are there, ascending, in one round trip. Owned
+ * by the caller, one by one.
+ */
+pst_status psti_relation_find_all(psti_conn *conn, const char *oids, psti_relation **out, size_t *n,
+								  pst_error *err);
+
+/*
  * Completes the error "there is no such table" (its hint may be given): with the table that may have
  * been meant, for which the server is asked.
  */

@@ -55,7 +55,9 @@ find_relation(pst_source *source, pst_error *err)
 	psti_buf alias = PSTI_BUF_INIT;
 	pst_status status;
 
-	if (source->query != NULL)
+	if (source->relation != NULL)
+		status = PST_OK;
+	else if (source->query != NULL)
 		status = psti_relation_query(source->conn, source->query, &source->relation, err);
 	else
 		status = psti_relation_find(source->conn, psti_opt_text(source->options, PSTI_OPT_SCHEMA),
@@ -193,12 +195,27 @@ make_fingerprint(pst_source *source)
  * name the row and column of those that are not UTF-8; the server's own error names neither.
  */
 static pst_status
-choose_encoding(pst_source *source, pst_error *err)
+choose_encoding(psti_conn *conn, pst_error *err)
 {
-	if (strcmp(psti_conn_caps(source->conn)->encoding, "SQL_ASCII") != 0)
+	if (strcmp(psti_conn_caps(conn)->encoding, "SQL_ASCII") != 0)
 		return PST_OK;
-	return psti_conn_exec(source->conn, "choosing the encoding",
-						  "SET client_encoding = 'SQL_ASCII'", NULL, err);
+	return psti_conn_exec(conn, "choosing the encoding", "SET client_encoding = 'SQL_ASCII'", NULL,
+						  err);
+}
+
+pst_status
+psti_source_connect(const psti_options *options, const pst_hooks *hooks, psti_conn **out,
+					pst_error *err)
+{
+	pst_status status = psti_conn_open(options, NULL, hooks, out, err);
+
+	if (status == PST_OK)
+		status = choose_encoding(*out, err);
+	if (status == PST_OK)
+		return PST_OK;
+	psti_conn_close(*out);
+	*out = NULL;
+	return status;
 }
 
 /* Why a source cannot be assisted. */
@@ -305,12 +322,10 @@ open_source(pst_source *source, const char *const *keys, const char *const *valu
 		status = check_target(source, err);
 	if (status == PST_OK)
 		status = copy_query(source, err);
-	if (status == PST_OK)
-		status = psti_conn_open(source->options, NULL, &source->hooks, &source->conn, err);
+	if (status == PST_OK && !source->lent)
+		status = psti_source_connect(source->options, &source->hooks, &source->conn, err);
 	if (status == PST_OK)
 		status = choose_transport(source, err);
-	if (status == PST_OK)
-		status = choose_encoding(source, err);
 	if (status == PST_OK)
 		status = find_relation(source, err);
 	if (status != PST_OK)
@@ -332,27 +347,42 @@ open_source(pst_source *source, const char *const *keys, const char *const *valu
 }
 
 pst_status
-pst_source_open(const char *const *keys, const char *const *values, const pst_hooks *hooks,
-				pst_source **out, pst_error *err)
+psti_source_open_in(psti_conn *conn, psti_relation *relation, const char *const *keys,
+					const char *const *values, const pst_hooks *hooks, pst_source **out,
+					pst_error *err)
 {
-	pst_error full;
-	pst_source *source;
+	pst_source *source = calloc(1, sizeof(*source));
 	pst_status status;
 
-	psti_enter(&full);
 	*out = NULL;
-	source = calloc(1, sizeof(*source));
 	if (source == NULL)
-		return psti_leave(err, &full, psti_fail_nomem(&full));
+	{
+		psti_relation_free(relation);
+		return psti_fail_nomem(err);
+	}
 	psti_enter(&source->last);
+	source->conn = conn;
+	source->lent = conn != NULL;
+	source->relation = relation;
 	source->rows_total = -1;
 	source->bytes_total = -1;
-	status = open_source(source, keys, values, hooks, &full);
+	status = open_source(source, keys, values, hooks, err);
 	if (status != PST_OK)
 		pst_source_close(source);
 	else
 		*out = source;
-	return psti_leave(err, &full, status);
+	return status;
+}
+
+pst_status
+pst_source_open(const char *const *keys, const char *const *values, const pst_hooks *hooks,
+				pst_source **out, pst_error *err)
+{
+	pst_error full;
+
+	psti_enter(&full);
+	return psti_leave(err, &full,
+					  psti_source_open_in(NULL, NULL, keys, values, hooks, out, &full));
 }
 
 void
@@ -361,12 +391,15 @@ pst_source_close(pst_source *source)
 	if (source == NULL)
 		return;
 	psti_source_detach_stream(source);
-	psti_conn_close(source->conn);
+	if (!source->lent)
+		psti_conn_close(source->conn);
 	psti_source_partition_free(source);
 	psti_source_columns_free(source);
 	psti_relation_free(source->relation);
 	psti_options_free(source->options);
 	PQclear(source->leaves);
+	PQclear(source->found);
+	free(source->once);
 	free(source->snapshot);
 	free(source->schemas);
 	free(source->alias);

@@ -60,6 +60,7 @@ struct pst_source
 	psti_options *options;
 	pst_hooks hooks; /* members copied; application owned */
 	psti_conn *conn;
+	bool lent; /* the connection is the opener's, and stays when the source is closed */
 	psti_relation *relation;
 
 	char *alias;
@@ -81,6 +82,8 @@ struct pst_source
 	char *schemas;	  /* with it: the search_path; owned */
 	bool planned;	  /* splits were given out: the moment must not change */
 	bool savepoint;	  /* one was made in the transaction */
+	char *once;		  /* psti_source_once; owned; NULL: the read is another one */
+	PGresult *found;  /* … what was found before its rows; owned */
 
 	psti_stream_state *stream; /* the one in progress; borrowed: it has its own references */
 	pst_error last;			   /* of the last stream */
@@ -89,6 +92,21 @@ struct pst_source
 	int64_t rows_total; /* estimates, -1 unknown */
 	int64_t bytes_total;
 };
+
+/*
+ * source.c: a session for sources, which the caller closes after them. options and hooks are borrowed until
+ * then.
+ */
+pst_status psti_source_connect(const psti_options *options, const pst_hooks *hooks, psti_conn **out,
+							   pst_error *err);
+
+/*
+ * pst_source_open in such a session, without a round trip where the table was described (relation, moved
+ * also on failure; NULL: it was not).
+ */
+pst_status psti_source_open_in(psti_conn *conn, psti_relation *relation, const char *const *keys,
+							   const char *const *values, const pst_hooks *hooks, pst_source **out,
+							   pst_error *err);
 
 /* source.c: PST_ERR_STATE while a stream of the handle is being read. */
 pst_status psti_source_busy(const pst_source *source, pst_error *err);
@@ -132,6 +150,21 @@ pst_status psti_source_begin(pst_source *source, pst_error *err);
  * SQLSTATE 55P03: the table was rewritten since, or somebody is at it.
  */
 pst_status psti_source_adopt(pst_source *source, const char *snapshot, pst_error *err);
+
+/*
+ * All rows of the source's table, which has none under it, in one round trip: under a snapshot that another
+ * session has exported, the table locked from then until the last row is sent. found: as long as the source,
+ * a row of
+ */
+enum
+{
+	PSTI_FOUND_FILE, /* t: the table's file is that of the snapshot */
+	PSTI_FOUND_NODE, /* present file node */
+	PSTI_FOUND_SIZE, /* of its main fork */
+	PSTI_FOUND_COLUMNS /* from here on: NULL, of the columns that it has now */
+};
+pst_status psti_source_once(pst_source *source, const char *snapshot, struct ArrowArrayStream *out,
+							const PGresult **found, pst_error *err);
 
 /* Joins the moment of the split's planner, or finds that it is this handle's own. */
 pst_status psti_source_join(pst_source *source, const psti_split *split, pst_error *err);

@@ -54,7 +54,8 @@ psti_source_end(pst_source *source)
 {
 	pst_error ignored;
 
-	if (source->moment != PSTI_MOMENT_NONE && psti_conn_usable(source->conn))
+	if (source->moment != PSTI_MOMENT_NONE && psti_conn_usable(source->conn) &&
+		PQtransactionStatus(psti_conn_pg(source->conn)) != PQTRANS_IDLE)
 		(void) psti_conn_exec(source->conn, "ending the read", "ROLLBACK", NULL, &ignored);
 	source->moment = PSTI_MOMENT_NONE;
 	source->savepoint = false;
@@ -430,6 +431,51 @@ psti_source_adopt(pst_source *source, const char *snapshot, pst_error *err)
 	if (status == PST_OK)
 		source->moment = PSTI_MOMENT_OWN;
 	return status == PST_AGAIN ? err->status : status;
+}
+
+/* ---- A read in one round trip ---- */
+
+/* As psti_source_adopt, with the lock and a look at the table before the COPY; which ends it, too. */
+static void
+put_once(const pst_source *source, const char *snapshot, psti_buf *out)
+{
+	const psti_relation *relation = source->relation;
+	unsigned long oid = (unsigned long) relation->oid;
+
+	psti_buf_printf(out, "%s; %s%sSET TRANSACTION SNAPSHOT ", begin_sql,
+					psti_conn_pins(source->conn), lock_timeout_sql);
+	psti_buf_literal(out, snapshot);
+	psti_buf_printf(out, "; LOCK TABLE ONLY %s IN ACCESS SHARE MODE; ", relation->qualified);
+	psti_buf_printf(out,
+					"SELECT (SELECT c.relfilenode OPERATOR(pg_catalog.=) "
+					"pg_catalog.pg_relation_filenode(c.oid) FROM pg_catalog.pg_class c "
+					"WHERE c.oid OPERATOR(pg_catalog.=) %lu::pg_catalog.oid), "
+					"pg_catalog.pg_relation_filenode(%lu::pg_catalog.oid), "
+					"pg_catalog.pg_relation_size(%lu::pg_catalog.oid), t.* "
+					"FROM (SELECT) AS one LEFT JOIN ONLY %s AS t ON false; ",
+					oid, oid, oid, relation->qualified);
+}
+
+pst_status
+psti_source_once(pst_source *source, const char *snapshot, struct ArrowArrayStream *out,
+				 const PGresult **found, pst_error *err)
+{
+	psti_buf sql = PSTI_BUF_INIT;
+	pst_status status;
+
+	*found = NULL;
+	put_once(source, snapshot, &sql);
+	source->once = psti_buf_steal(&sql);
+	if (source->once == NULL)
+		return psti_fail_nomem(err);
+	source->moment = PSTI_MOMENT_IMPORTED;
+	source->tree = PSTI_TREE_NONE;
+	status = psti_source_stream(source, NULL, out, err);
+	if (status == PST_OK && (source->found == NULL || PQntuples(source->found) != 1 ||
+							 PQnfields(source->found) < PSTI_FOUND_COLUMNS))
+		status = psti_fail(err, PST_ERR_PROTOCOL, "the server gave no answer about the table");
+	*found = source->found;
+	return status;
 }
 
 /* ---- Sharing ---- */

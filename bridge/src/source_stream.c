@@ -160,7 +160,10 @@ put_copy(const psti_stream_state *state, const psti_buf *select, psti_buf *sql)
 	psti_buf_puts(sql, ") TO STDOUT (FORMAT binary)");
 }
 
-/* A failed or abandoned COPY aborts the transaction: hence the mark. */
+/*
+ * A failed or abandoned COPY aborts the transaction: hence the mark, where there may be another one after
+ * it.
+ */
 static pst_status
 begin_copy(psti_stream_state *state, pst_error *err)
 {
@@ -172,16 +175,21 @@ begin_copy(psti_stream_state *state, pst_error *err)
 	pst_status status;
 
 	state->at_work = p;
-	psti_source_mark(source, true, &sql);
+	if (source->once != NULL)
+		psti_buf_puts(&sql, source->once);
+	else
+		psti_source_mark(source, true, &sql);
 	psti_source_select(source, &what, &select);
 	status = psti_buf_check(&select, err);
 	if (status == PST_OK)
 	{
 		put_copy(state, &select, &sql);
+		psti_buf_puts(&sql, source->once != NULL ? "; COMMIT" : "");
 		status = psti_buf_check(&sql, err);
 	}
 	if (status == PST_OK)
-		status = psti_conn_copy_out(source->conn, "reading", sql.data, err);
+		status = psti_conn_copy_out(source->conn, "reading", sql.data,
+									source->once != NULL ? &source->found : NULL, err);
 	psti_buf_free(&select);
 	psti_buf_free(&sql);
 	if (status != PST_OK)
@@ -870,7 +878,7 @@ open_state(pst_source *source, const char *text, bool tuples, psti_stream_state 
 	if (status != PST_OK)
 		return status;
 	state->references = 1;
-	state->whole = text == NULL;
+	state->whole = text == NULL && source->once == NULL;
 	psti_enter(&source->last);
 	status = stand_at_moment(source, text, &split, err);
 	if (status == PST_OK)

@@ -167,7 +167,8 @@ an_abandoned_copy_leaves_the_connection_usable(void **state)
 	(void) state;
 	assert_ok(open_url("", NULL, &conn, &err), &err);
 	assert_ok(psti_conn_copy_out(conn, "reading",
-								 "COPY (SELECT generate_series(1, 2000000000)) TO STDOUT", &err),
+								 "COPY (SELECT generate_series(1, 2000000000)) TO STDOUT", NULL,
+								 &err),
 			  &err);
 	assert_ok(psti_conn_copy_read(conn, &data, 1000000, &err), &err);
 	assert_ok(psti_conn_copy_abandon(conn, &err), &err);
@@ -189,7 +190,8 @@ an_abandoned_copy_of_a_silent_server_ends_with_the_connection(void **state)
 	live_proxy_start(&proxy, rules);
 	assert_ok(open_url(proxy.conninfo, NULL, &conn, &err), &err);
 	assert_ok(psti_conn_copy_out(conn, "reading",
-								 "COPY (SELECT generate_series(1, 2000000000)) TO STDOUT", &err),
+								 "COPY (SELECT generate_series(1, 2000000000)) TO STDOUT", NULL,
+								 &err),
 			  &err);
 	assert_ok(psti_conn_copy_read(conn, &data, 1, &err), &err);
 	assert_fails(psti_conn_copy_abandon(conn, &err), PST_ERR_TIMEOUT, &err);

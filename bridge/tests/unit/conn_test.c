@@ -265,7 +265,7 @@ copied_data_comes_in_the_order_it_was_sent(void **state)
 	psti_conn *conn = opened(script, FAKE_LENGTH(script), &err);
 
 	(void) state;
-	assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", &err), &err);
+	assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", NULL, &err), &err);
 	assert_ok(psti_conn_copy_read(conn, &data, 100, &err), &err);
 	assert_string_equal(data.data, "abcdef");
 	assert_ok(psti_conn_copy_read(conn, &data, 100, &err), &err);
@@ -293,7 +293,7 @@ an_error_behind_the_data_of_a_copy_is_not_an_end(void **state)
 	psti_conn *conn = opened(script, FAKE_LENGTH(script), &err);
 
 	(void) state;
-	assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", &err), &err);
+	assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", NULL, &err), &err);
 	assert_ok(psti_conn_copy_read(conn, &data, 100, &err), &err);
 	assert_fails(psti_conn_copy_read(conn, &data, 100, &err), PST_ERR_DATA, &err);
 	assert_true(psti_conn_usable(conn));
@@ -310,7 +310,7 @@ copying(const fake_pq_step *script, size_t n, pst_error *err)
 {
 	psti_conn *conn = opened(script, n, err);
 
-	assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", err), err);
+	assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", NULL, err), err);
 	return conn;
 }
 
@@ -462,7 +462,7 @@ a_thrown_canceller_ends_the_taking(void **state)
 		else
 			fake_pq_begin(waiting, FAKE_LENGTH(waiting));
 		assert_ok(psti_conn_open(options, NULL, &hooks, &conn, &err), &err);
-		assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", &err), &err);
+		assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", NULL, &err), &err);
 		assert_taken(conn, 8, "abc");
 		if (i == 0)
 			pst_cancel(hooks.canceller);
@@ -496,7 +496,7 @@ a_server_that_falls_silent_is_given_up(void **state)
 	assert_ok(psti_options_new(keys, values, PSTI_SOURCE, NULL, &impatient, &err), &err);
 	fake_pq_begin(script, FAKE_LENGTH(script));
 	assert_ok(psti_conn_open(impatient, NULL, NULL, &conn, &err), &err);
-	assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", &err), &err);
+	assert_ok(psti_conn_copy_out(conn, "reading", "COPY t TO STDOUT", NULL, &err), &err);
 	assert_taken(conn, 8, "abc");
 	assert_not_taken(conn, PST_ERR_TIMEOUT, &err);
 	assert_contains(err.message, "socketTimeout");

@@ -3,23 +3,13 @@
 
 #include <stdlib.h>
 
+#include "cdc/oids.h"
+
 /* Where the OID is, or would be. */
 static size_t
 search(const pst_cdc *cdc, uint32_t oid)
 {
-	size_t low = 0;
-	size_t high = cdc->ncaptured;
-
-	while (low < high)
-	{
-		size_t middle = low + (high - low) / 2;
-
-		if (cdc->captured[middle]->oid < oid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return psti_oid_search(cdc->captured, cdc->ncaptured, sizeof(*cdc->captured), oid);
 }
 
 psti_captured *
@@ -27,7 +17,7 @@ psti_capture_find(const pst_cdc *cdc, uint32_t oid)
 {
 	size_t i = search(cdc, oid);
 
-	return i < cdc->ncaptured && cdc->captured[i]->oid == oid ? cdc->captured[i] : NULL;
+	return i < cdc->ncaptured && cdc->captured[i].oid == oid ? cdc->captured[i].captured : NULL;
 }
 
 psti_captured *
@@ -36,12 +26,12 @@ psti_capture_of(pst_cdc *cdc, uint32_t oid)
 	size_t i = search(cdc, oid);
 	psti_captured *made;
 
-	if (i < cdc->ncaptured && cdc->captured[i]->oid == oid)
-		return cdc->captured[i];
+	if (i < cdc->ncaptured && cdc->captured[i].oid == oid)
+		return cdc->captured[i].captured;
 	if (cdc->ncaptured == cdc->captured_room)
 	{
 		size_t room = cdc->captured_room == 0 ? 8 : cdc->captured_room * 2;
-		psti_captured **grown = realloc(cdc->captured, room * sizeof(*grown));
+		psti_known *grown = realloc(cdc->captured, room * sizeof(*grown));
 
 		if (grown == NULL)
 			return NULL;
@@ -54,7 +44,7 @@ psti_capture_of(pst_cdc *cdc, uint32_t oid)
 	made->oid = oid;
 	memmove(&cdc->captured[i + 1], &cdc->captured[i],
 			(cdc->ncaptured - i) * sizeof(*cdc->captured));
-	cdc->captured[i] = made;
+	cdc->captured[i] = (psti_known){oid, made};
 	cdc->ncaptured++;
 	return made;
 }
@@ -102,7 +92,7 @@ psti_capture_judged(pst_cdc *cdc, pst_error *err)
 	pst_status status = PST_OK;
 
 	for (size_t i = 0; i < cdc->ncaptured; i++)
-		forget_regions(cdc->captured[i]);
+		forget_regions(cdc->captured[i].captured);
 	/* Who can only upsert gets all changes: that converges, where rows were given twice. */
 	for (size_t i = 0;
 		 status == PST_OK && cdc->consumer != PSTI_CONSUMER_UPSERT && i < cdc->at.nplaces; i++)

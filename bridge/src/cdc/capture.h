@@ -72,6 +72,13 @@ typedef struct psti_captured
 	const char *reset; /* why its rows are to be forgotten before it is read; static; NULL: not */
 } psti_captured;
 
+/* Where it is: it stays there when others come. */
+typedef struct psti_known
+{
+	uint32_t oid;
+	psti_captured *captured; /* owned */
+} psti_known;
+
 /* What is read by one COPY: a region, or some blocks of the table that is one. */
 typedef struct psti_piece
 {
@@ -157,7 +164,7 @@ struct pst_cdc
 	uint64_t store_serial; /* … this one or a later one */
 	bool tell_store;	   /* such an event is due */
 	psti_position at;
-	psti_captured **captured; /* ascending by OID */
+	psti_known *captured; /* ascending by OID */
 	size_t ncaptured;
 	size_t captured_room;
 	const char *publication; /* of a plain capture; borrowed from the options or the position */

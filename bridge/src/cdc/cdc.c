@@ -27,9 +27,11 @@ free_capture(pst_cdc *cdc)
 	psti_rows_free(cdc->rows);
 	for (size_t i = 0; i < cdc->ncaptured; i++)
 	{
-		psti_table_free(cdc->captured[i]->version);
-		free((psti_region *) cdc->captured[i]->regions.regions);
-		free(cdc->captured[i]);
+		psti_captured *captured = cdc->captured[i].captured;
+
+		psti_table_free(captured->version);
+		free((psti_region *) captured->regions.regions);
+		free(captured);
 	}
 	free(cdc->captured);
 	psti_position_free(&cdc->at);

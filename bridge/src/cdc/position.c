@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cdc/oids.h"
 #include "json.h"
 
 #define MAX_VIEWS 100000
@@ -64,19 +65,7 @@ psti_lsn_parse(const char *text, uint64_t *out)
 static size_t
 search(const psti_position *position, uint32_t oid)
 {
-	size_t low = 0;
-	size_t high = position->nplaces;
-
-	while (low < high)
-	{
-		size_t middle = low + (high - low) / 2;
-
-		if (position->places[middle].oid < oid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return psti_oid_search(position->places, position->nplaces, sizeof(*position->places), oid);
 }
 
 psti_place *
@@ -131,19 +120,7 @@ psti_place_clear_leaves(psti_place *place)
 static size_t
 search_leaf(const psti_place *place, uint32_t oid)
 {
-	size_t low = 0;
-	size_t high = place->nleaves;
-
-	while (low < high)
-	{
-		size_t middle = low + (high - low) / 2;
-
-		if (place->leaves[middle].oid < oid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return psti_oid_search(place->leaves, place->nleaves, sizeof(*place->leaves), oid);
 }
 
 psti_leaf *

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "cdc/oids.h"
 #include "json.h"
 #include "relation.h"
 
@@ -560,11 +561,7 @@ psti_scope_find(psti_scope *scope, psti_conn *conn, pst_error *err)
 static size_t
 search(const psti_scope *scope, uint32_t oid)
 {
-	size_t i = 0;
-
-	while (i < scope->n && scope->subjects[i].oid < oid)
-		i++;
-	return i;
+	return psti_oid_search(scope->subjects, scope->n, sizeof(*scope->subjects), oid);
 }
 
 const psti_subject *

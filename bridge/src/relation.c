@@ -201,8 +201,8 @@ read_rows(const PGresult *result, int from, int to, psti_relation **out, pst_err
 static pst_status
 ask_rows(psti_conn *conn, const char *const params[NPARAMS], PGresult **out, pst_error *err)
 {
-	pst_status status =
-		psti_conn_query(conn, "describing the columns", psti_sql_relation, NPARAMS, params, out, err);
+	pst_status status = psti_conn_query(conn, "describing the columns", psti_sql_relation, NPARAMS,
+										params, out, err);
 
 	if (status == PST_OK && PQnfields(*out) != N_FIELDS)
 		status = psti_fail(err, PST_ERR_PROTOCOL, "the catalog query gave %d columns, not %d",

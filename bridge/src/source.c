@@ -381,8 +381,7 @@ pst_source_open(const char *const *keys, const char *const *values, const pst_ho
 	pst_error full;
 
 	psti_enter(&full);
-	return psti_leave(err, &full,
-					  psti_source_open_in(NULL, NULL, keys, values, hooks, out, &full));
+	return psti_leave(err, &full, psti_source_open_in(NULL, NULL, keys, values, hooks, out, &full));
 }
 
 void

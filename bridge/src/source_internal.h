@@ -158,9 +158,9 @@ pst_status psti_source_adopt(pst_source *source, const char *snapshot, pst_error
  */
 enum
 {
-	PSTI_FOUND_FILE, /* t: the table's file is that of the snapshot */
-	PSTI_FOUND_NODE, /* present file node */
-	PSTI_FOUND_SIZE, /* of its main fork */
+	PSTI_FOUND_FILE,   /* t: the table's file is that of the snapshot */
+	PSTI_FOUND_NODE,   /* present file node */
+	PSTI_FOUND_SIZE,   /* of its main fork */
 	PSTI_FOUND_COLUMNS /* from here on: NULL, of the columns that it has now */
 };
 pst_status psti_source_once(pst_source *source, const char *snapshot, struct ArrowArrayStream *out,

@@ -17,6 +17,7 @@
 #ifndef PSTI_CDC_CAPTURE_H
 #define PSTI_CDC_CAPTURE_H
 
+#include "cdc/ahead.h"
 #include "cdc/complete.h"
 #include "cdc/moment.h"
 #include "cdc/position.h"
@@ -82,7 +83,7 @@ typedef struct psti_known
 /* What is read by one COPY: a region, or some blocks of the table that is one. */
 typedef struct psti_piece
 {
-	char *split; /* owned */
+	char *split; /* owned; NULL: all of a small table */
 	size_t part;
 } psti_piece;
 
@@ -94,14 +95,25 @@ typedef struct psti_reader
 	size_t piece;
 } psti_reader;
 
+#define PSTI_READERS_MAX 64
+
 /* The read of tables that is under way. */
 typedef struct psti_reading
 {
-	char *export_id;   /* of the slot's snapshot, while it can be imported; owned */
+	char *
+		export_id; /* of the snapshot that tables are read under, while it can be imported; owned */
+	psti_conn *holder; /* whose it is; NULL: the slot's own, in stream */
+	size_t held;	   /* the view that it is then */
 	uint32_t outdated; /* the table that cannot be read under it any more */
-	bool waited;	   /* all transactions that the position has told of are seen */
-	uint32_t oid;	   /* of the table at work; 0: none */
+	uint32_t alone;	   /* the table that is not read as small ones are */
+	uint32_t last;	   /* the table that was read last: others are looked for behind it */
+	psti_ahead ahead;
+	psti_conn
+		*sessions[PSTI_READERS_MAX]; /* of the readers, for all tables; NULL: not needed yet */
+	bool waited;					 /* all transactions that the position has told of are seen */
+	uint32_t oid;					 /* of the table at work; 0: none */
 	bool schema_told;
+	bool small;			  /* it is read in one trip, which has begun */
 	bool cleared;		  /* what the consumer had of the table is forgotten */
 	psti_reader *readers; /* the first has planned, and holds the locks and the snapshot */
 	size_t nreaders;
@@ -268,6 +280,9 @@ pst_status psti_regions_new(pst_cdc *cdc, pst_error *err);
 pst_status psti_regions_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err);
 bool psti_regions_stand(const pst_cdc *cdc);
 void psti_regions_free(pst_cdc *cdc);
+
+/* The session of a reader, borrowed; made when there is none. */
+pst_status psti_reading_session(pst_cdc *cdc, size_t reader, psti_conn **out, pst_error *err);
 
 /* follow.c */
 pst_status psti_follow_start(pst_cdc *cdc, pst_error *err);

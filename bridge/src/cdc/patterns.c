@@ -83,6 +83,7 @@ static pst_status
 take_part(scanner *scan, psti_pattern *out)
 {
 	psti_buf part = PSTI_BUF_INIT;
+	psti_buf name = PSTI_BUF_INIT;
 	bool quoted = false;
 	bool dots = scan->most == 1;
 	size_t letters = 0;
@@ -108,11 +109,17 @@ take_part(scanner *scan, psti_pattern *out)
 			out->exact = false;
 		}
 		else
+		{
 			put_letter(&part, quoted ? c : lower(c));
+			psti_buf_putc(&name, quoted ? c : lower(c));
+		}
 	}
 	psti_buf_puts(&part, ")$");
-	out->parts[out->nparts++] = psti_buf_steal(&part);
-	if (out->parts[out->nparts - 1] == NULL)
+	psti_buf_puts(&name, "");
+	out->parts[out->nparts] = psti_buf_steal(&part);
+	out->names[out->nparts] = psti_buf_steal(&name);
+	out->nparts++;
+	if (out->parts[out->nparts - 1] == NULL || out->names[out->nparts - 1] == NULL)
 		return psti_fail_nomem(scan->err);
 	if (quoted)
 		return bad_list(scan, "has a name without its closing quote",
@@ -212,7 +219,10 @@ psti_patterns_free(psti_patterns *patterns)
 		free(patterns->patterns[i].text);
 		free(patterns->patterns[i].regex);
 		for (size_t p = 0; p < PSTI_PATTERN_PARTS; p++)
+		{
 			free(patterns->patterns[i].parts[p]);
+			free(patterns->patterns[i].names[p]);
+		}
 	}
 	free(patterns->patterns);
 	memset(patterns, 0, sizeof(*patterns));

@@ -20,6 +20,7 @@ typedef struct psti_pattern
 	char *regex; /* of the whole name, without slashes; NULL: a name in parts */
 	size_t nparts;
 	char *parts[PSTI_PATTERN_PARTS]; /* each as an anchored regular expression */
+	char *names[PSTI_PATTERN_PARTS]; /* … and, where it is exact, as the name that it means */
 	bool exact;						 /* a name in parts, without * and ? outside of quotes */
 } psti_pattern;
 

@@ -4,7 +4,10 @@
  * A table is read under the snapshot that the slot's creation has exported, as long as that can be
  * imported and the table is still what it sees; else under one of its own, for which all transactions that
  * the position has told of must have ended. Before that snapshot is taken, nothing of the table is
- * locked but by reads; after it WAL is flushed, and then only comes the first row.
+ * locked but by reads; after it WAL is flushed, and then only comes the first row. Where several tables are to
+ * be read after the slot's snapshot has gone, one is taken for all of them.
+ * A table is locked while it is read, and no other one is. Small tables are described many at a time (ahead.c)
+ * and read in one round trip each, a large one in pieces by several sessions; a session serves all tables.
  */
 #include "cdc/capture.h"
 
@@ -14,13 +17,13 @@
 #include <stdlib.h>
 
 #include "arrow_build.h"
+#include "cdc/oids.h"
 #include "failpoint.h"
 #include "hash.h"
 #include "source_internal.h"
 #include "split.h"
 
 #define PARTS_MAX 1024
-#define READERS_MAX 64
 #define BEGIN_TRIES 10
 
 /* ---- The source of a table ---- */
@@ -158,18 +161,56 @@ make_options(const pst_cdc *cdc, const psti_subject *subject, const key_range *r
 	return PST_OK;
 }
 
-static pst_status
-open_source(const pst_cdc *cdc, const psti_subject *subject, const key_range *range,
-			pst_source **out, pst_error *err)
+pst_status
+psti_reading_session(pst_cdc *cdc, size_t reader, psti_conn **out, pst_error *err)
 {
+	psti_conn **session = &cdc->reading.sessions[reader];
+	pst_status status = PST_OK;
+
+	if (*session != NULL && !psti_conn_usable(*session))
+	{
+		psti_conn_close(*session);
+		*session = NULL;
+	}
+	if (*session == NULL)
+		status = psti_source_connect(cdc->options, &cdc->hooks, session, err);
+	*out = *session;
+	return status;
+}
+
+static void
+close_sessions(psti_reading *r)
+{
+	for (size_t i = 0; i < PSTI_READERS_MAX; i++)
+	{
+		psti_conn_close(r->sessions[i]);
+		r->sessions[i] = NULL;
+	}
+	psti_conn_close(r->holder);
+	r->holder = NULL;
+}
+
+/* In the reader's session; relation, moved: what the table is, NULL: it is asked for. */
+static pst_status
+open_source(pst_cdc *cdc, size_t reader, const psti_subject *subject, psti_relation *relation,
+			const key_range *range, pst_error *err)
+{
+	pst_source **out = &cdc->reading.readers[reader].source;
 	source_options options;
 	pst_hooks hooks = cdc->hooks;
+	psti_conn *session = NULL;
 	pst_status status = make_options(cdc, subject, range, &options, err);
 
 	/* Its progress would be that of one table. */
 	hooks.progress = NULL;
+	/* A plan keeps the sources of its tables, each with its session. */
+	if (status == PST_OK && cdc->plan == NULL)
+		status = psti_reading_session(cdc, reader, &session, err);
 	if (status == PST_OK)
-		status = pst_source_open(options.keys, options.values, &hooks, out, err);
+		status =
+			psti_source_open_in(session, relation, options.keys, options.values, &hooks, out, err);
+	else
+		psti_relation_free(relation);
 	free(options.keys);
 	free(options.values);
 	psti_buf_free(&options.columns);
@@ -410,6 +451,8 @@ close_table(psti_reading *r)
 	for (size_t i = 0; i < r->nreaders; i++)
 	{
 		end_stream(&r->readers[i]);
+		if (r->readers[i].source != NULL)
+			psti_source_end(r->readers[i].source);
 		pst_source_close(r->readers[i].source);
 	}
 	for (size_t i = 0; i < r->npieces; i++)
@@ -419,6 +462,7 @@ close_table(psti_reading *r)
 	r->readers = NULL;
 	r->pieces = NULL;
 	r->nreaders = r->npieces = r->begun = r->ended = r->told = r->turn = 0;
+	r->small = false;
 	r->oid = 0;
 }
 
@@ -430,28 +474,79 @@ has_changed_since(const pst_error *err)
 		   strcmp(err->sqlstate, "55P03") == 0;
 }
 
-/* Stands at a moment of the table's own, which the stream can go on from. */
+/* The session's transaction becomes a view, which the stream can go on from. */
 static pst_status
-take_view(pst_cdc *cdc, pst_error *err)
+see(pst_cdc *cdc, psti_conn *conn, size_t *view, pst_error *err)
 {
-	psti_reading *r = &cdc->reading;
-	pst_source *source = r->readers[0].source;
 	psti_waiting waiting = psti_capture_waiting(cdc);
 	psti_snapshot snapshot = {0};
 	uint64_t horizon = 0;
-	pst_status status = psti_source_begin(source, err);
+	pst_status status = psti_moment_take(&waiting, conn, &snapshot, &horizon, err);
 
 	if (status == PST_OK)
-		status = psti_moment_take(&waiting, source->conn, &snapshot, &horizon, err);
-	if (status == PST_OK)
-		status = psti_position_see(&cdc->at, &snapshot, horizon, &r->view, err);
+		status = psti_position_see(&cdc->at, &snapshot, horizon, view, err);
 	if (status == PST_OK && horizon > cdc->at.complete_lsn)
 		cdc->at.complete_lsn = horizon;
 	psti_snapshot_free(&snapshot);
 	return status;
 }
 
-/* Whether the table can be read under the slot's own snapshot, as far as is known here. */
+/* Stands at a moment of the table's own. */
+static pst_status
+take_view(pst_cdc *cdc, pst_error *err)
+{
+	pst_source *source = cdc->reading.readers[0].source;
+	pst_status status = psti_source_begin(source, err);
+
+	return status == PST_OK ? see(cdc, source->conn, &cdc->reading.view, err) : status;
+}
+
+static pst_status
+export_snapshot(psti_conn *conn, char **out, pst_error *err)
+{
+	PGresult *result = NULL;
+	pst_status status = psti_conn_exec(conn, "exporting the snapshot",
+									   "SELECT pg_catalog.pg_export_snapshot()", &result, err);
+
+	if (status == PST_OK)
+	{
+		*out = strdup(PQgetvalue(result, 0, 0));
+		status = *out == NULL ? psti_fail_nomem(err) : PST_OK;
+	}
+	PQclear(result);
+	return status;
+}
+
+/* One moment for all tables that are still to be read, where that pays. */
+static pst_status
+hold_view(pst_cdc *cdc, pst_error *err)
+{
+	psti_reading *r = &cdc->reading;
+	psti_buf sql = PSTI_BUF_INIT;
+	pst_status status;
+
+	if (r->export_id != NULL || cdc->plan != NULL || cdc->startup == PSTI_STARTUP_SNAPSHOT ||
+		!psti_ahead_pays(cdc))
+		return PST_OK;
+	psti_conn_close(r->holder);
+	r->holder = NULL;
+	status = psti_source_connect(cdc->options, &cdc->hooks, &r->holder, err);
+	if (status != PST_OK)
+		return status;
+	psti_buf_printf(&sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; %s",
+					psti_conn_pins(r->holder));
+	status = psti_buf_check(&sql, err);
+	if (status == PST_OK)
+		status = psti_conn_exec(r->holder, "taking the snapshot", sql.data, NULL, err);
+	if (status == PST_OK)
+		status = see(cdc, r->holder, &r->held, err);
+	if (status == PST_OK)
+		status = export_snapshot(r->holder, &r->export_id, err);
+	psti_buf_free(&sql);
+	return status;
+}
+
+/* Whether the table can be read under the snapshot of all, as far as is known here. */
 static bool
 takes_export(const pst_cdc *cdc, const psti_place *place)
 {
@@ -460,8 +555,8 @@ takes_export(const pst_cdc *cdc, const psti_place *place)
 }
 
 /*
- * Stands at a moment at which the table is read. PST_AGAIN: the slot's own snapshot is of no use for it any
- * more, another must be taken.
+ * Stands at a moment at which the table is read. PST_AGAIN: the snapshot of all is of no use for it any more,
+ * another must be taken.
  */
 static pst_status
 stand(pst_cdc *cdc, const psti_subject *subject, const psti_place *place, pst_error *err)
@@ -469,9 +564,9 @@ stand(pst_cdc *cdc, const psti_subject *subject, const psti_place *place, pst_er
 	psti_reading *r = &cdc->reading;
 	pst_status status;
 
-	r->view = PSTI_NO_VIEW;
 	if (!takes_export(cdc, place))
 		return take_view(cdc, err);
+	r->view = r->holder != NULL ? r->held : PSTI_NO_VIEW;
 	(void) PSTI_FAILPOINT("cdc.adopting");
 	status = psti_moment_explain(psti_source_adopt(r->readers[0].source, r->export_id, err), err);
 	/* Without a stream one snapshot serves all tables. */
@@ -517,6 +612,117 @@ let_go(pst_cdc *cdc, uint32_t oid)
 	place->gone = true;
 }
 
+static pst_status
+set_version(pst_cdc *cdc, const psti_subject *subject, psti_captured *captured, pst_error *err)
+{
+	psti_reading *r = &cdc->reading;
+	psti_table *version = NULL;
+	pst_status status =
+		psti_reading_version(&cdc->rules, subject, r->readers[0].source, &version, err);
+
+	if (status != PST_OK)
+		return status;
+	r->schema_told = captured->version != NULL && psti_table_same(captured->version, version);
+	if (r->schema_told)
+		psti_table_free(version);
+	else
+		psti_capture_version(cdc, captured, version);
+	return PST_OK;
+}
+
+/* ---- A small table ---- */
+
+/* Whether what was found when it was locked is what was thought. PST_AGAIN: it is not. */
+static pst_status
+check_found(pst_cdc *cdc, const psti_subject *subject, const PGresult *found, pst_error *err)
+{
+	psti_reading *r = &cdc->reading;
+	int64_t bytes = strtoll(PQgetvalue(found, 0, PSTI_FOUND_SIZE), NULL, 10);
+
+	if (PQgetvalue(found, 0, PSTI_FOUND_FILE)[0] != 't' ||
+		!psti_ahead_holds(r->readers[0].source->relation, found, PSTI_FOUND_COLUMNS))
+	{
+		psti_fail(err, PST_ERR_CONFLICT, "%s was altered after the snapshot", subject->qualified);
+		return PST_AGAIN;
+	}
+	/* Statistics may be old, or none: then it is read in pieces. */
+	if (bytes < psti_opt_int(cdc->options, PSTI_OPT_SPLIT_BYTES))
+		return PST_OK;
+	psti_fail(err, PST_ERR_CONFLICT, "%s is larger than it was known to be", subject->qualified);
+	return PST_AGAIN;
+}
+
+/* In one trip: what it is was asked before. PST_AGAIN: it is not that, and is read by itself. */
+static pst_status
+take_small(pst_cdc *cdc, const psti_subject *subject, psti_relation *relation, pst_error *err)
+{
+	psti_reading *r = &cdc->reading;
+	psti_place *place = psti_position_find(&cdc->at, subject->oid);
+	psti_captured *captured = psti_capture_of(cdc, subject->oid);
+	const PGresult *found = NULL;
+	pst_status status;
+
+	r->readers = calloc(1, sizeof(*r->readers));
+	if (captured == NULL || r->readers == NULL)
+	{
+		psti_relation_free(relation);
+		return psti_fail_nomem(err);
+	}
+	r->nreaders = 1;
+	r->view = r->holder != NULL ? r->held : PSTI_NO_VIEW;
+	status = open_source(cdc, 0, subject, relation, NULL, err);
+	if (status == PST_OK)
+		status = psti_source_once(r->readers[0].source, r->export_id, &r->readers[0].stream, &found,
+								  err);
+	if (status == PST_OK)
+		status = check_found(cdc, subject, found, err);
+	if (status == PST_OK)
+		status = set_version(cdc, subject, captured, err);
+	if (status == PST_OK && cdc->plain && cdc->startup == PSTI_STARTUP_INITIAL)
+		status = psti_place_add_leaf(
+			place, subject->oid,
+			(uint32_t) strtoul(PQgetvalue(found, 0, PSTI_FOUND_NODE), NULL, 10), err);
+	if (status == PST_OK)
+		status = add_piece(r, NULL, 0, err);
+	r->begun = r->npieces;
+	r->small = true;
+	return status;
+}
+
+/* Whether the table is one of those that are read in one trip, which has begun. */
+static pst_status
+begin_small(pst_cdc *cdc, uint32_t oid, bool *begun, pst_error *err)
+{
+	psti_reading *r = &cdc->reading;
+	psti_relation *relation = NULL;
+	const psti_subject *subject;
+	pst_status status = PST_OK;
+
+	*begun = false;
+	if (cdc->plan == NULL && r->alone != oid &&
+		takes_export(cdc, psti_position_find(&cdc->at, oid)))
+		status = psti_ahead_take(cdc, oid, &relation, err);
+	if (status != PST_OK || relation == NULL)
+		return status;
+	subject = psti_scope_subject(&cdc->scope, oid);
+	r->oid = oid;
+	r->cleared = false;
+	status = take_small(cdc, subject, relation, err);
+	*begun = status == PST_OK;
+	if (status == PST_OK)
+		return PST_OK;
+	close_table(r);
+	if (status == PST_ERR_NOMEM || status == PST_ERR_CANCELED || r->sessions[0] == NULL ||
+		!psti_conn_usable(r->sessions[0]))
+		return status;
+	psti_log(&cdc->hooks, PST_LOG_DEBUG, "%s is read by itself: %s", subject->qualified,
+			 err->message);
+	r->alone = oid;
+	return PST_OK;
+}
+
+/* ---- Any table ---- */
+
 /* Opens the first reader, at a moment, and what follows from what it sees. PST_AGAIN: try anew. */
 static pst_status
 take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
@@ -526,7 +732,6 @@ take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
 	psti_captured *captured = psti_capture_of(cdc, subject->oid);
 	size_t jobs = (size_t) psti_opt_int(cdc->options, PSTI_OPT_CDC_JOBS);
 	uint64_t columns = hash_columns(subject);
-	psti_table *version = NULL;
 	key_range range = {0};
 	pst_status status = PST_OK;
 
@@ -538,7 +743,7 @@ take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
 	if (!psti_place_is_begun(place))
 		status = find_range(cdc, subject, &range, err);
 	if (status == PST_OK)
-		status = open_source(cdc, subject, &range, &r->readers[0].source, err);
+		status = open_source(cdc, 0, subject, NULL, &range, err);
 	PQclear(range.ends);
 	if (status == PST_OK)
 		status = stand(cdc, subject, place, err);
@@ -548,15 +753,9 @@ take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
 	if (status == PST_OK)
 		status = psti_source_export(r->readers[0].source, err);
 	if (status == PST_OK)
-		status = psti_reading_version(&cdc->rules, subject, r->readers[0].source, &version, err);
-	if (status != PST_OK)
-		return status;
-	r->schema_told = captured->version != NULL && psti_table_same(captured->version, version);
-	if (r->schema_told)
-		psti_table_free(version);
-	else
-		psti_capture_version(cdc, captured, version);
-	status = psti_watch_read(cdc, place, r->readers[0].source, err);
+		status = set_version(cdc, subject, captured, err);
+	if (status == PST_OK)
+		status = psti_watch_read(cdc, place, r->readers[0].source, err);
 	if (status == PST_OK)
 		status = plan_parts(cdc, subject, place, err);
 	if (status == PST_OK)
@@ -592,8 +791,19 @@ psti_reading_begin(pst_cdc *cdc, uint32_t oid, int timeout_ms, pst_error *err)
 
 	for (int i = 0; i < BEGIN_TRIES; i++)
 	{
+		bool begun = false;
+
 		if (!takes_export(cdc, psti_position_find(&cdc->at, oid)))
 			status = wait_for_view(cdc, timeout_ms, err);
+		if (status == PST_OK)
+			status = hold_view(cdc, err);
+		if (status == PST_OK)
+			status = begin_small(cdc, oid, &begun, err);
+		if (begun)
+		{
+			(void) PSTI_FAILPOINT("cdc.table_begun");
+			return PST_OK;
+		}
 		if (status == PST_OK)
 			status = psti_scope_look(&cdc->scope, cdc->conn, oid, &subject, err);
 		if (status != PST_OK)
@@ -714,7 +924,7 @@ begin_piece(pst_cdc *cdc, psti_reader *reader, pst_event *out, pst_error *err)
 	{
 		const psti_subject *subject = psti_scope_subject(&cdc->scope, r->oid);
 
-		status = open_source(cdc, subject, NULL, &reader->source, err);
+		status = open_source(cdc, (size_t) (reader - r->readers), subject, NULL, NULL, err);
 	}
 	if (status == PST_OK)
 		status = pst_source_read(reader->source, piece->split, &reader->stream, err);
@@ -749,7 +959,7 @@ end_piece(pst_cdc *cdc, psti_reader *reader)
 static psti_reader *
 choose_reader(psti_reading *r)
 {
-	struct pollfd fds[READERS_MAX] = {{.fd = -1}};
+	struct pollfd fds[PSTI_READERS_MAX] = {{.fd = -1}};
 	psti_reader *chosen = NULL;
 
 	for (size_t i = 0; i < r->nreaders; i++)
@@ -826,6 +1036,11 @@ go_on(pst_cdc *cdc, pst_event *out, pst_error *err)
 
 	if (status != PST_AGAIN)
 		return status;
+	if (r->small && must_clear(cdc, psti_position_find(&cdc->at, r->oid)->parts))
+	{
+		tell_clear(cdc, psti_capture_of(cdc, r->oid), psti_position_find(&cdc->at, r->oid), 0, out);
+		return PST_OK;
+	}
 	if (r->nreaders < jobs && r->nreaders < r->npieces)
 		r->nreaders = jobs < r->npieces ? jobs : r->npieces;
 	for (size_t i = 0; i < r->nreaders && r->begun < r->npieces; i++)
@@ -839,12 +1054,22 @@ go_on(pst_cdc *cdc, pst_event *out, pst_error *err)
 	return take_rows(cdc, choose_reader(r), out, err);
 }
 
+/* Behind the one that was read last, and around: so that each is looked at about once. */
 static uint32_t
-next_table(const pst_cdc *cdc)
+next_table(pst_cdc *cdc)
 {
-	for (size_t i = 0; i < cdc->at.nplaces; i++)
-		if (!psti_place_is_read(&cdc->at.places[i]))
-			return cdc->at.places[i].oid;
+	const psti_position *at = &cdc->at;
+	size_t i = psti_oid_search(at->places, at->nplaces, sizeof(*at->places), cdc->reading.last);
+
+	for (size_t n = 0; n < at->nplaces; n++, i++)
+	{
+		const psti_place *place = &at->places[i % at->nplaces];
+
+		if (psti_place_is_read(place))
+			continue;
+		cdc->reading.last = place->oid;
+		return place->oid;
+	}
 	return 0;
 }
 
@@ -865,7 +1090,11 @@ psti_reading_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 		}
 		oid = next_table(cdc);
 		if (oid == 0)
+		{
+			close_sessions(r);
+			psti_ahead_free(&r->ahead);
 			return PST_END;
+		}
 		status = psti_reading_begin(cdc, oid, timeout_ms, err);
 		if (status == PST_AGAIN)
 			return PST_AGAIN;
@@ -885,6 +1114,8 @@ void
 psti_reading_free(pst_cdc *cdc)
 {
 	close_table(&cdc->reading);
+	close_sessions(&cdc->reading);
+	psti_ahead_free(&cdc->reading.ahead);
 	free(cdc->reading.export_id);
 	cdc->reading.export_id = NULL;
 }

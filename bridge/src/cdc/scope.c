@@ -27,7 +27,7 @@ enum
 	S_KEY,
 	S_COLUMNS,
 	S_READABLE,
-	S_MATCHES /* a digit for each pattern: 1, it names the table */
+	S_MATCHES /* a digit for each pattern that is not listed: 1, it names the table */
 };
 
 /* option changelog-mode */
@@ -41,6 +41,72 @@ static const char *const table_names[] = {"n.nspname::pg_catalog.text",
 										  "c.relname::pg_catalog.text"};
 static const char *const column_names[] = {
 	"n.nspname::pg_catalog.text", "c.relname::pg_catalog.text", "a.attname::pg_catalog.text"};
+
+/* ---- Tables that are listed ---- */
+
+#define NAME_BYTES 63 /* of a name; the server knows no longer ones */
+
+/* Whether it is a name of one table whatever the search_path: then no regular expression is needed. */
+static bool
+is_listed(const psti_pattern *pattern)
+{
+	return pattern->exact && pattern->nparts == 2 && strlen(pattern->names[0]) <= NAME_BYTES &&
+		   strlen(pattern->names[1]) <= NAME_BYTES;
+}
+
+static int
+compare_names(const char *schema, const char *name, const psti_pattern *pattern)
+{
+	int order = strcmp(schema, pattern->names[0]);
+
+	return order != 0 ? order : strcmp(name, pattern->names[1]);
+}
+
+static int
+compare_listed(const void *a, const void *b)
+{
+	const psti_pattern *first = *(const psti_pattern *const *) a;
+
+	return compare_names(first->names[0], first->names[1], *(const psti_pattern *const *) b);
+}
+
+/* Thousands of tables may be listed, and thousands be there: they are matched by their names, in order. */
+static pst_status
+sort_patterns(psti_scope *scope, pst_error *err)
+{
+	scope->listed = calloc(scope->tables.n + 1, sizeof(*scope->listed));
+	scope->others = calloc(scope->tables.n + 1, sizeof(*scope->others));
+	if (scope->listed == NULL || scope->others == NULL)
+		return psti_fail_nomem(err);
+	for (size_t i = 0; i < scope->tables.n; i++)
+	{
+		if (is_listed(&scope->tables.patterns[i]))
+			scope->listed[scope->nlisted++] = &scope->tables.patterns[i];
+		else
+			scope->others[scope->nothers++] = i;
+	}
+	qsort(scope->listed, scope->nlisted, sizeof(*scope->listed), compare_listed);
+	return PST_OK;
+}
+
+/* Where the first is that does not come before the name. */
+static size_t
+search_listed(const psti_scope *scope, const char *schema, const char *name)
+{
+	size_t low = 0;
+	size_t high = scope->nlisted;
+
+	while (low < high)
+	{
+		size_t middle = low + (high - low) / 2;
+
+		if (compare_names(schema, name, scope->listed[middle]) > 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
 
 pst_status
 psti_scope_init(psti_scope *scope, const psti_options *options, const pst_hooks *hooks, bool plain,
@@ -69,6 +135,8 @@ psti_scope_init(psti_scope *scope, const psti_options *options, const pst_hooks 
 	if (status == PST_OK)
 		status = psti_patterns_read(options, PSTI_OPT_EXCLUDE_COLUMNS, 3, 3,
 									&scope->exclude_columns, err);
+	if (status == PST_OK)
+		status = sort_patterns(scope, err);
 	for (size_t i = 0; status == PST_OK && i < scope->tables.n; i++)
 	{
 		const psti_pattern *pattern = &scope->tables.patterns[i];
@@ -115,6 +183,8 @@ void
 psti_scope_free(psti_scope *scope)
 {
 	free_subjects(scope);
+	free(scope->listed);
+	free(scope->others);
 	psti_patterns_free(&scope->tables);
 	psti_patterns_free(&scope->exclude);
 	psti_patterns_free(&scope->columns);
@@ -123,7 +193,7 @@ psti_scope_free(psti_scope *scope)
 
 /* ---- The question ---- */
 
-/* The condition of one of the patterns of table-name. */
+/* The condition of one of the patterns of table-name that are not listed. */
 static void
 put_name(const psti_scope *scope, size_t i, psti_buf *sql)
 {
@@ -138,7 +208,7 @@ put_name(const psti_scope *scope, size_t i, psti_buf *sql)
 		psti_buf_puts(sql, "::pg_catalog.name)");
 		return;
 	}
-	pattern = &scope->tables.patterns[i];
+	pattern = &scope->tables.patterns[scope->others[i]];
 	if (pattern->regex != NULL || pattern->nparts == 2)
 	{
 		psti_pattern_condition(pattern, table_names, 2, sql);
@@ -152,7 +222,23 @@ put_name(const psti_scope *scope, size_t i, psti_buf *sql)
 static size_t
 count_names(const psti_scope *scope)
 {
-	return psti_opt_given(scope->options, PSTI_OPT_SCHEMA) ? 1 : scope->tables.n;
+	return psti_opt_given(scope->options, PSTI_OPT_SCHEMA) ? 1 : scope->nothers;
+}
+
+/* A hash table for the server, however many they are. */
+static void
+put_listed(const psti_scope *scope, psti_buf *sql)
+{
+	psti_buf_puts(sql, "ROW(n.nspname, c.relname) OPERATOR(pg_catalog.=) ANY (VALUES ");
+	for (size_t i = 0; i < scope->nlisted; i++)
+	{
+		psti_buf_puts(sql, i > 0 ? ", (" : "(");
+		psti_buf_literal(sql, scope->listed[i]->names[0]);
+		psti_buf_puts(sql, "::pg_catalog.name, ");
+		psti_buf_literal(sql, scope->listed[i]->names[1]);
+		psti_buf_puts(sql, "::pg_catalog.name)");
+	}
+	psti_buf_putc(sql, ')');
 }
 
 static void
@@ -195,6 +281,11 @@ put_names_condition(const psti_scope *scope, psti_buf *sql)
 		psti_buf_puts(sql, i > 0 ? " OR " : "");
 		put_name(scope, i, sql);
 	}
+	if (scope->nlisted > 0)
+	{
+		psti_buf_puts(sql, count_names(scope) > 0 ? " OR " : "");
+		put_listed(scope, sql);
+	}
 	psti_buf_putc(sql, ')');
 	if (scope->exclude.n > 0)
 	{
@@ -203,9 +294,9 @@ put_names_condition(const psti_scope *scope, psti_buf *sql)
 	}
 }
 
-/* oid 0: of all tables. */
+/* oids: of these alone, "{1,2}"; NULL: of all. Known ones are not asked for their names. */
 static void
-put_query(const psti_scope *scope, uint32_t oid, int server_version, psti_buf *sql)
+put_query(const psti_scope *scope, const char *oids, bool known, int server_version, psti_buf *sql)
 {
 	psti_buf_puts(
 		sql,
@@ -235,7 +326,7 @@ put_query(const psti_scope *scope, uint32_t oid, int server_version, psti_buf *s
 			 "pg_catalog.row_security_active(c.oid), ");
 	psti_buf_puts(sql, key_sql);
 	psti_buf_puts(sql, "f.columns, f.readable, pg_catalog.concat(''");
-	for (size_t i = 0; i < count_names(scope); i++)
+	for (size_t i = 0; !known && i < count_names(scope); i++)
 	{
 		psti_buf_puts(sql, ", ");
 		put_name(scope, i, sql);
@@ -251,21 +342,26 @@ put_query(const psti_scope *scope, uint32_t oid, int server_version, psti_buf *s
 				  "AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND ");
 	put_columns_condition(scope, sql);
 	psti_buf_puts(sql, ") f WHERE c.relkind OPERATOR(pg_catalog.=) ANY "
-					   "('{r,p,m,v,f}'::pg_catalog.\"char\"[]) AND ");
-	put_names_condition(scope, sql);
-	if (oid != 0)
-		psti_buf_printf(sql, " AND c.oid OPERATOR(pg_catalog.=) %lu::pg_catalog.oid",
-						(unsigned long) oid);
+					   "('{r,p,m,v,f}'::pg_catalog.\"char\"[])");
+	if (!known)
+	{
+		psti_buf_puts(sql, " AND ");
+		put_names_condition(scope, sql);
+	}
+	if (oids != NULL)
+		psti_buf_printf(sql, " AND c.oid OPERATOR(pg_catalog.=) ANY ('%s'::pg_catalog.oid[])",
+						oids);
 	psti_buf_puts(sql, " ORDER BY c.oid");
 }
 
 static pst_status
-ask(const psti_scope *scope, psti_conn *conn, uint32_t oid, PGresult **out, pst_error *err)
+ask(const psti_scope *scope, psti_conn *conn, const char *oids, bool known, PGresult **out,
+	pst_error *err)
 {
 	psti_buf sql = PSTI_BUF_INIT;
 	pst_status status;
 
-	put_query(scope, oid, psti_conn_caps(conn)->server_version, &sql);
+	put_query(scope, oids, known, psti_conn_caps(conn)->server_version, &sql);
 	status = psti_buf_check(&sql, err);
 	if (status == PST_OK)
 		status = psti_conn_exec(conn, "finding the tables to capture", sql.data, out, err);
@@ -369,12 +465,16 @@ is_named(const psti_scope *scope, const PGresult *result, int row)
 {
 	const char *matches = cell(result, row, S_MATCHES);
 
+	size_t at;
+
 	if (psti_opt_given(scope->options, PSTI_OPT_SCHEMA))
 		return true;
-	for (size_t i = 0; i < scope->tables.n && matches[i] != '\0'; i++)
-		if (matches[i] == '1' && scope->tables.patterns[i].exact)
+	for (size_t i = 0; i < scope->nothers && matches[i] != '\0'; i++)
+		if (matches[i] == '1' && scope->tables.patterns[scope->others[i]].exact)
 			return true;
-	return false;
+	at = search_listed(scope, cell(result, row, S_SCHEMA), cell(result, row, S_NAME));
+	return at < scope->nlisted && compare_names(cell(result, row, S_SCHEMA),
+												cell(result, row, S_NAME), scope->listed[at]) == 0;
 }
 
 /*
@@ -448,12 +548,6 @@ check_identity(const psti_scope *scope, const PGresult *result, int row,
 		!psti_opt_given(scope->options, PSTI_OPT_OPERATIONS))
 		return refuse(result, row, err, "it has no key that a consumer could upsert by",
 					  "Give it a primary key, or leave it out.");
-	if (!subject->has_key)
-		psti_log(
-			scope->hooks, PST_LOG_WARNING,
-			"%s has no key in its replica identity: each update or delete of it makes it be read "
-			"anew. Give it a primary key, or ALTER TABLE %s REPLICA IDENTITY FULL",
-			subject->qualified, subject->qualified);
 	for (size_t i = 0; i < subject->nkeys; i++)
 		if (!names_column(subject, subject->key[i]))
 		{
@@ -465,15 +559,27 @@ check_identity(const psti_scope *scope, const PGresult *result, int row,
 	return PST_OK;
 }
 
+/* Once for each table. */
+static void
+warn_of(const psti_scope *scope, const psti_subject *subject)
+{
+	if (!subject->has_key)
+		psti_log(
+			scope->hooks, PST_LOG_WARNING,
+			"%s has no key in its replica identity: each update or delete of it makes it be read "
+			"anew. Give it a primary key, or ALTER TABLE %s REPLICA IDENTITY FULL",
+			subject->qualified, subject->qualified);
+}
+
 /* The pattern, from 1, that names the table by the search_path. */
 static size_t
 find_bare(const psti_scope *scope, const PGresult *result, int row)
 {
 	const char *matches = cell(result, row, S_MATCHES);
 
-	for (size_t i = 0; i < scope->tables.n && matches[i] != '\0'; i++)
-		if (matches[i] == '1' && scope->tables.patterns[i].nparts == 1)
-			return i + 1;
+	for (size_t i = 0; i < scope->nothers && matches[i] != '\0'; i++)
+		if (matches[i] == '1' && scope->tables.patterns[scope->others[i]].nparts == 1)
+			return scope->others[i] + 1;
 	return 0;
 }
 
@@ -502,32 +608,71 @@ take_row(const psti_scope *scope, const PGresult *result, int row, const psti_co
 
 /* A name that found nothing. */
 static pst_status
+fail_absent(psti_conn *conn, const char *text, bool exact, pst_error *err)
+{
+	psti_fail(err, PST_ERR_NOT_FOUND, "there is no table %s to capture", text);
+	if (exact)
+		psti_relation_hint_absent(conn, text, err);
+	return PST_ERR_NOT_FOUND;
+}
+
+/* found: of those that are listed, in their order. */
+static void
+find_listed(const psti_scope *scope, const PGresult *result, bool *found)
+{
+	for (int row = 0; scope->nlisted > 0 && row < PQntuples(result); row++)
+	{
+		const char *schema = cell(result, row, S_SCHEMA);
+		const char *name = cell(result, row, S_NAME);
+		size_t at = search_listed(scope, schema, name);
+
+		/* One may be listed twice. */
+		for (; at < scope->nlisted && compare_names(schema, name, scope->listed[at]) == 0; at++)
+			found[at] = true;
+	}
+}
+
+static pst_status
+check_listed(const psti_scope *scope, const PGresult *result, psti_conn *conn, pst_error *err)
+{
+	bool *found = calloc(scope->nlisted + 1, sizeof(*found));
+	pst_status status = PST_OK;
+
+	if (found == NULL)
+		return psti_fail_nomem(err);
+	find_listed(scope, result, found);
+	for (size_t i = 0; status == PST_OK && i < scope->nlisted; i++)
+		if (!found[i])
+			status = fail_absent(conn, scope->listed[i]->text, true, err);
+	free(found);
+	return status;
+}
+
+static pst_status
 check_found(const psti_scope *scope, const PGresult *result, psti_conn *conn, pst_error *err)
 {
+	bool schema = psti_opt_given(scope->options, PSTI_OPT_SCHEMA);
+
 	for (size_t i = 0; i < count_names(scope); i++)
 	{
+		const psti_pattern *pattern = schema ? NULL : &scope->tables.patterns[scope->others[i]];
 		bool found = false;
-		const char *text = psti_opt_given(scope->options, PSTI_OPT_SCHEMA)
-							   ? psti_opt_text(scope->options, PSTI_OPT_TABLE)
-							   : scope->tables.patterns[i].text;
 
 		for (int row = 0; !found && row < PQntuples(result); row++)
 			found = cell(result, row, S_MATCHES)[i] == '1';
-		if (found)
-			continue;
-		psti_fail(err, PST_ERR_NOT_FOUND, "there is no table %s to capture", text);
-		if (!psti_opt_given(scope->options, PSTI_OPT_SCHEMA) && scope->tables.patterns[i].exact)
-			psti_relation_hint_absent(conn, text, err);
-		return PST_ERR_NOT_FOUND;
+		if (!found)
+			return fail_absent(
+				conn, schema ? psti_opt_text(scope->options, PSTI_OPT_TABLE) : pattern->text,
+				pattern != NULL && pattern->exact, err);
 	}
-	return PST_OK;
+	return check_listed(scope, result, conn, err);
 }
 
 pst_status
 psti_scope_find(psti_scope *scope, psti_conn *conn, pst_error *err)
 {
 	PGresult *result = NULL;
-	pst_status status = ask(scope, conn, 0, &result, err);
+	pst_status status = ask(scope, conn, NULL, false, &result, err);
 
 	if (status == PST_OK)
 		status = check_found(scope, result, conn, err);
@@ -542,7 +687,7 @@ psti_scope_find(psti_scope *scope, psti_conn *conn, pst_error *err)
 	{
 		status = take_row(scope, result, row, conn, &scope->subjects[scope->n], err);
 		if (status == PST_OK)
-			scope->n++;
+			warn_of(scope, &scope->subjects[scope->n++]);
 		else if (status == PST_AGAIN)
 			status = PST_OK;
 	}
@@ -591,32 +736,112 @@ insert(psti_scope *scope, psti_subject *subject, pst_error *err)
 	memmove(&grown[i + 1], &grown[i], (scope->n - i) * sizeof(*grown));
 	grown[i] = *subject;
 	scope->n++;
+	warn_of(scope, subject);
 	return PST_OK;
+}
+
+void
+psti_scope_array(const uint32_t *oids, size_t n, psti_buf *out)
+{
+	psti_buf_putc(out, '{');
+	for (size_t i = 0; i < n; i++)
+		psti_buf_printf(out, "%s%lu", i > 0 ? "," : "", (unsigned long) oids[i]);
+	psti_buf_putc(out, '}');
+}
+
+/* A row of a known table. PST_AGAIN: it has another name, or cannot be captured as it is now. */
+static pst_status
+renew(psti_scope *scope, const PGresult *result, int row, const psti_conn *conn, pst_error *err)
+{
+	uint32_t oid = (uint32_t) strtoul(cell(result, row, S_OID), NULL, 10);
+	const psti_subject *was = psti_scope_subject(scope, oid);
+	psti_subject subject = {0};
+	size_t bare;
+	pst_status status;
+
+	if (was == NULL || strcmp(was->schema, cell(result, row, S_SCHEMA)) != 0 ||
+		strcmp(was->name, cell(result, row, S_NAME)) != 0)
+		return PST_AGAIN;
+	bare = was->bare;
+	status = take_row(scope, result, row, conn, &subject, err);
+	if (status != PST_OK)
+		return status == PST_ERR_NOMEM ? status : PST_AGAIN;
+	subject.bare = bare;
+	status = insert(scope, &subject, err);
+	if (status != PST_OK)
+		free_subject(&subject);
+	return status;
+}
+
+pst_status
+psti_scope_refresh(psti_scope *scope, psti_conn *conn, uint32_t *oids, size_t *n, pst_error *err)
+{
+	psti_buf array = PSTI_BUF_INIT;
+	PGresult *result = NULL;
+	size_t kept = 0;
+	pst_status status;
+
+	psti_scope_array(oids, *n, &array);
+	status = psti_buf_check(&array, err);
+	if (status == PST_OK)
+		status = ask(scope, conn, array.data, true, &result, err);
+	for (int row = 0; status == PST_OK && row < PQntuples(result); row++)
+	{
+		status = renew(scope, result, row, conn, err);
+		if (status == PST_OK)
+			oids[kept++] = (uint32_t) strtoul(cell(result, row, S_OID), NULL, 10);
+		else if (status == PST_AGAIN)
+			status = PST_OK;
+	}
+	*n = kept;
+	PQclear(result);
+	psti_buf_free(&array);
+	return status;
+}
+
+/* All patterns are asked for: it may have come into scope, or have gone out of it. */
+static pst_status
+look_anew(psti_scope *scope, psti_conn *conn, uint32_t oid, pst_error *err)
+{
+	psti_buf array = PSTI_BUF_INIT;
+	PGresult *result = NULL;
+	psti_subject subject = {0};
+	pst_status status;
+
+	psti_scope_array(&oid, 1, &array);
+	status = psti_buf_check(&array, err);
+	if (status == PST_OK)
+		status = ask(scope, conn, array.data, false, &result, err);
+	if (status == PST_OK)
+		status =
+			PQntuples(result) == 1 ? take_row(scope, result, 0, conn, &subject, err) : PST_AGAIN;
+	if (status == PST_OK)
+		status = insert(scope, &subject, err);
+	if (status < 0)
+		free_subject(&subject);
+	PQclear(result);
+	psti_buf_free(&array);
+	return status;
 }
 
 pst_status
 psti_scope_look(psti_scope *scope, psti_conn *conn, uint32_t oid, const psti_subject **out,
 				pst_error *err)
 {
-	PGresult *result = NULL;
-	psti_subject subject = {0};
-	pst_status status = ask(scope, conn, oid, &result, err);
+	uint32_t known = oid;
+	size_t n = 1;
+	pst_status status = PST_OK;
 
 	*out = NULL;
-	if (status == PST_OK && PQntuples(result) == 1)
-	{
-		status = take_row(scope, result, 0, conn, &subject, err);
-		if (status == PST_OK)
-			status = insert(scope, &subject, err);
-		if (status == PST_OK)
-			*out = psti_scope_subject(scope, oid);
-		else
-			free_subject(&subject);
-		if (status == PST_AGAIN)
-			status = PST_OK;
-	}
-	PQclear(result);
-	return status;
+	if (psti_scope_subject(scope, oid) == NULL)
+		n = 0;
+	else
+		status = psti_scope_refresh(scope, conn, &known, &n, err);
+	if (status == PST_OK && n == 0)
+		status = look_anew(scope, conn, oid, err);
+	if (status == PST_OK)
+		*out = psti_scope_subject(scope, oid);
+	return status == PST_AGAIN ? PST_OK : status;
 }
 
 pst_status

@@ -36,6 +36,11 @@ typedef struct psti_scope
 	bool plain;					 /* the stream is pgoutput's: no generated columns */
 	bool leaves;				 /* partitions are tables of their own */
 	psti_patterns tables;
+	/* Of these the ones that name one table by schema and name, sorted by them, and the places of the others … */
+	const psti_pattern **listed; /* … owned, with what is in tables */
+	size_t nlisted;
+	size_t *others;
+	size_t nothers;
 	psti_patterns exclude;
 	psti_patterns columns;
 	psti_patterns exclude_columns;
@@ -61,6 +66,16 @@ const psti_subject *psti_scope_subject(const psti_scope *scope, uint32_t oid);
 /* Looks the one table up anew, which may have come into scope since; *out NULL: it is not there. */
 pst_status psti_scope_look(psti_scope *scope, psti_conn *conn, uint32_t oid,
 						   const psti_subject **out, pst_error *err);
+
+/*
+ * The same for known tables at once, without asking for patterns: of the n OIDs, ascending, those stay that
+ * have the name that they had, and can be captured.
+ */
+pst_status psti_scope_refresh(psti_scope *scope, psti_conn *conn, uint32_t *oids, size_t *n,
+							  pst_error *err);
+
+/* Appends "{1,2}", an array of OIDs as SQL has it. */
+void psti_scope_array(const uint32_t *oids, size_t n, psti_buf *out);
 
 /* The OIDs of the tables that there are to capture now, a row each; none is no error. */
 pst_status psti_scope_list(const psti_scope *scope, psti_conn *conn, PGresult **out,

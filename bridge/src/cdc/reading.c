@@ -1036,10 +1036,16 @@ go_on(pst_cdc *cdc, pst_event *out, pst_error *err)
 
 	if (status != PST_AGAIN)
 		return status;
-	if (r->small && must_clear(cdc, psti_position_find(&cdc->at, r->oid)->parts))
+	if (r->small && r->told == 0)
 	{
-		tell_clear(cdc, psti_capture_of(cdc, r->oid), psti_position_find(&cdc->at, r->oid), 0, out);
-		return PST_OK;
+		psti_place *place = psti_position_find(&cdc->at, r->oid);
+
+		r->told = 1;
+		if (must_clear(cdc, &place->parts[0]))
+		{
+			tell_clear(cdc, psti_capture_of(cdc, r->oid), place, 0, out);
+			return PST_OK;
+		}
 	}
 	if (r->nreaders < jobs && r->nreaders < r->npieces)
 		r->nreaders = jobs < r->npieces ? jobs : r->npieces;

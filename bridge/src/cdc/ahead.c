@@ -13,6 +13,7 @@ psti_ahead_free(psti_ahead *ahead)
 {
 	for (size_t i = 0; i < ahead->n; i++)
 		psti_relation_free(ahead->relations[i]);
+	PQclear(ahead->watched);
 	memset(ahead, 0, sizeof(*ahead));
 }
 
@@ -148,6 +149,8 @@ describe(pst_cdc *cdc, uint32_t *oids, size_t n, pst_error *err)
 		return status;
 	psti_scope_array(oids, n, &array);
 	status = psti_buf_check(&array, err);
+	if (status == PST_OK)
+		status = psti_watch_ask(cdc, oids, n, &cdc->reading.ahead.watched, err);
 	if (status == PST_OK)
 		status = psti_relation_find_all(cdc->conn, array.data, now, &nnow, err);
 	if (status == PST_OK)

@@ -21,6 +21,7 @@ typedef struct psti_ahead
 {
 	psti_relation *relations[PSTI_AHEAD_MAX]; /* ascending by OID; owned; NULL: taken */
 	size_t n;
+	PGresult *watched; /* psti_watch_ask of them; owned */
 	bool asked;
 	uint32_t from; /* the OIDs between which all small tables are among them … */
 	uint32_t to;

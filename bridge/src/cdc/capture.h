@@ -299,6 +299,12 @@ pst_status psti_follow_tell(pst_cdc *cdc, bool ask, pst_error *err);
 /* watch.c: what the stream does not tell. After a table was taken up for reading: what rows it has. */
 pst_status psti_watch_read(pst_cdc *cdc, psti_place *place, pst_source *source, pst_error *err);
 
+/* The same for small tables: asked of many at once, *out NULL where nothing is; then of each with its file. */
+pst_status psti_watch_ask(pst_cdc *cdc, const uint32_t *tables, size_t n, PGresult **out,
+						  pst_error *err);
+pst_status psti_watch_small(pst_cdc *cdc, psti_place *place, uint32_t node, const PGresult *answer,
+							pst_error *err);
+
 /*
  * Before a described relation's first change: *reason is why the table must be read anew, or NULL.
  * PST_AGAIN: the change at hand, a description, does not tell; the next one does.

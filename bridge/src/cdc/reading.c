@@ -678,10 +678,10 @@ take_small(pst_cdc *cdc, const psti_subject *subject, psti_relation *relation, p
 		status = check_found(cdc, subject, found, err);
 	if (status == PST_OK)
 		status = set_version(cdc, subject, captured, err);
-	if (status == PST_OK && cdc->plain && cdc->startup == PSTI_STARTUP_INITIAL)
-		status = psti_place_add_leaf(
-			place, subject->oid,
-			(uint32_t) strtoul(PQgetvalue(found, 0, PSTI_FOUND_NODE), NULL, 10), err);
+	if (status == PST_OK)
+		status = psti_watch_small(
+			cdc, place, (uint32_t) strtoul(PQgetvalue(found, 0, PSTI_FOUND_NODE), NULL, 10),
+			r->ahead.watched, err);
 	if (status == PST_OK)
 		status = add_piece(r, NULL, 0, err);
 	r->begun = r->npieces;

@@ -474,6 +474,40 @@ psti_watch_read(pst_cdc *cdc, psti_place *place, pst_source *source, pst_error *
 	return status;
 }
 
+pst_status
+psti_watch_ask(pst_cdc *cdc, const uint32_t *tables, size_t n, PGresult **out, pst_error *err)
+{
+	psti_buf oids = PSTI_BUF_INIT;
+	pst_status status;
+
+	*out = NULL;
+	if (!is_watched(cdc) || !cdc->plain)
+		return PST_OK;
+	for (size_t i = 0; i < n; i++)
+		psti_buf_printf(&oids, "%s%" PRIu32, i > 0 ? "," : "{", tables[i]);
+	status = ask_files(cdc, sights_sql, &oids, out, err);
+	psti_buf_free(&oids);
+	return status;
+}
+
+/* What was asked before is of an older moment: no harm, as long as the file is the same. */
+pst_status
+psti_watch_small(pst_cdc *cdc, psti_place *place, uint32_t node, const PGresult *answer,
+				 pst_error *err)
+{
+	sight seen;
+	pst_status status;
+
+	if (!is_watched(cdc) || !cdc->plain)
+		return PST_OK;
+	psti_place_clear_leaves(place);
+	status = psti_place_add_leaf(place, place->oid, node, err);
+	if (status == PST_OK && answer != NULL && read_sight(answer, place->oid, &seen) &&
+		seen.node == node)
+		take_sight(psti_place_leaf(place, place->oid), &seen);
+	return status;
+}
+
 /* Looks at the one table; *there false: it is not there any more. */
 static pst_status
 look(pst_cdc *cdc, uint32_t oid, sight *out, bool *there, pst_error *err)

@@ -7,6 +7,7 @@
 
 #include "cdc/oids.h"
 #include "json.h"
+#include "pgtext.h"
 
 #define MAX_VIEWS 100000
 
@@ -330,64 +331,60 @@ psti_position_see(psti_position *position, psti_snapshot *snapshot, uint64_t hor
 	if (views == NULL)
 		return psti_fail_nomem(err);
 	position->views = views;
-	views[position->nviews] = (psti_view){*snapshot, horizon};
+	views[position->nviews] = (psti_view){.snapshot = *snapshot, .horizon = horizon};
 	memset(snapshot, 0, sizeof(*snapshot));
 	*out = position->nviews++;
 	return PST_OK;
 }
 
+/* Marks the views that are still needed: they lie ahead, or a table is read in part under them. */
 static void
-forget_view(psti_position *position, size_t view)
+mark_needed(psti_position *position)
 {
-	psti_snapshot_free(&position->views[view].snapshot);
-	position->nviews--;
-	memmove(&position->views[view], &position->views[view + 1],
-			(position->nviews - view) * sizeof(*position->views));
+	for (size_t i = 0; i < position->nviews; i++)
+		position->views[i].needed = position->safe_lsn < position->views[i].horizon;
+	for (size_t i = 0; i < position->nplaces; i++)
+	{
+		const psti_place *place = &position->places[i];
+
+		if (psti_place_is_read(place))
+			continue;
+		for (size_t p = 0; p < place->nparts; p++)
+			if (place->parts[p].view != PSTI_NO_VIEW)
+				position->views[place->parts[p].view].needed = true;
+	}
+}
+
+/* One pass over all parts, however many views there are. */
+bool
+psti_position_forget(psti_position *position)
+{
+	size_t n = 0;
+
+	mark_needed(position);
+	for (size_t i = 0; i < position->nviews; i++)
+		position->views[i].becomes = position->views[i].needed ? n++ : PSTI_NO_VIEW;
+	if (n == position->nviews)
+		return false;
 	for (size_t i = 0; i < position->nplaces; i++)
 	{
 		psti_place *place = &position->places[i];
 
 		for (size_t p = 0; p < place->nparts; p++)
-		{
-			if (place->parts[p].view == PSTI_NO_VIEW || place->parts[p].view < view)
-				continue;
-			place->parts[p].view =
-				place->parts[p].view == view ? PSTI_NO_VIEW : place->parts[p].view - 1;
-		}
+			if (place->parts[p].view != PSTI_NO_VIEW)
+				place->parts[p].view = position->views[place->parts[p].view].becomes;
 		psti_place_merge(place);
 	}
-}
-
-/* Whether a table that was read in part has parts under the view: then it is still needed. */
-static bool
-is_being_read(const psti_position *position, size_t view)
-{
-	for (size_t i = 0; i < position->nplaces; i++)
+	n = 0;
+	for (size_t i = 0; i < position->nviews; i++)
 	{
-		const psti_place *place = &position->places[i];
-		bool here = false;
-
-		for (size_t p = 0; p < place->nparts; p++)
-			here |= place->parts[p].view == view;
-		if (here && !psti_place_is_read(place))
-			return true;
+		if (position->views[i].needed)
+			position->views[n++] = position->views[i];
+		else
+			psti_snapshot_free(&position->views[i].snapshot);
 	}
-	return false;
-}
-
-bool
-psti_position_forget(psti_position *position)
-{
-	bool any = false;
-
-	for (size_t view = position->nviews; view-- > 0;)
-	{
-		if (position->safe_lsn < position->views[view].horizon || is_being_read(position, view))
-			continue;
-		forget_view(position, view);
-		any = true;
-	}
-	return any;
+	position->nviews = n;
+	return true;
 }
 
 /* ---- Printing ---- */
@@ -427,7 +424,9 @@ put_part(psti_buf *out, const psti_part *part)
 static bool
 is_plain(const psti_place *place)
 {
-	return place->nleaves == 0 && place->nunlogged == 0 && !place->gone && place->nparts == 1 &&
+	bool leaves = place->nleaves > 1 || (place->nleaves == 1 && place->leaves[0].oid != place->oid);
+
+	return !leaves && place->nunlogged == 0 && !place->gone && place->nparts == 1 &&
 		   place->parts[0].state == PSTI_PART_READ && place->parts[0].view == PSTI_NO_VIEW;
 }
 
@@ -449,6 +448,31 @@ put_oids(psti_buf *out, const char *before, const uint32_t *oids, size_t n)
 	psti_buf_printf(out, "%s[", before);
 	for (size_t i = 0; i < n; i++)
 		psti_buf_printf(out, "%s%" PRIu32, i > 0 ? "," : "", oids[i]);
+	psti_buf_putc(out, ']');
+}
+
+/* With the file, where it is watched. There may be thousands, printed after each event: by hand. */
+static void
+put_plain(psti_buf *out, const psti_place *place)
+{
+	static const char digits[] = "0123456789abcdef";
+	char text[64];
+	char *at = text;
+
+	*at++ = '[';
+	at += psti_text_int64(place->oid, at);
+	*at++ = ',';
+	*at++ = '"';
+	for (int shift = 60; shift >= 0; shift -= 4)
+		*at++ = digits[place->columns >> shift & 15];
+	*at++ = '"';
+	if (place->nleaves == 1)
+	{
+		*at++ = ',';
+		at += psti_text_int64(place->leaves[0].filenode, at);
+	}
+	psti_buf_append(out, text, (size_t) (at - text));
+	put_oids(out, ",", place->members, place->nmembers);
 	psti_buf_putc(out, ']');
 }
 
@@ -490,10 +514,8 @@ put_places(psti_buf *out, const psti_position *position)
 	{
 		if (!is_plain(&position->places[i]))
 			continue;
-		psti_buf_printf(out, "%s[%" PRIu32 ",\"%016" PRIx64 "\"", separator,
-						position->places[i].oid, position->places[i].columns);
-		put_oids(out, ",", position->places[i].members, position->places[i].nmembers);
-		psti_buf_putc(out, ']');
+		psti_buf_puts(out, separator);
+		put_plain(out, &position->places[i]);
 		separator = ",";
 	}
 	psti_buf_puts(out, "],\"tables\":[");
@@ -810,11 +832,15 @@ get_places(const psti_json *root, psti_position *position, pst_error *err)
 	for (; status == PST_OK && item != NULL; item = psti_json_next(item))
 	{
 		const char *columns = psti_json_string_value(psti_json_at(item, 1));
+		/* Then comes the file, a number, where it is watched, and then the members. */
+		bool watched = psti_json_int_value(psti_json_at(item, 2), -1) >= 0;
 		psti_place *place = NULL;
 		uint64_t hash;
 		uint32_t oid;
+		uint32_t filenode = 0;
 
 		if (!get_element(item, 0, &oid) || !parse_hash(columns, &hash) ||
+			(watched && !get_element(item, 2, &filenode)) ||
 			psti_position_find(position, oid) != NULL)
 			return not_a_position(err, "a table is there twice, or is none");
 		status = psti_position_add(position, oid, &place, err);
@@ -822,7 +848,10 @@ get_places(const psti_json *root, psti_position *position, pst_error *err)
 			break;
 		place->parts[0].state = PSTI_PART_READ;
 		place->columns = hash;
-		status = get_members(psti_json_at(item, 2), place, err);
+		if (watched)
+			status = psti_place_add_leaf(place, oid, filenode, err);
+		if (status == PST_OK)
+			status = get_members(psti_json_at(item, watched ? 3 : 2), place, err);
 	}
 	item = psti_json_first(psti_json_get(root, "tables"));
 	for (; status == PST_OK && item != NULL; item = psti_json_next(item))

@@ -22,6 +22,8 @@ typedef struct psti_view
 {
 	psti_snapshot snapshot;
 	uint64_t horizon; /* WAL before it holds all that the snapshot sees */
+	bool needed;	  /* psti_position_forget's … */
+	size_t becomes;	  /* … and its next index */
 } psti_view;
 
 typedef enum psti_part_state

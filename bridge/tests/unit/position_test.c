@@ -306,6 +306,28 @@ a_text_of_version_1_is_read(void **state)
 	psti_position_free(&p);
 }
 
+/* There may be thousands of them. */
+static void
+a_table_that_is_read_and_watched_has_a_short_text(void **state)
+{
+	static const char text[] =
+		"pst1:{\"slot\":\"s\",\"plugin\":\"pgoutput\",\"system\":\"7\",\"database\":\"d\","
+		"\"options\":\"f\",\"timeline\":1,\"stage\":\"stream\",\"serial\":\"9\",\"safe\":\"0/1\","
+		"\"read\":[[16400,\"00000000000000ff\",16777],[16401,\"0123456789abcdef\"]],\"tables\":[]}";
+	psti_position p;
+	char *again;
+
+	(void) state;
+	parse(text, &p);
+	assert_int_equal(p.places[0].nleaves, 1);
+	assert_int_equal(psti_place_leaf(&p.places[0], 16400)->filenode, 16777);
+	assert_int_equal(p.places[1].nleaves, 0);
+	again = print(&p);
+	assert_string_equal(again, text);
+	free(again);
+	psti_position_free(&p);
+}
+
 /* ---- What is none ---- */
 
 /* The text of a small position with one part of it replaced. */
@@ -806,6 +828,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_state_comes_back_from_its_text),
 		cmocka_unit_test(a_text_of_version_1_is_read),
+		cmocka_unit_test(a_table_that_is_read_and_watched_has_a_short_text),
 		cmocka_unit_test(what_no_capture_wrote_is_refused),
 		cmocka_unit_test(a_text_that_was_cut_is_refused),
 		cmocka_unit_test(positions_are_ordered_as_they_came),

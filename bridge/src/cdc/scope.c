@@ -660,10 +660,11 @@ check_found(const psti_scope *scope, const PGresult *result, psti_conn *conn, ps
 
 		for (int row = 0; !found && row < PQntuples(result); row++)
 			found = cell(result, row, S_MATCHES)[i] == '1';
-		if (!found)
-			return fail_absent(
-				conn, schema ? psti_opt_text(scope->options, PSTI_OPT_TABLE) : pattern->text,
-				pattern != NULL && pattern->exact, err);
+		if (found)
+			continue;
+		if (pattern == NULL)
+			return fail_absent(conn, psti_opt_text(scope->options, PSTI_OPT_TABLE), false, err);
+		return fail_absent(conn, pattern->text, pattern->exact, err);
 	}
 	return check_listed(scope, result, conn, err);
 }

@@ -567,7 +567,6 @@ stand(pst_cdc *cdc, const psti_subject *subject, const psti_place *place, pst_er
 	if (!takes_export(cdc, place))
 		return take_view(cdc, err);
 	r->view = r->holder != NULL ? r->held : PSTI_NO_VIEW;
-	(void) PSTI_FAILPOINT("cdc.adopting");
 	status = psti_moment_explain(psti_source_adopt(r->readers[0].source, r->export_id, err), err);
 	/* Without a stream one snapshot serves all tables. */
 	if (status == PST_OK || !has_changed_since(err) || cdc->startup == PSTI_STARTUP_SNAPSHOT)
@@ -797,6 +796,7 @@ psti_reading_begin(pst_cdc *cdc, uint32_t oid, int timeout_ms, pst_error *err)
 			status = wait_for_view(cdc, timeout_ms, err);
 		if (status == PST_OK)
 			status = hold_view(cdc, err);
+		(void) PSTI_FAILPOINT("cdc.adopting");
 		if (status == PST_OK)
 			status = begin_small(cdc, oid, &begun, err);
 		if (begun)

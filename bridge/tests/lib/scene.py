@@ -223,6 +223,15 @@ class Scene:
                 return
             capture.until_complete(deadline - time.monotonic())
 
+    def checkpoint(self):
+        """Where old WAL may go with it: the standby, which later tests want, must not need that any more."""
+        if self.server.standby_port:
+            here = self.value("SELECT pg_current_wal_flush_lsn()")
+            with self.server.connect(port=self.server.standby_port) as conn:
+                wait_for(lambda: conn.execute("SELECT pg_last_wal_receive_lsn() >= %s", [here]).fetchone()[0],
+                         "the standby has the WAL")
+        self.sql("CHECKPOINT")
+
     def slot(self, capture):
         """Its row of pg_replication_slots as a dict, or None."""
         rows = self.sql("SELECT to_jsonb(s) FROM pg_replication_slots s WHERE slot_name = %s",

@@ -96,7 +96,7 @@ def test_a_slot_that_the_server_has_invalidated(scene):
     def lost():
         scene.sql("INSERT INTO noise SELECT repeat(md5(g::text), 30) FROM generate_series(1, 10000) g")
         scene.sql("SELECT pg_switch_wal()")
-        scene.sql("CHECKPOINT")
+        scene.checkpoint()
         return scene.slot(capture)["wal_status"] == "lost"
     wait_for(lost, "the slot is invalidated", 60)
     refused(scene, capture, capture.options["slot.name"])
@@ -116,7 +116,7 @@ def test_a_slot_that_is_invalidated_while_it_streams(scene):
     def lost():
         scene.sql("INSERT INTO noise SELECT repeat(md5(g::text), 30) FROM generate_series(1, 10000) g")
         scene.sql("SELECT pg_switch_wal()")
-        scene.sql("CHECKPOINT")
+        scene.checkpoint()
         return scene.slot(capture)["wal_status"] == "lost"
     wait_for(lost, "the slot is invalidated", 60)
     with pytest.raises(Failed):

@@ -82,6 +82,7 @@ struct pst_source
 	char *schemas;	  /* with it: the search_path; owned */
 	bool planned;	  /* splits were given out: the moment must not change */
 	bool savepoint;	  /* one was made in the transaction */
+	int lock_ms;	  /* how long psti_source_begin waits for a lock; 0: as long as it takes */
 	char *once;		  /* psti_source_once; owned; NULL: the read is another one */
 	PGresult *found;  /* … what was found before its rows; owned */
 
@@ -142,7 +143,10 @@ void psti_source_text_columns(const pst_source *source, psti_buf *out);
 /* Appends a quoted reference to a column of the relation. */
 void psti_source_column_ref(const pst_source *source, size_t position, psti_buf *out);
 
-/* source_snapshot.c: makes sure that the handle stands at its own moment, locks held. */
+/*
+ * source_snapshot.c: makes sure that the handle stands at its own moment, locks held. SQLSTATE 55P03: not within
+ * lock_ms; then it stands nowhere.
+ */
 pst_status psti_source_begin(pst_source *source, pst_error *err);
 
 /*

@@ -205,6 +205,8 @@ begin_transaction(pst_source *source, const psti_split *import, bool lock, pst_e
 		psti_buf_literal(&sql, import->snapshot);
 		psti_buf_puts(&sql, "; ");
 	}
+	else if (source->lock_ms > 0)
+		psti_buf_printf(&sql, "SET LOCAL lock_timeout = %d; ", source->lock_ms);
 	if (lock)
 		psti_buf_printf(&sql, "LOCK TABLE %s IN ACCESS SHARE MODE; ", source->relation->qualified);
 	if (import != NULL)
@@ -412,6 +414,10 @@ psti_source_begin(pst_source *source, pst_error *err)
 		return PST_OK;
 	for (int i = 0; status == PST_AGAIN && i < BEGIN_TRIES; i++)
 		status = stand(source, NULL, &lock, err);
+	/* What is read under it later waits for nobody but an index that is made anew. */
+	if (status == PST_OK && source->lock_ms > 0)
+		status = psti_conn_exec(source->conn, "taking the snapshot", "SET LOCAL lock_timeout = 0",
+								NULL, err);
 	return status == PST_AGAIN ? err->status : status;
 }
 

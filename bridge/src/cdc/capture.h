@@ -111,6 +111,7 @@ typedef struct psti_reading
 	psti_conn
 		*sessions[PSTI_READERS_MAX]; /* of the readers, for all tables; NULL: not needed yet */
 	bool waited;					 /* all transactions that the position has told of are seen */
+	psti_patience locked;			 /* with those who have locked what is to be read */
 	uint32_t oid;					 /* of the table at work; 0: none */
 	bool schema_told;
 	bool small;			  /* it is read in one trip, which has begun */
@@ -249,7 +250,10 @@ void psti_capture_version(pst_cdc *cdc, psti_captured *captured, psti_table *ver
 void psti_event_begin(pst_cdc *cdc, pst_event_kind kind, pst_event *out);
 void psti_event_table(pst_cdc *cdc, const psti_captured *captured, pst_event *out);
 
-/* reading.c: the next event of the read. PST_END: all is read; PST_AGAIN: it waits for transactions. */
+/*
+ * reading.c: the next event of the read. PST_END: all is read; PST_AGAIN: it waits for transactions, or for a
+ * table that others have locked.
+ */
 pst_status psti_reading_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err);
 void psti_reading_free(pst_cdc *cdc);
 

@@ -230,6 +230,48 @@ psti_moment_begin_other(psti_patience *patience)
 	begin_patience(patience, 0);
 }
 
+/* Who keeps readers from the table, one of its indexes, or what is under it. */
+static const char lockers_sql[] =
+	"WITH RECURSIVE tree(oid) AS (SELECT $1::pg_catalog.oid UNION SELECT i.inhrelid "
+	"FROM pg_catalog.pg_inherits i JOIN tree t ON i.inhparent OPERATOR(pg_catalog.=) t.oid) "
+	"SELECT pg_catalog.string_agg(DISTINCT CASE WHEN p.gid IS NULL "
+	"THEN pg_catalog.concat('process ', l.pid, ' (', a.usename, ', ', a.state, ')') "
+	"ELSE pg_catalog.concat('prepared transaction ', p.gid) END, ', ') "
+	"FROM pg_catalog.pg_locks l "
+	"LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid "
+	"LEFT JOIN pg_catalog.pg_prepared_xacts p ON l.virtualtransaction OPERATOR(pg_catalog.=) "
+	"pg_catalog.concat('-1/', p.transaction) "
+	"WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' "
+	"AND l.mode OPERATOR(pg_catalog.=) 'AccessExclusiveLock' "
+	"AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
+	"WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
+	"AND (l.relation OPERATOR(pg_catalog.=) ANY (SELECT t.oid FROM tree t) "
+	"OR l.relation OPERATOR(pg_catalog.=) ANY (SELECT x.indexrelid FROM pg_catalog.pg_index x "
+	"JOIN tree t ON t.oid OPERATOR(pg_catalog.=) x.indrelid))";
+
+void
+psti_moment_locked(const psti_waiting *waiting, psti_patience *patience, uint32_t oid,
+				   const char *table)
+{
+	int64_t now = psti_now_ms();
+	char text[16];
+	const char *params[] = {text};
+	PGresult *result = NULL;
+	pst_error ignored;
+
+	if (now - patience->reported < REPORT_MS)
+		return;
+	patience->reported = now;
+	snprintf(text, sizeof(text), "%" PRIu32, oid);
+	/* They may be through by now. */
+	if (psti_conn_query(waiting->conn, "asking who has the table locked", lockers_sql, 1, params,
+						&result, &ignored) == PST_OK &&
+		PQntuples(result) == 1 && !PQgetisnull(result, 0, 0))
+		psti_log(waiting->hooks, PST_LOG_INFO, "waiting for the lock of %s: %.512s", table,
+				 PQgetvalue(result, 0, 0));
+	PQclear(result);
+}
+
 /* A bound of all xids that are assigned now. */
 static pst_status
 find_bound(const psti_waiting *waiting, uint64_t *out, pst_error *err)

@@ -50,6 +50,10 @@ pst_status psti_moment_cover(const psti_waiting *waiting, psti_patience *patienc
 void psti_moment_begin_other(psti_patience *patience);
 pst_status psti_moment_look(const psti_waiting *waiting, psti_patience *patience, pst_error *err);
 
+/* The same for the lock of a table, which others have or were first to ask for: reports, and never fails. */
+void psti_moment_locked(const psti_waiting *waiting, psti_patience *patience, uint32_t oid,
+						const char *table);
+
 /* The text of an exported snapshot, by its id. */
 pst_status psti_moment_of_export(psti_conn *conn, const char *id, psti_snapshot *out,
 								 pst_error *err);

@@ -25,6 +25,9 @@
 
 #define PARTS_MAX 1024
 #define BEGIN_TRIES 10
+/* How long a lock of a table is waited for at a time. */
+#define LOCK_MS 1000
+#define LOCK_MIN_MS 50
 
 /* ---- The source of a table ---- */
 
@@ -93,7 +96,8 @@ shapes_rows(const char *key)
  * those that come into it later: it says where to cut, no more. Infinite ends are no place to cut at.
  */
 static pst_status
-find_range(const pst_cdc *cdc, const psti_subject *subject, key_range *out, pst_error *err)
+find_range(const pst_cdc *cdc, const psti_subject *subject, int lock_ms, key_range *out,
+		   pst_error *err)
 {
 	psti_buf sql = PSTI_BUF_INIT;
 	psti_buf key = PSTI_BUF_INIT;
@@ -105,9 +109,10 @@ find_range(const pst_cdc *cdc, const psti_subject *subject, key_range *out, pst_
 	psti_buf_ident(&key, subject->key[0]);
 	if (!key.failed)
 		psti_buf_printf(&sql,
+						"SET LOCAL lock_timeout = %d; "
 						"SELECT (SELECT t.%s FROM ONLY %s t ORDER BY 1 LIMIT 1), "
 						"(SELECT t.%s FROM ONLY %s t ORDER BY 1 DESC LIMIT 1)",
-						key.data, subject->qualified, key.data, subject->qualified);
+						lock_ms, key.data, subject->qualified, key.data, subject->qualified);
 	status = key.failed ? psti_fail_nomem(err) : psti_buf_check(&sql, err);
 	if (status == PST_OK)
 		status =
@@ -466,6 +471,13 @@ close_table(psti_reading *r)
 	r->oid = 0;
 }
 
+/* Whether others have it locked. */
+static bool
+is_locked(pst_status status, const pst_error *err)
+{
+	return status < 0 && strcmp(err->sqlstate, "55P03") == 0;
+}
+
 /* Whether another snapshot may help where the slot's own did not. */
 static bool
 has_changed_since(const pst_error *err)
@@ -629,6 +641,21 @@ set_version(pst_cdc *cdc, const psti_subject *subject, psti_captured *captured, 
 	return PST_OK;
 }
 
+/* Others have the table locked: it is tried again, and others may come first. */
+static pst_status
+put_off(pst_cdc *cdc, uint32_t oid)
+{
+	psti_reading *r = &cdc->reading;
+	const psti_subject *subject = psti_scope_subject(&cdc->scope, oid);
+	psti_waiting waiting = psti_capture_waiting(cdc);
+
+	if (!r->locked.waiting)
+		psti_moment_begin_other(&r->locked);
+	if (subject != NULL)
+		psti_moment_locked(&waiting, &r->locked, oid, subject->qualified);
+	return PST_AGAIN;
+}
+
 /* ---- A small table ---- */
 
 /* Whether what was found when it was locked is what was thought. PST_AGAIN: it is not. */
@@ -717,14 +744,14 @@ begin_small(pst_cdc *cdc, uint32_t oid, bool *begun, pst_error *err)
 	psti_log(&cdc->hooks, PST_LOG_DEBUG, "%s is read by itself: %s", subject->qualified,
 			 err->message);
 	r->alone = oid;
-	return PST_OK;
+	return is_locked(status, err) ? put_off(cdc, oid) : PST_OK;
 }
 
 /* ---- Any table ---- */
 
 /* Opens the first reader, at a moment, and what follows from what it sees. PST_AGAIN: try anew. */
 static pst_status
-take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
+take_up(pst_cdc *cdc, const psti_subject *subject, int lock_ms, pst_error *err)
 {
 	psti_reading *r = &cdc->reading;
 	psti_place *place = psti_position_find(&cdc->at, subject->oid);
@@ -740,10 +767,12 @@ take_up(pst_cdc *cdc, const psti_subject *subject, pst_error *err)
 	r->nreaders = 1;
 	/* A table of which parts are read already is cut as it was. */
 	if (!psti_place_is_begun(place))
-		status = find_range(cdc, subject, &range, err);
+		status = find_range(cdc, subject, lock_ms, &range, err);
 	if (status == PST_OK)
 		status = open_source(cdc, 0, subject, NULL, &range, err);
 	PQclear(range.ends);
+	if (status == PST_OK)
+		r->readers[0].source->lock_ms = lock_ms;
 	if (status == PST_OK)
 		status = stand(cdc, subject, place, err);
 	if (status == PST_OK)
@@ -780,7 +809,28 @@ wait_for_view(pst_cdc *cdc, int timeout_ms, pst_error *err)
 	return status;
 }
 
-/* Nothing is locked while transactions are waited for. */
+/*
+ * How long a lock is waited for. Not for ever: what a plan has locked meanwhile may be what the one who has
+ * this table waits for, which the server does not see.
+ */
+static int
+lock_wait(int timeout_ms)
+{
+	return timeout_ms < 0 || timeout_ms > LOCK_MS ? LOCK_MS
+		   : timeout_ms < LOCK_MIN_MS			  ? LOCK_MIN_MS
+												  : timeout_ms;
+}
+
+/* A table was begun. */
+static pst_status
+end_begin(psti_reading *r)
+{
+	r->locked.waiting = false;
+	(void) PSTI_FAILPOINT("cdc.table_begun");
+	return PST_OK;
+}
+
+/* Nothing of this table is locked while transactions are waited for. */
 pst_status
 psti_reading_begin(pst_cdc *cdc, uint32_t oid, int timeout_ms, pst_error *err)
 {
@@ -800,10 +850,7 @@ psti_reading_begin(pst_cdc *cdc, uint32_t oid, int timeout_ms, pst_error *err)
 		if (status == PST_OK)
 			status = begin_small(cdc, oid, &begun, err);
 		if (begun)
-		{
-			(void) PSTI_FAILPOINT("cdc.table_begun");
-			return PST_OK;
-		}
+			return end_begin(r);
 		if (status == PST_OK)
 			status = psti_scope_look(&cdc->scope, cdc->conn, oid, &subject, err);
 		if (status != PST_OK)
@@ -811,18 +858,17 @@ psti_reading_begin(pst_cdc *cdc, uint32_t oid, int timeout_ms, pst_error *err)
 		r->oid = oid;
 		r->cleared = false;
 		if (subject != NULL)
-			status = take_up(cdc, subject, err);
+			status = take_up(cdc, subject, lock_wait(timeout_ms), err);
 		if (subject == NULL || status == PST_ERR_NOT_FOUND)
 		{
 			let_go(cdc, oid);
 			return PST_OK;
 		}
 		if (status == PST_OK)
-		{
-			(void) PSTI_FAILPOINT("cdc.table_begun");
-			return PST_OK;
-		}
+			return end_begin(r);
 		close_table(r);
+		if (is_locked(status, err))
+			return put_off(cdc, oid);
 		if (status != PST_AGAIN && status != PST_ERR_CONFLICT)
 			return status;
 		status = PST_OK;

@@ -1106,12 +1106,12 @@ go_on(pst_cdc *cdc, pst_event *out, pst_error *err)
 	return take_rows(cdc, choose_reader(r), out, err);
 }
 
-/* Behind the one that was read last, and around: so that each is looked at about once. */
+/* Behind the one that was tried last, and around: each is looked at about once, and a locked one waits. */
 static uint32_t
 next_table(pst_cdc *cdc)
 {
 	const psti_position *at = &cdc->at;
-	size_t i = psti_oid_search(at->places, at->nplaces, sizeof(*at->places), cdc->reading.last);
+	size_t i = psti_oid_search(at->places, at->nplaces, sizeof(*at->places), cdc->reading.last + 1);
 
 	for (size_t n = 0; n < at->nplaces; n++, i++)
 	{

@@ -1,13 +1,14 @@
 """Change capture for engines of many processes: regions of the snapshot are read by other processes than the one
 that has the capture, and the copy is the table all the same, whoever is killed."""
 import random
+import time
 
 import psycopg
 import pytest
 
 from capture import NULL, Capture, Failed, Tool
 from engine import Engine, Reader, content, region
-from scene import Scene
+from scene import Scene, wait_for
 
 ROWS = 600
 
@@ -308,6 +309,43 @@ def test_a_table_that_is_reset_in_the_stream_is_planned_again(scene):
     scene.sql("UPDATE t SET v = 2 WHERE id < 5")
     scene.drain(capture)
     assert capture.replica.resets and len(capture.planned) > planned
+
+
+def test_who_alters_two_tables_of_a_plan_is_not_waited_for(scene):
+    """It has the one, and waits for the other, which the plan holds: the server sees no deadlock."""
+    for name in ("a", "b"):
+        scene.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, v int)")
+        scene.sql(f"INSERT INTO {name} SELECT g, g FROM generate_series(1, 20) g")
+    capture = engine(scene, ("a", "b"), {"cdc.jobs": "3"}, nreaders=0)
+    capture.start()
+    until_planned(capture, 1)
+    capture.store()
+    capture.restart()   # from here on each table has a snapshot of its own
+    capture.until(lambda: content(capture.planned[-1])["table"] == "a")
+    split = capture.queue.pop()
+    reader = Reader(scene.database.url, {}, True)
+    reader.read(split)
+    with scene.background("ALTER TABLE b ADD x int; ALTER TABLE a ADD x int") as altered:
+        wait_for(lambda: scene.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'a'::regclass"),
+                 "the other session waits for the plan")
+        for _ in range(4):
+            begin = time.monotonic()
+            assert capture.tool.ask("next 0", 20)["answer"] == "again"
+            assert time.monotonic() - begin < 4
+        assert not altered()
+        events = []
+        while not events:
+            events, _ = reader.step()
+        for event in events:
+            capture.replica.apply(event)
+        reader.let_go()
+        capture.finish(split)
+        wait_for(altered, "the other session goes on")
+    reader.tool.end()
+    capture.readers = [capture._reader()]
+    capture.until_complete()
+    scene.sql("INSERT INTO a (id, x) VALUES (100, 1); INSERT INTO b (id, x) VALUES (100, 1)")
+    scene.drain(capture)
 
 
 @pytest.mark.parametrize("regions", ["read", "plan"])

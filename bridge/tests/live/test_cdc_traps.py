@@ -1,5 +1,7 @@
 """The ways in which change capture can be wrong, each found by an experiment: every one of these histories
 loses, doubles or invents a row for a reader that goes by LSNs, or by a snapshot that it took itself."""
+import time
+
 import pytest
 
 from capture import Failed
@@ -424,6 +426,48 @@ def test_who_waits_holds_no_lock(scene):
     writer.execute("COMMIT")
     capture.until_complete()
     scene.drain(capture)
+
+
+@pytest.mark.parametrize("names", [("t", "u"), ("t", "u", "w")], ids=["alone", "beside others"])
+def test_a_table_that_others_have_locked_is_come_back_to(scene, names):
+    """Each call ends about in time, other tables are read meanwhile, and who has the lock is told."""
+    tables(scene)
+    scene.sql("CREATE TABLE w AS TABLE u; ALTER TABLE w ADD PRIMARY KEY (id)")
+    capture = interrupted(scene, *names)
+    read = sum(capture.replica.snapshot_rows.values())
+    capture.start()
+    capture.until(lambda: sum(capture.replica.snapshot_rows.values()) > read)
+    locker = scene.begin("LOCK TABLE u IN ACCESS EXCLUSIVE MODE")
+    longest = 0
+
+    def named():
+        nonlocal longest
+        begin = time.monotonic()
+        capture.step(100)
+        longest = max(longest, time.monotonic() - begin)
+        return f"the lock of public.u: process {locker.info.backend_pid}" in capture.tool.errors()
+    capture.until(named, 40)
+    assert longest < 4
+    assert all(len(capture.replica.table(name).rows) == 20 for name in names if name != "u")
+    locker.execute("UPDATE u SET v = -v")
+    locker.execute("COMMIT")
+    capture.until_complete()
+    scene.drain(capture)
+
+
+def test_a_snapshot_without_a_stream_waits_for_a_table_that_others_have_locked(scene):
+    tables(scene)
+    capture = scene.capture(("t", "u"), options={"read.batch-rows": "2", "scan.startup.mode": "snapshot"})
+    capture.start()
+    capture.until(lambda: capture.replica.snapshot_rows["t"] > 0)
+    locker = scene.begin("LOCK TABLE u IN ACCESS EXCLUSIVE MODE")
+    capture.until(lambda: capture.replica.snapshot_rows["t"] == 20)
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        assert capture.step(100) is None
+    locker.execute("COMMIT")
+    capture.until_end()
+    assert capture.replica.snapshot_rows["u"] == 20
 
 
 def test_a_prepared_transaction_that_is_waited_for_is_named(scene):

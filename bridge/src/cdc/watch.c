@@ -7,7 +7,7 @@
  * Nor is a table told of that its publication does not have: new ones are looked for, and added. That is done
  * between transactions, whose changes are numbered as pgoutput sends them.
  * No plugin tells of a partition that is attached with the rows that it has. One that was made as a
- * partition had none: its rows in pg_type and pg_inherits were written by one command.
+ * partition had none: its rows in pg_type, pg_attribute and pg_inherits were written by one command.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -35,7 +35,9 @@ is_watched(const pst_cdc *cdc)
 
 /*
  * Of the partitioned tables $1: the leaves that were attached, with their roots. Commands are counted within
- * a transaction, and making a partition is one.
+ * a transaction: making a partition writes its columns with its row in pg_type, or with their defaults, by the
+ * next one, and then its row in pg_inherits; ATTACH writes all of its columns anew. A row that has an xmax does
+ * not tell by which command it was made.
  */
 static const char attached_sql[] =
 	"WITH RECURSIVE tree(root, oid) AS (SELECT r.oid, r.oid "
@@ -44,9 +46,15 @@ static const char attached_sql[] =
 	"ON i.inhparent OPERATOR(pg_catalog.=) t.oid) "
 	"SELECT t.root, c.oid, NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h "
 	"JOIN pg_catalog.pg_type y ON y.oid OPERATOR(pg_catalog.=) c.reltype "
+	"JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid, "
+	"LATERAL (SELECT h.cmin::pg_catalog.text::pg_catalog.int8, "
+	"y.cmin::pg_catalog.text::pg_catalog.int8, "
+	"a.cmin::pg_catalog.text::pg_catalog.int8) m(h, y, a) "
 	"WHERE h.inhrelid OPERATOR(pg_catalog.=) c.oid AND h.xmin OPERATOR(pg_catalog.=) y.xmin "
-	"AND h.cmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.-) "
-	"y.cmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<=) 2) "
+	"AND a.xmin OPERATOR(pg_catalog.=) y.xmin AND a.attnum OPERATOR(pg_catalog.>) 0 "
+	"AND NOT a.attisdropped AND m.a OPERATOR(pg_catalog.<) m.h "
+	"AND m.a OPERATOR(pg_catalog.-) m.y OPERATOR(pg_catalog.<=) 1 "
+	"AND pg_catalog.concat(h.xmax, y.xmax, a.xmax) OPERATOR(pg_catalog.=) '000') "
 	"FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid "
 	"WHERE c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog.\"char\"";
 

@@ -436,6 +436,39 @@ def test_a_partition_that_is_attached_with_rows(scene):
     scene.drain(capture)
 
 
+@pytest.mark.since(11, "replica identities of partitioned tables")
+@pytest.mark.parametrize("made", ["CREATE TABLE t2 (id int, v int); INSERT INTO t2 VALUES (10, 10), (11, 11)",
+                                  "CREATE TABLE t2 AS SELECT g AS id, g AS v FROM generate_series(10, 11) g",
+                                  "CREATE TABLE t2 (LIKE t); INSERT INTO t2 VALUES (10, 10)"])
+def test_a_table_that_is_made_and_attached_by_one_transaction(scene, made):
+    """It has rows, although it was made just before: one that was made as a partition has none."""
+    scene.sql("CREATE TABLE t (id int, v int) PARTITION BY RANGE (id)")
+    scene.sql("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10)")
+    for table in ("t", "t1"):
+        scene.sql(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
+    scene.sql("INSERT INTO t VALUES (1, 1)")
+    capture = scene.started()
+    with scene.conn.transaction():
+        for statement in made.split("; "):
+            scene.sql(statement)
+        scene.sql("ALTER TABLE t ATTACH PARTITION t2 FOR VALUES FROM (10) TO (20)")
+    capture.until(lambda: capture.replica.resets, 10)
+    scene.drain(capture)
+
+
+@pytest.mark.since(11, "keys of partitioned tables")
+def test_a_partition_that_is_made_is_not_read(scene):
+    scene.sql("CREATE TABLE t (id int DEFAULT 1 PRIMARY KEY, v int DEFAULT 2) PARTITION BY RANGE (id)")
+    scene.sql("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10)")
+    capture = scene.started()
+    scene.sql("CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20)")
+    scene.sql("INSERT INTO t VALUES (11, 1)")
+    capture.until(lambda: ("11", "1") in capture.replica.table("t").all())
+    capture.steps(5, 100)
+    scene.drain(capture)
+    assert not capture.replica.resets or scene.server.version < 130000
+
+
 @pytest.mark.parametrize("kind,make", [
     ("unlogged", "CREATE UNLOGGED TABLE t (id int PRIMARY KEY)"),
     ("materialized view", "CREATE MATERIALIZED VIEW t AS SELECT 1 AS id"),

@@ -485,17 +485,17 @@ check_timeline(pst_cdc *cdc, uint32_t now, pst_error *err)
 	return status;
 }
 
-/*
- * Numbers in a transaction count what pgoutput sends: until its end the publication stays what it is, and what
- * has come into scope is taken up then (watch.c).
- */
+/* Numbers in a transaction count what pgoutput sends: until its end the publication stays what it is. */
 static bool
 is_in_transaction(const pst_cdc *cdc)
 {
 	return cdc->plain && cdc->at.commit_lsn != 0;
 }
 
-/* Tables that have come into scope are read, those that have left it are forgotten. */
+/*
+ * Tables that have come into scope are read, those that have left it are forgotten. Of a plain stream they are
+ * taken up when it is at work (watch.c): one that cannot be published yet waits there.
+ */
 static pst_status
 match_scope(pst_cdc *cdc, pst_error *err)
 {
@@ -503,7 +503,7 @@ match_scope(pst_cdc *cdc, pst_error *err)
 		if (!cdc->at.places[i].gone &&
 			psti_scope_subject(&cdc->scope, cdc->at.places[i].oid) == NULL)
 			psti_position_remove(&cdc->at, cdc->at.places[i].oid);
-	if (is_in_transaction(cdc))
+	if (cdc->plain)
 		return PST_OK;
 	return add_places(cdc, cdc->startup != PSTI_STARTUP_INITIAL, err);
 }
@@ -842,11 +842,12 @@ psti_opening_publish(pst_cdc *cdc, const uint32_t *tables, size_t ntables, bool 
 	return psti_publication_ensure(cdc->conn, &wanted, changed, err);
 }
 
-/* What pgoutput sends changes of: committed before the slot is made, or a new table is read. */
+/* What pgoutput sends changes of: committed before the slot is made. Other tables wait (watch.c). */
 static pst_status
 publish(pst_cdc *cdc, pst_error *err)
 {
 	uint32_t *tables;
+	size_t n = 0;
 	bool changed;
 	pst_status status;
 
@@ -856,8 +857,9 @@ publish(pst_cdc *cdc, pst_error *err)
 	if (tables == NULL)
 		return psti_fail_nomem(err);
 	for (size_t i = 0; i < cdc->scope.n; i++)
-		tables[i] = cdc->scope.subjects[i].oid;
-	status = psti_opening_publish(cdc, tables, cdc->scope.n, &changed, err);
+		if (psti_position_find(&cdc->at, cdc->scope.subjects[i].oid) != NULL)
+			tables[n++] = cdc->scope.subjects[i].oid;
+	status = psti_opening_publish(cdc, tables, n, &changed, err);
 	free(tables);
 	return status;
 }

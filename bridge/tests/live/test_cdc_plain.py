@@ -193,6 +193,29 @@ def test_a_table_that_cannot_be_captured_yet_waits(scene):
     assert capture.tool.errors().count("t_new would fail") == 1
 
 
+@pytest.mark.parametrize("then", ["restart", "another is taken out"])
+def test_a_table_that_waits_is_in_nobodys_way(scene, then):
+    keyed(scene)
+    capture = scene.capture(options={"table-name": "public.t*, public.marker"})
+    capture.start()
+    capture.until_complete()
+    scene.sql("CREATE TABLE t_new (id int NOT NULL, v int)")
+    scene.sql("INSERT INTO t_new VALUES (1, 1)")
+    capture.until(lambda: "t_new would fail" in capture.tool.errors())
+    if then == "restart":
+        capture.restart()
+    else:
+        scene.sql(f"ALTER PUBLICATION {capture.options['slot.name']} DROP TABLE t")
+        scene.sql("UPDATE t SET v = 0")
+        capture.until(lambda: capture.replica.resets)
+    scene.drain(capture)
+    scene.sql("UPDATE t_new SET v = 2")
+    capture.until(lambda: "t_new would fail" in capture.tool.errors())
+    assert ("public", "t_new") not in capture.replica.oids
+    scene.sql("ALTER TABLE t_new ADD PRIMARY KEY (id)")
+    whole(scene, capture, "t", "t_new")
+
+
 def test_a_table_that_came_while_the_capture_stood_in_a_transaction(scene):
     keyed(scene)
     capture = scene.capture(options={"table-name": "public.t*, public.marker", "read.batch-rows": "2"})

@@ -74,13 +74,23 @@ LEFT JOIN pg_catalog.pg_publication_rel r ON r.prrelid OPERATOR(pg_catalog.=) u.
 ORDER BY u.top
 -- end
 
--- The same by their schemas: from 15 on.
+-- The same by their schemas, or those of partitioned tables above them: from 15 on.
 -- embed: publication_schema_members
-SELECT c.oid, n.oid
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_publication_namespace n ON n.pnnspid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE n.pnpubid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND c.oid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.oid[])
-ORDER BY c.oid
+WITH RECURSIVE up AS (
+	SELECT c.oid AS top, c.oid, c.relnamespace, c.relispartition
+	FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.oid[])
+	UNION ALL
+	SELECT u.top, c.oid, c.relnamespace, c.relispartition
+	FROM up u
+	JOIN pg_catalog.pg_inherits i ON i.inhrelid OPERATOR(pg_catalog.=) u.oid
+	JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhparent
+	WHERE u.relispartition
+)
+SELECT DISTINCT u.top, n.oid
+FROM up u
+JOIN pg_catalog.pg_publication_namespace n ON n.pnnspid OPERATOR(pg_catalog.=) u.relnamespace
+	AND n.pnpubid OPERATOR(pg_catalog.=) $1::pg_catalog.oid
+ORDER BY u.top
 -- end
 
 -- How the publication with OID $1 (0: there is none) has the tables $2, $3 being those schemas. Before 13

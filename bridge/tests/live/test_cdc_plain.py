@@ -450,6 +450,22 @@ def test_a_table_that_is_published_twice_may_lose_one_of_them(scene):
     scene.drain(capture)
 
 
+@pytest.mark.since(15, "publications of schemas")
+def test_a_partition_whose_root_was_out_of_the_publication_with_its_schema(scene):
+    scene.sql("CREATE SCHEMA roots")
+    scene.sql("CREATE TABLE roots.r (id int PRIMARY KEY, v int) PARTITION BY RANGE (id)")
+    scene.sql("CREATE TABLE t PARTITION OF roots.r FOR VALUES FROM (0) TO (10)")
+    scene.sql("INSERT INTO t SELECT g, g FROM generate_series(1, 5) g")
+    scene.sql("CREATE PUBLICATION everything FOR TABLE marker, TABLES IN SCHEMA roots")
+    capture = scene.started(options={"publication.name": "everything", "cdc.partitions": "leaf"})
+    scene.sql("ALTER PUBLICATION everything DROP TABLES IN SCHEMA roots")
+    scene.sql("UPDATE t SET v = 0")
+    scene.sql("ALTER PUBLICATION everything ADD TABLES IN SCHEMA roots")
+    capture.until(lambda: capture.replica.resets)
+    scene.drain(capture)
+    assert {table for table, _ in capture.replica.resets} == {"t"}
+
+
 def test_a_publication_that_was_dropped_is_an_error(scene):
     keyed(scene)
     capture = scene.started()

@@ -500,9 +500,14 @@ static pst_status
 match_scope(pst_cdc *cdc, pst_error *err)
 {
 	for (size_t i = cdc->at.nplaces; i-- > 0;)
-		if (!cdc->at.places[i].gone &&
-			psti_scope_subject(&cdc->scope, cdc->at.places[i].oid) == NULL)
-			psti_position_remove(&cdc->at, cdc->at.places[i].oid);
+	{
+		const psti_place *place = &cdc->at.places[i];
+		bool here = psti_scope_subject(&cdc->scope, place->oid) != NULL;
+
+		/* One that was gone may be back: it is a new one. */
+		if (place->gone ? here && !cdc->plain : !here)
+			psti_position_remove(&cdc->at, place->oid);
+	}
 	if (cdc->plain)
 		return PST_OK;
 	return add_places(cdc, cdc->startup != PSTI_STARTUP_INITIAL, err);

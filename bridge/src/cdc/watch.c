@@ -181,6 +181,20 @@ take_up(pst_cdc *cdc, uint32_t oid, pst_error *err)
 	return psti_capture_add(cdc, subject, place, err);
 }
 
+/* One that was gone is in scope again: what the stream had of it meanwhile was left out. */
+static bool
+is_taken_up(pst_cdc *cdc, uint32_t oid)
+{
+	const psti_place *place = psti_position_find(&cdc->at, oid);
+
+	if (place == NULL || !place->gone)
+		return place != NULL;
+	psti_position_remove(&cdc->at, oid);
+	if (cdc->decoder != NULL)
+		cdc->decoder->forget_tables(cdc->decoder);
+	return false;
+}
+
 /*
  * One that cannot be taken up, which has no key yet or may not be read yet, loses nothing by waiting: it is
  * read when it can be. All of them are told of when others are than before.
@@ -198,7 +212,7 @@ watch_tables(pst_cdc *cdc, pst_error *err)
 		const char *text = PQgetvalue(tables, row, 0);
 		uint32_t oid = (uint32_t) strtoul(text, NULL, 10);
 
-		if (psti_position_find(&cdc->at, oid) != NULL)
+		if (is_taken_up(cdc, oid))
 			continue;
 		status = take_up(cdc, oid, err);
 		if (status == PST_OK || !is_unfit(cdc, err))

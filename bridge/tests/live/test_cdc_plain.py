@@ -216,6 +216,26 @@ def test_a_table_that_waits_is_in_nobodys_way(scene, then):
     whole(scene, capture, "t", "t_new")
 
 
+def test_a_table_that_was_renamed_away_before_it_was_read_may_come_back(scene):
+    keyed(scene)
+    capture = scene.capture(options={"table-name": "public.t*, public.marker"})
+    capture.start()
+    capture.until_complete()
+    with scene.begin("INSERT INTO marker VALUES (-1)") as long:
+        keyed(scene, 3, "t_new")
+        capture.until(lambda: "t_new has come into" in capture.tool.errors())
+        scene.sql("ALTER TABLE t_new RENAME TO x_new")
+        long.execute("COMMIT")
+    capture.until(lambda: "renamed out of" in capture.tool.errors())
+    scene.drain(capture)
+    scene.sql("UPDATE x_new SET v = 0")
+    scene.sql("ALTER TABLE x_new RENAME TO t_new")
+    whole(scene, capture, "t", "t_new")
+    scene.commit(capture, "INSERT INTO t_new VALUES (10, 1)")
+    capture.restart()
+    scene.drain(capture)
+
+
 def test_a_table_that_came_while_the_capture_stood_in_a_transaction(scene):
     keyed(scene)
     capture = scene.capture(options={"table-name": "public.t*, public.marker", "read.batch-rows": "2"})

@@ -628,16 +628,23 @@ set_version(pst_cdc *cdc, const psti_subject *subject, psti_captured *captured, 
 {
 	psti_reading *r = &cdc->reading;
 	psti_table *version = NULL;
+	psti_place *place;
 	pst_status status =
 		psti_reading_version(&cdc->rules, subject, r->readers[0].source, &version, err);
 
 	if (status != PST_OK)
 		return status;
 	r->schema_told = captured->version != NULL && psti_table_same(captured->version, version);
-	if (r->schema_told)
-		psti_table_free(version);
-	else
+	if (!r->schema_told)
+	{
 		psti_capture_version(cdc, captured, version);
+		return PST_OK;
+	}
+	psti_table_free(version);
+	/* The reset has forgotten them. */
+	place = psti_position_find(&cdc->at, captured->oid);
+	if (place != NULL)
+		place->columns = psti_table_hash(captured->version);
 	return PST_OK;
 }
 

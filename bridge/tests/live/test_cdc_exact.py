@@ -389,6 +389,22 @@ def test_a_table_that_is_altered(scene, change, when):
     scene.drain(capture)
 
 
+def test_a_column_that_is_added_after_the_table_was_read_anew_as_it_was(scene):
+    # The extension tells what a rewrite has made, and of an update without an identity that it was.
+    plain = scene.transport == "plain"
+    scene.sql("CREATE TABLE t (id int, v int)")
+    if plain:
+        scene.sql("ALTER TABLE t ADD PRIMARY KEY (id)")
+    scene.sql("INSERT INTO t SELECT g, g FROM generate_series(1, 5) g")
+    capture = scene.started()
+    scene.sql("ALTER TABLE t ALTER v TYPE int USING v * 10" if plain else "UPDATE t SET v = 0 WHERE id = 2")
+    capture.until(lambda: capture.replica.resets)
+    scene.drain(capture)
+    scene.sql("ALTER TABLE t ADD COLUMN w int DEFAULT 7")
+    scene.sql("INSERT INTO t VALUES (8, 8, 8)")
+    scene.drain(capture)
+
+
 @pytest.mark.parametrize("when", ["snapshot", "stream"])
 def test_a_table_that_is_dropped_and_made_again(scene, when):
     toasted(scene, 6)

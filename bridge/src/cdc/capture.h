@@ -191,6 +191,8 @@ struct pst_cdc
 	bool message_open;	  /* the decoder has changes left */
 	bool looks_up;		  /* it is one of pgoutput's at which the catalog is looked at */
 	uint64_t visible_xid; /* a transaction that is known to be seen by other sessions */
+	uint64_t hidden_xid;  /* one that was not seen yet, and when that was looked at first */
+	int64_t hidden_at;
 	bool has_change;
 	psti_change change; /* taken, and not dealt with */
 	size_t truncated;	/* relations of it that were dealt with */

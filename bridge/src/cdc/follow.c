@@ -7,6 +7,8 @@
  */
 #include "cdc/capture.h"
 
+#include <inttypes.h>
+
 #include "failpoint.h"
 
 /* Events that carry nothing but a newer position come no more often than this. */
@@ -17,6 +19,8 @@
 #define IN_USE_MS 8000
 /* How often it is looked whether a transaction is seen. */
 #define VISIBLE_MS 20
+/* When it is asked whether it is this capture that a transaction waits for. */
+#define HIDDEN_MS 3000
 /* The first byte of those of pgoutput's messages at which the catalog is looked at. */
 #define PGOUTPUT_RELATION 'R'
 #define PGOUTPUT_TRUNCATE 'T'
@@ -257,6 +261,47 @@ receive(pst_cdc *cdc, int64_t deadline, pst_error *err)
 }
 
 /*
+ * A commit that waits for this capture's walsender as a standby would be waited for without end: what it is to
+ * acknowledge has not been told.
+ */
+static pst_status
+check_hidden(pst_cdc *cdc, pst_error *err)
+{
+	static const char sql[] =
+		"SELECT r.application_name FROM pg_catalog.pg_stat_replication r "
+		"JOIN pg_catalog.pg_replication_slots s ON s.active_pid OPERATOR(pg_catalog.=) r.pid "
+		"WHERE s.slot_name OPERATOR(pg_catalog.=) $1::pg_catalog.name "
+		"AND r.sync_state OPERATOR(pg_catalog.=) ANY ('{sync,quorum}'::pg_catalog.text[])";
+	const char *params[] = {cdc->at.slot};
+	int64_t now = psti_now_ms();
+	PGresult *found = NULL;
+	pst_status status;
+
+	if (cdc->hidden_xid != cdc->transaction.xid)
+	{
+		cdc->hidden_xid = cdc->transaction.xid;
+		cdc->hidden_at = now;
+	}
+	if (now - cdc->hidden_at < HIDDEN_MS)
+		return PST_OK;
+	cdc->hidden_at = now;
+	status =
+		psti_conn_query(cdc->conn, "looking at who is waited for", sql, 1, params, &found, err);
+	if (status == PST_OK && PQntuples(found) > 0)
+	{
+		status = psti_fail(err, PST_ERR_STATE,
+						   "transaction %" PRIu64
+						   " is not committed before this capture, \"%s\", has confirmed it as a "
+						   "synchronous standby, which it cannot before the commit is seen",
+						   cdc->transaction.xid, PQgetvalue(found, 0, 0));
+		psti_error_hint(err, "Name standbys in synchronous_standby_names, without \"*\" and "
+							 "without this capture's application_name.");
+	}
+	PQclear(found);
+	return status;
+}
+
+/*
  * What pgoutput describes or empties is looked up in the catalog, which must show what the transaction has
  * done to it: a commit is decoded a little, behind a synchronous standby long, before it is seen.
  * PST_AGAIN: not yet.
@@ -278,6 +323,11 @@ await_visible(pst_cdc *cdc, int64_t deadline, pst_error *err)
 		cdc->visible_xid = cdc->transaction.xid;
 		return PST_OK;
 	}
+	status = check_hidden(cdc, err);
+	if (status == PST_OK && is_due(cdc, cdc->heartbeat_at))
+		status = psti_follow_tell(cdc, false, err);
+	if (status != PST_OK)
+		return status;
 	left = left < 0 ? 0 : left < VISIBLE_MS ? left : VISIBLE_MS;
 	status = psti_conn_pause(&cdc->hooks, (int) left, err);
 	return status == PST_OK ? PST_AGAIN : status;

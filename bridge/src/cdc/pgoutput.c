@@ -827,6 +827,12 @@ pgoutput_next(psti_change_decoder *decoder, psti_change *out, pst_error *err)
 	memset(out, 0, sizeof(*out));
 	if (d->kind == '\0')
 		return PST_END;
+	/* What is described is looked up, for which the transaction must be known. */
+	if (d->begin_due && d->kind == 'R')
+	{
+		give_begin(d, out);
+		return PST_OK;
+	}
 	if (strchr("BORY", d->kind) != NULL)
 	{
 		status = read_quiet(d, err);

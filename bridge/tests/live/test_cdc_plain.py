@@ -1,7 +1,10 @@
 """Change capture by pgoutput, on every server from 10 on: what it needs, and what it does where the stream tells
 less than the extension's. That what comes is the table at every commit is in test_cdc_exact.py."""
+import contextlib
 import json
+import threading
 
+import psycopg
 import pytest
 
 from capture import INSERT, Failed
@@ -279,6 +282,53 @@ def test_a_publication_that_has_more_tables(scene):
     scene.drain(capture)
     assert set(capture.replica.oids) == {("public", "t"), ("public", "marker")}
     assert capture.replica.compared == 1 and "dropped" not in capture.tool.errors()
+
+
+# ---- Transactions that nobody sees yet ----
+
+def test_a_column_of_a_transaction_that_is_not_seen_yet(scene):
+    """Its description comes before its first change, and must not be looked up before its commit is seen."""
+    keyed(scene)
+    capture = scene.started()
+    with scene.waiting_commit("ALTER TABLE t ADD COLUMN w int DEFAULT 7", "UPDATE t SET v = 0 WHERE id = 1"):
+        capture.steps(15, 100)
+    scene.drain(capture)
+
+
+@pytest.mark.since(13, "partitioned tables in a publication")
+def test_a_partition_of_a_transaction_that_is_not_seen_yet(scene):
+    scene.sql("CREATE TABLE t (id int PRIMARY KEY, v int) PARTITION BY RANGE (id)")
+    scene.sql("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10)")
+    scene.sql("INSERT INTO t SELECT g, g FROM generate_series(1, 9) g")
+    capture = scene.started()
+    with scene.waiting_commit("CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20)",
+                              "INSERT INTO t VALUES (15, 15)"):
+        capture.steps(15, 100)
+    scene.sql("INSERT INTO t VALUES (16, 16)")
+    scene.drain(capture)
+
+
+def test_a_transaction_that_waits_for_the_capture_itself_is_an_error(scene):
+    keyed(scene)
+    capture = scene.started()
+    conn = scene.connect()
+    conn.execute("SET synchronous_commit = 'on'")
+    name = scene.value("SELECT application_name FROM pg_stat_replication r JOIN pg_replication_slots s"
+                       " ON s.active_pid = r.pid WHERE s.slot_name = %s", [capture.options["slot.name"]])
+    scene.setting("synchronous_standby_names", f'"{name}"')
+
+    def commit():
+        with contextlib.suppress(psycopg.Error):
+            conn.execute("UPDATE t SET v = 9")
+    thread = threading.Thread(target=commit)
+    thread.start()
+    try:
+        with pytest.raises(Failed, match="synchronous_standby_names"):
+            capture.until(lambda: False, 15)
+    finally:
+        scene.unset("synchronous_standby_names")
+        thread.join(30)
+    assert not thread.is_alive()
 
 
 # ---- Rewrites ----

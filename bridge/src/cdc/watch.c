@@ -247,7 +247,11 @@ static const char sights_sql[] =
 	"ORDER BY a.attnum) FROM pg_catalog.pg_attribute a "
 	"WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0), "
 	"EXISTS (SELECT FROM pg_catalog.pg_publication_rel r "
-	"WHERE r.prrelid OPERATOR(pg_catalog.=) c.oid) FROM pg_catalog.pg_class c "
+	"WHERE r.prrelid OPERATOR(pg_catalog.=) c.oid), "
+	"EXISTS (SELECT FROM pg_catalog.pg_attribute a "
+	"WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 "
+	"AND pg_catalog.age(a.xmin) OPERATOR(pg_catalog.<=) pg_catalog.age(c.xmin)) "
+	"FROM pg_catalog.pg_class c "
 	"WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) ORDER BY c.oid";
 
 enum
@@ -257,7 +261,8 @@ enum
 	F_LSN, /* where WAL was when it was looked at */
 	F_XMIN,
 	F_COLUMNS,
-	F_NAMED
+	F_NAMED,
+	F_YOUNG
 };
 
 /* What is to be seen of a table that has rows. */
@@ -267,6 +272,7 @@ typedef struct sight
 	uint32_t xmin;	  /* who wrote its row in pg_class last */
 	uint64_t columns; /* hash of who wrote those of its columns */
 	bool named;		  /* a publication has it by its name: it cannot become unlogged */
+	bool young;		  /* a column's row was not written before that in pg_class */
 } sight;
 
 typedef bool leaf_condition(const psti_leaf *leaf, const PGresult *files);
@@ -358,6 +364,7 @@ read_sight(const PGresult *sights, uint32_t oid, sight *out)
 	out->xmin = (uint32_t) strtoul(PQgetvalue(sights, row, F_XMIN), NULL, 10);
 	out->columns = psti_hash_text(PSTI_HASH_INIT, PQgetvalue(sights, row, F_COLUMNS)) | 1;
 	out->named = PQgetvalue(sights, row, F_NAMED)[0] == 't';
+	out->young = PQgetvalue(sights, row, F_YOUNG)[0] == 't';
 	return out->node != 0;
 }
 
@@ -680,6 +687,12 @@ psti_watch_relation(pst_cdc *cdc, const psti_stream_relation *relation, const ch
 	if (leaf->filenode == relation->filenode)
 		return PST_OK;
 	status = look(cdc, leaf->oid, &seen, &there, err);
+	/* What the stream describes is older than what was read. */
+	if (status == PST_OK && there && seen.node == leaf->filenode)
+	{
+		take_sight(leaf, &seen);
+		return PST_OK;
+	}
 	/* A TRUNCATE is described first, too. */
 	if (status == PST_OK && there && cdc->change.kind == PSTI_CHANGE_RELATION &&
 		has_same_columns(leaf, &seen) && !is_harmless(cdc, leaf, &seen))
@@ -714,7 +727,8 @@ psti_watch_columns(const pst_cdc *cdc, const psti_stream_relation *relation, con
 
 /*
  * Whether the file is that of the TRUNCATE that was told just now. The columns being as before, it is this
- * one's or that of a later one; else nothing else may have written the table's row in pg_class since.
+ * one's or that of a later one; else nothing else may have written the table's row in pg_class since. Where
+ * it is not known how they were, as after a restart, none may have been written with it.
  */
 static bool
 is_emptied(const pst_cdc *cdc, const psti_leaf *leaf, const sight *seen)
@@ -722,7 +736,7 @@ is_emptied(const pst_cdc *cdc, const psti_leaf *leaf, const sight *seen)
 	if (is_harmless(cdc, leaf, seen))
 		return true;
 	return seen->xmin == (uint32_t) cdc->transaction.xid &&
-		   (leaf->columns == 0 || leaf->columns == seen->columns);
+		   (leaf->columns == 0 ? !seen->young : leaf->columns == seen->columns);
 }
 
 pst_status

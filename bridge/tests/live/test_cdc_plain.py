@@ -375,6 +375,42 @@ def test_a_truncate_and_a_rewrite_in_one_transaction(scene, statements):
 
 
 @pytest.mark.since(11, "truncates of pgoutput")
+def test_a_truncate_and_a_rewrite_in_one_transaction_while_the_capture_stood(scene):
+    keyed(scene)
+    capture = scene.started()
+    capture.crash()
+    with scene.conn.transaction():
+        scene.sql("TRUNCATE t")
+        scene.sql("INSERT INTO t VALUES (1, 1)")
+        scene.sql("ALTER TABLE t ALTER v TYPE int USING v * 10")
+    capture.start()
+    scene.drain(capture)
+    capture.until(lambda: capture.replica.resets)
+    scene.drain(capture)
+
+
+@pytest.mark.since(13, "partitioned tables in a publication")
+def test_an_older_description_than_what_was_read_is_no_rewrite(scene):
+    scene.sql("CREATE TABLE t (id int PRIMARY KEY, v int) PARTITION BY RANGE (id)")
+    scene.sql("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10)")
+    scene.sql("INSERT INTO t SELECT g, g FROM generate_series(1, 9) g")
+    scene.sql("CREATE TABLE other (n int)")
+    capture = scene.started(consumer="upsert")
+    held = scene.begin("INSERT INTO other VALUES (1)")
+    capture.stop()
+    scene.sql("ALTER TABLE t ALTER v TYPE int USING v * 10")
+    scene.sql("UPDATE t SET v = 50 WHERE id = 5")
+    capture.go_on()
+    capture.until(lambda: "is read anew" in capture.tool.errors(), 10)
+    capture.steps(5, 100)
+    scene.sql("VACUUM FULL t1")
+    held.execute("COMMIT")
+    capture.steps(30, 50)
+    scene.drain(capture)
+    assert capture.tool.errors().count("is read anew") == 1
+
+
+@pytest.mark.since(11, "truncates of pgoutput")
 def test_truncates_that_other_statements_follow_are_no_rewrites(scene):
     keyed(scene)
     capture = scene.started()

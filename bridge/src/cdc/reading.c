@@ -311,7 +311,10 @@ set_parts(psti_place *place, const psti_table *version, const char *column, psti
 		free(name);
 		return status;
 	}
+	for (size_t p = 0; p < place->nparts; p++)
+		free(place->parts[p].lower);
 	free(place->parts);
+	free(place->column);
 	place->parts = parts;
 	place->nparts = n;
 	place->kind = kind;

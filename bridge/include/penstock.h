@@ -575,7 +575,7 @@ PST_EXPORT pst_status pst_cdc_ack(pst_cdc *cdc, const char *position, pst_error 
  * process that reaches the server, while this handle, which holds the snapshot and the locks, is open. When a
  * reader has told PST_END, and the rows are kept, pst_cdc_region_done enters that into the position. The stream
  * begins when all regions are done. Until then pst_cdc_next gives PST_AGAIN where there is nothing else to tell,
- * also with timeout_ms = -1, then after about a second: its caller is who goes on. At most cdc.jobs tables
+ * after about a second at most, whatever timeout_ms is: its caller is who goes on. At most cdc.jobs tables
  * are held at a time, a connection each. Tables that are reset in the stream are planned likewise.
  *
  * A position can be taken and stored at any time. At a restart with it, regions that are done in it stay so; the
@@ -583,7 +583,7 @@ PST_EXPORT pst_status pst_cdc_ack(pst_cdc *cdc, const char *position, pst_error 
  * a new snapshot. Splits of the plan from before are refused. One kind of region is still good: one whose rows are
  * all kept with the position, which was taken after the region was planned and before it was done, as where
  * each process of an engine stores its own part of a checkpoint. Tell pst_cdc_region_done of these between
- * pst_cdc_open and the first pst_cdc_next. Rows of a region that was planned after the position was taken must
+ * pst_cdc_open and the first pst_cdc_next; from then on they are refused too. Rows of a region that was planned after the position was taken must
  * not be kept with it.
  */
 
@@ -619,7 +619,7 @@ PST_EXPORT pst_status pst_cdc_reader_open(const char *const *keys, const char *c
  *
  * A reader stays in the snapshot and keeps the table from being altered until it begins with another plan's
  * region: one that has nothing to read for now lets go of both with split NULL. Where a session waits to alter the
- * table, those that have read of it go on, and one that comes new gets SQLSTATE 55P03, retryable. It has its turn
+ * table, those that have begun with it go on, and one that comes new gets SQLSTATE 55P03, retryable. It has its turn
  * when the table is done, or the handle that planned is closed; opened again at its position, that plans anew.
  */
 PST_EXPORT pst_status pst_cdc_reader_read(pst_cdc_reader *reader, const char *split,
@@ -627,7 +627,8 @@ PST_EXPORT pst_status pst_cdc_reader_read(pst_cdc_reader *reader, const char *sp
 
 /*
  * The next event of the region, as pst_cdc_next would give it: a SCHEMA, which is that of the stream, then ROWS
- * with rows.snapshot. PST_END: these were all rows; only then the region can be done. What of it a consumer that
+ * with rows.snapshot. PST_END: these were all rows; only then the region can be done. PST_ERR_STATE: none was begun,
+ * or it has failed. What of it a consumer that
  * cannot forget rows has taken before that comes again after a failure. Blocks until the server has
  * sent a batch. The schema and texts are borrowed until pst_cdc_reader_read or close.
  */
@@ -640,10 +641,11 @@ PST_EXPORT void pst_cdc_reader_close(pst_cdc_reader *reader);
 typedef struct pst_cdc_stats
 {
 	size_t struct_size;
-	const char *slot;		/* its name; borrowed until close */
-	const char *transport;	/* "assisted" or "plain"; static */
-	bool snapshotting;		/* tables are still to be read */
-	int64_t snapshot_rows;	/* read so far, by this handle */
+	const char *slot;	   /* its name; borrowed until close */
+	const char *transport; /* "assisted" or "plain"; static */
+	bool snapshotting;	   /* tables are still to be read */
+	int64_t
+		snapshot_rows; /* read so far, by this handle: 0 where others read (cdc.regions = plan) */
 	int64_t snapshot_total; /* estimate of all, -1 unknown */
 	int64_t changes;		/* rows of the stream so far, by this handle */
 	int64_t bytes;			/* received */

@@ -203,3 +203,30 @@ psti_event_table(pst_cdc *cdc, const psti_captured *captured, pst_event *out)
 	out->schema = &version->arrow;
 	out->key = version->key;
 }
+
+/* The first struct that was published ended here; rows.array, which is moved, lies before that. */
+#define EVENT_SIZE_MIN (offsetof(pst_event, content_bytes) + sizeof(size_t))
+
+pst_status
+psti_event_empty(pst_event *out, pst_error *err)
+{
+	size_t size = out->struct_size < sizeof(*out) ? out->struct_size : sizeof(*out);
+
+	if (size < EVENT_SIZE_MIN)
+	{
+		psti_fail(err, PST_ERR_INVALID, "the event's struct_size is not set");
+		psti_error_hint(err, "Initialize it with PST_EVENT_INIT.");
+		return PST_ERR_INVALID;
+	}
+	memset((char *) out + sizeof(size_t), 0, size - sizeof(size_t));
+	return PST_OK;
+}
+
+void
+psti_event_move(const pst_event *event, pst_event *out)
+{
+	size_t size = out->struct_size < sizeof(*out) ? out->struct_size : sizeof(*out);
+
+	memcpy((char *) out + sizeof(size_t), (const char *) event + sizeof(size_t),
+		   size - sizeof(size_t));
+}

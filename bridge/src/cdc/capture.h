@@ -169,6 +169,7 @@ struct pst_cdc
 	int64_t start_by;			 /* until when a slot in use is waited for; 0: it was not in use */
 	bool streaming;				 /* the stream was started */
 	bool failed;
+	bool begun;			   /* pst_cdc_next was called */
 	bool half_made;		   /* a slot of the name is there, and of no use … */
 	int maker;			   /* … and this process of the server may still be making it */
 	bool may_fall_back;	   /* to pgoutput, where penstock is refused */
@@ -251,6 +252,12 @@ void psti_capture_version(pst_cdc *cdc, psti_captured *captured, psti_table *ver
 /* Begins an event: serial and kind. */
 void psti_event_begin(pst_cdc *cdc, pst_event_kind kind, pst_event *out);
 void psti_event_table(pst_cdc *cdc, const psti_captured *captured, pst_event *out);
+
+/* Empties an event of the caller's, whatever version of the struct that is. PST_ERR_INVALID: it is of none. */
+pst_status psti_event_empty(pst_event *out, pst_error *err);
+
+/* Moves an event into such a one. */
+void psti_event_move(const pst_event *event, pst_event *out);
 
 /*
  * reading.c: the next event of the read. PST_END: all is read; PST_AGAIN: it waits for transactions, or for a

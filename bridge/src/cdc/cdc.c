@@ -159,7 +159,7 @@ next_event(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 		if (status != PST_AGAIN || (deadline >= 0 && psti_now_ms() >= deadline))
 			return status;
 		/* Only the caller can go on: pst_cdc_region_done. */
-		if (deadline < 0 && psti_regions_stand(cdc))
+		if (psti_regions_stand(cdc))
 			return PST_AGAIN;
 	}
 }
@@ -187,25 +187,22 @@ may_go_on(const pst_cdc *cdc, pst_error *err)
 pst_status
 pst_cdc_next(pst_cdc *cdc, int timeout_ms, pst_event *out, pst_error *err)
 {
-	size_t size = out->struct_size < sizeof(*out) ? out->struct_size : sizeof(*out);
 	pst_event event = {.struct_size = sizeof(event)};
 	pst_error full;
 	pst_status status;
 
 	psti_enter(&full);
-	if (size < sizeof(size_t))
-		return psti_leave(err, &full,
-						  psti_fail(&full, PST_ERR_INVALID, "the event's struct_size is not set"));
-	memset((char *) out + sizeof(size_t), 0, size - sizeof(size_t));
-	status = may_go_on(cdc, &full);
+	status = psti_event_empty(out, &full);
+	if (status == PST_OK)
+		status = may_go_on(cdc, &full);
 	if (status != PST_OK)
 		return psti_leave(err, &full, status);
+	cdc->begun = true;
 	status = next_event(cdc, timeout_ms, &event, &full);
 	if (status < 0)
 		cdc->failed = true;
 	if (status == PST_OK)
-		memcpy((char *) out + sizeof(size_t), (const char *) &event + sizeof(size_t),
-			   size - sizeof(size_t));
+		psti_event_move(&event, out);
 	return psti_leave(err, &full, status);
 }
 

@@ -13,6 +13,14 @@
 #include "source_internal.h"
 #include "split.h"
 
+typedef enum reader_state
+{
+	READER_IDLE, /* nothing was begun */
+	READER_READS,
+	READER_ENDED, /* all rows of the region were told */
+	READER_FAILED /* the read has; the reader can begin another */
+} reader_state;
+
 struct pst_cdc_reader
 {
 	pst_hooks hooks;
@@ -26,7 +34,7 @@ struct pst_cdc_reader
 	psti_table *version;
 	bool told;						/* the version */
 	struct ArrowArrayStream stream; /* released: nothing is read */
-	bool failed;					/* the read has; the reader can begin another */
+	reader_state state;
 };
 
 /* ---- Opening ---- */
@@ -267,11 +275,25 @@ is_in_doubt(pst_status status)
 		   status == PST_ERR_CONFLICT;
 }
 
+/* Of the source's hint nothing is left: the handle that planned gives no rows here. */
+static void
+explain_lock(const pst_cdc_reader *reader, pst_error *err)
+{
+	psti_error_hint(
+		err,
+		"Let a reader that has begun with the table read the split; where there is none, close "
+		"the capture and open it again at its position, so that the session has its turn.");
+	PSTI_ERROR_SET(err, schema, reader->region.schema);
+	PSTI_ERROR_SET(err, table, reader->region.table);
+}
+
 static pst_status
 explain(const pst_cdc_reader *reader, const psti_split *split, pst_error *err)
 {
 	char why[sizeof(err->message)];
 
+	if (strcmp(err->sqlstate, "55P03") == 0)
+		explain_lock(reader, err);
 	if (!is_in_doubt(err->status) || !is_gone(reader, split))
 		return err->status;
 	psti_error_copy(why, sizeof(why), err->message);
@@ -308,18 +330,19 @@ pst_cdc_reader_read(pst_cdc_reader *reader, const char *split, pst_error *err)
 
 	psti_enter(&full);
 	end_stream(reader);
+	reader->state = READER_IDLE;
 	if (split == NULL)
 	{
 		if (reader->source != NULL)
 			psti_source_end(reader->source);
-		return PST_OK;
+		return psti_leave(err, &full, PST_OK);
 	}
 	status = psti_region_split_parse(split, &region, &full);
 	if (status == PST_OK)
-		status = psti_split_parse(region.read, &read, &full);
+		status = psti_region_split_read(&region, &read, &full);
 	if (status == PST_OK)
 		status = take_up(reader, &region, &read, &full);
-	reader->failed = status < 0;
+	reader->state = status < 0 ? READER_FAILED : READER_READS;
 	psti_split_free(&read);
 	psti_region_split_free(&region);
 	return psti_leave(err, &full, status);
@@ -332,7 +355,7 @@ begin_event(const pst_cdc_reader *reader, pst_event_kind kind, pst_event *out)
 {
 	*out = (pst_event){.struct_size = sizeof(*out),
 					   .kind = kind,
-					   .database = psti_conn_caps(reader->source->conn)->database,
+					   .database = reader->region.database,
 					   .schema_name = reader->version->schema,
 					   .table = reader->version->name,
 					   .table_oid = reader->region.oid,
@@ -356,10 +379,33 @@ take_rows(pst_cdc_reader *reader, struct ArrowArray *array, pst_error *err)
 		if (array->release == NULL)
 		{
 			end_stream(reader);
+			reader->state = READER_ENDED;
 			return PST_END;
 		}
 	} while (array->length == 0);
 	return PST_OK;
+}
+
+/* Whether a region is being read. PST_END: it was, to its end. */
+static pst_status
+check_state(const pst_cdc_reader *reader, pst_error *err)
+{
+	switch (reader->state)
+	{
+		case READER_READS:
+			return PST_OK;
+		case READER_ENDED:
+			return PST_END;
+		case READER_FAILED:
+			psti_fail(err, PST_ERR_STATE, "the read of the region has failed");
+			psti_error_hint(err, "Read it anew, from its beginning.");
+			return PST_ERR_STATE;
+		case READER_IDLE:
+			break;
+	}
+	psti_fail(err, PST_ERR_STATE, "no region is being read");
+	psti_error_hint(err, "Begin with one by pst_cdc_reader_read.");
+	return PST_ERR_STATE;
 }
 
 static pst_status
@@ -368,14 +414,6 @@ next_event(pst_cdc_reader *reader, pst_event *out, pst_error *err)
 	struct ArrowArray array = {0};
 	pst_status status;
 
-	if (reader->failed)
-	{
-		psti_fail(err, PST_ERR_STATE, "the read of the region has failed");
-		psti_error_hint(err, "Read it anew, from its beginning.");
-		return PST_ERR_STATE;
-	}
-	if (reader->stream.release == NULL)
-		return PST_END;
 	if (!reader->told)
 	{
 		begin_event(reader, PST_EVENT_SCHEMA, out);
@@ -399,24 +437,23 @@ next_event(pst_cdc_reader *reader, pst_event *out, pst_error *err)
 pst_status
 pst_cdc_reader_next(pst_cdc_reader *reader, pst_event *out, pst_error *err)
 {
-	size_t size = out->struct_size < sizeof(*out) ? out->struct_size : sizeof(*out);
 	pst_event event = {.struct_size = sizeof(event)};
 	pst_error full;
 	pst_status status;
 
 	psti_enter(&full);
-	if (size < sizeof(size_t))
-		return psti_leave(err, &full,
-						  psti_fail(&full, PST_ERR_INVALID, "the event's struct_size is not set"));
-	memset((char *) out + sizeof(size_t), 0, size - sizeof(size_t));
+	status = psti_event_empty(out, &full);
+	if (status == PST_OK)
+		status = check_state(reader, &full);
+	if (status != PST_OK)
+		return psti_leave(err, &full, status);
 	status = next_event(reader, &event, &full);
 	if (status < 0)
 	{
 		close_source(reader);
-		reader->failed = true;
+		reader->state = READER_FAILED;
 	}
 	if (status == PST_OK)
-		memcpy((char *) out + sizeof(size_t), (const char *) &event + sizeof(size_t),
-			   size - sizeof(size_t));
+		psti_event_move(&event, out);
 	return psti_leave(err, &full, status);
 }

@@ -249,6 +249,17 @@ psti_region_split_parse(const char *text, psti_region_split *out, pst_error *err
 	return status;
 }
 
+pst_status
+psti_region_split_read(const psti_region_split *split, psti_split *out, pst_error *err)
+{
+	pst_status status = psti_split_parse(split->read, out, err);
+
+	if (status != PST_OK || out->relation == split->oid)
+		return status;
+	psti_split_free(out);
+	return not_a_split(err, "it reads another table");
+}
+
 static void
 free_names(char **names, size_t n)
 {

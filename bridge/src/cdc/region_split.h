@@ -11,6 +11,7 @@
 #define PSTI_CDC_REGION_SPLIT_H
 
 #include "cdc/position.h"
+#include "split.h"
 
 typedef struct psti_region_split
 {
@@ -55,6 +56,9 @@ pst_status psti_region_split_print(const psti_region_split *split, char **out, p
 /* Fills *out, which psti_region_split_free empties. PST_ERR_INVALID for what is no such text. */
 pst_status psti_region_split_parse(const char *text, psti_region_split *out, pst_error *err);
 void psti_region_split_free(psti_region_split *split);
+
+/* Fills *out, which psti_split_free empties, with the split of the source. PST_ERR_INVALID: it has none of its table. */
+pst_status psti_region_split_read(const psti_region_split *split, psti_split *out, pst_error *err);
 
 /* Whether rows of both are of one table and one form: what has read one can read the other. */
 bool psti_region_split_alike(const psti_region_split *a, const psti_region_split *b);

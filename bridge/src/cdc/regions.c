@@ -480,7 +480,7 @@ check_view(const pst_cdc *cdc, const psti_part *part, const char *view, pst_erro
 
 /*
  * The part that the region was when it was planned, at this position and before this handle: begun, and not
- * begun anew. *out NULL: there is none.
+ * begun anew, which any call of pst_cdc_next may do. *out NULL: there is none.
  */
 static pst_status
 find_part(const pst_cdc *cdc, const psti_region_split *region, psti_part **out, pst_error *err)
@@ -491,8 +491,7 @@ find_part(const pst_cdc *cdc, const psti_region_split *region, psti_part **out, 
 				(region->commit_lsn == 0 || region->number == cdc->at.number);
 
 	*out = NULL;
-	if (!here || place == NULL || cdc->reading.oid == region->oid ||
-		find_held(cdc->plan, region->oid) != NULL || !same_text(place->column, region->column))
+	if (cdc->begun || !here || place == NULL || !same_text(place->column, region->column))
 		return PST_OK;
 	for (size_t i = 0; i < place->nparts; i++)
 	{
@@ -587,7 +586,7 @@ finish_other(pst_cdc *cdc, const char *text, pst_error *err)
 
 	if (status != PST_OK)
 		return status;
-	status = psti_split_parse(region.read, &split, err);
+	status = psti_region_split_read(&region, &split, err);
 	if (status == PST_OK &&
 		(strcmp(region.slot, cdc->at.slot) != 0 || strcmp(region.system, cdc->at.system) != 0 ||
 		 strcmp(region.database, cdc->at.database) != 0))
@@ -610,6 +609,8 @@ region_done(pst_cdc *cdc, const char *split, pst_error *err)
 {
 	psti_plan *plan = cdc->plan;
 
+	if (split == NULL)
+		return psti_fail(err, PST_ERR_INVALID, "no split was given");
 	for (size_t t = 0; t < plan->ntables; t++)
 		for (size_t i = 0; i < plan->tables[t].npieces; i++)
 			if (strcmp(plan->tables[t].pieces[i].split, split) == 0)

@@ -232,6 +232,106 @@ def test_splits_of_a_plan_that_is_over_are_refused_by_name(scene):
         tool.kill()
 
 
+def test_a_split_of_before_is_refused_once_the_capture_goes_on(scene):
+    """Also while its own table was not taken up again: it is going to be planned anew, and cleared."""
+    cut_table(scene)
+    whole_table(scene)
+    capture = engine(scene, ("t", "w"))
+    capture.start()
+    capture.until(lambda: {content(s)["table"] for s in capture.planned} >= {"t", "w"})
+    capture.store()
+    old = [s for s in capture.planned if content(s)["table"] == "w" and s not in capture.done]
+    assert old
+    capture.options = {**capture.options, "cdc.jobs": "1"}
+    capture.restart()
+    planned = len(capture.planned)
+    capture.until(lambda: len(capture.planned) > planned)
+    assert not [s for s in capture.planned[planned:] if content(s)["table"] == "w"]
+    for split in old:
+        failed = refused(capture.tool, "done " + split)
+        assert failed.answer["status"] == "PST_ERR_STATE" and failed.retryable and "is over" in failed.text
+    capture.until_complete()
+    scene.drain(capture)
+
+
+def test_a_table_that_was_told_of_and_not_planned_is_cut_anew(scene):
+    cut_table(scene)
+    capture = engine(scene)
+    capture.start()
+    capture.until(lambda: ("public", "t") in capture.replica.oids)
+    assert not [s for s in capture.planned if content(s)["table"] == "t"]
+    capture.store()
+    capture.restart()
+    capture.until_complete()
+    scene.drain(capture)
+    capture.close()
+
+
+def test_only_all_rows_of_a_region_are_its_end(scene):
+    whole_table(scene)
+    # More than the connection has room for.
+    scene.sql("INSERT INTO w SELECT g, g, repeat('z', 1000) FROM generate_series(301, 10000) g")
+    capture = engine(scene, ("w",), nreaders=0, options={"read.split-bytes": "100000000"})
+    capture.start()
+    capture.until(lambda: any(content(s)["table"] == "w" for s in capture.planned))
+    split = next(s for s in capture.planned if content(s)["table"] == "w")
+    tool = Reader(scene.database.url, {"read.batch-rows": "500"}, True).tool
+    assert "no region is being read" in refused(tool, "rnext").text
+    for _ in range(2):
+        tool.ask("read " + split)
+        assert [tool.ask("rnext")["event"] for _ in range(3)] == ["schema", "rows", "rows"]
+        tool.ask("read")
+        assert refused(tool, "rnext").answer["status"] == "PST_ERR_STATE"
+    tool.ask("read " + split)
+    while tool.ask("rnext")["answer"] != "end":
+        pass
+    assert tool.ask("rnext")["answer"] == "end"
+    tool.ask("read")
+    assert refused(tool, "rnext").answer["status"] == "PST_ERR_STATE"
+    # Texts of an event are good after a failure, too, which ends the connection.
+    tool.ask("read " + split)
+    name = tool.ask("rnext")["database"]
+    scene.sql("SELECT pg_terminate_backend(%s)", [tool.backends[-1]])
+    with pytest.raises(Failed) as failed:
+        while tool.ask("rnext")["answer"] != "end":
+            pass
+    assert failed.value.answer["lent"] == name
+    tool.kill()
+
+
+def test_one_that_waits_for_the_plan_is_not_kept_waiting(scene):
+    cut_table(scene)
+    capture = engine(scene, nreaders=0)
+    capture.start()
+    capture.until(lambda: {content(s)["table"] for s in capture.planned} == {"t", "marker"})
+    for timeout in (30000, -1):
+        begun = time.monotonic()
+        assert capture.tool.ask(f"next {timeout}")["answer"] == "again"
+        assert time.monotonic() - begun < 15
+
+
+def test_a_new_reader_of_a_table_that_is_about_to_be_altered_is_told_what_helps(scene):
+    cut_table(scene)
+    capture = engine(scene, nreaders=1)
+    capture.start()
+    until_done(capture, 3)
+    late = Reader(scene.database.url, {}, True)
+    assert [s for s in capture.queue if content(s)["table"] == "t"]
+    with scene.background("ALTER TABLE t ADD COLUMN more int"):
+        wait_for(lambda: scene.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass"),
+                 "the ALTER waits")
+        split = next(s for s in capture.queue if content(s)["table"] == "t")
+        for _ in range(2):
+            failed = refused(late.tool, "read " + split)
+            assert failed.answer["sqlstate"] == "55P03" and failed.retryable
+            assert (failed.answer["schema"], failed.answer["table"]) == ("public", "t")
+            assert "a reader that has begun with the table" in failed.answer["hint"]
+        capture.until_complete()
+    late.tool.kill()
+    scene.sql("INSERT INTO t VALUES (-1, 1, '', 1)")
+    scene.drain(capture)
+
+
 def test_what_is_no_split_of_the_capture_is_refused(scene, database):
     cut_table(scene)
     capture = engine(scene)

@@ -37,6 +37,8 @@ static const char *keys[MAX_OPTIONS + 2];
 static const char *values[MAX_OPTIONS + 2];
 static pst_cdc *cdc;
 static pst_cdc_reader *reader;
+static const char
+	*lent; /* the database's name in the reader's last event: good until it begins anew */
 
 /* ---- json ---- */
 
@@ -330,7 +332,9 @@ put_failed(const pst_error *err)
 	put_member("message", err->message);
 	put_member("detail", err->detail);
 	put_member("hint", err->hint);
+	put_member("schema", err->schema);
 	put_member("table", err->table);
+	put_member("lent", lent);
 	printf(",\"retryable\":%s}", err->retryable ? "true" : "false");
 }
 
@@ -541,8 +545,10 @@ static void
 do_read(char *split)
 {
 	pst_error err = PST_ERROR_INIT;
-	pst_status status = pst_cdc_reader_read(reader, split, &err);
+	pst_status status;
 
+	lent = NULL;
+	status = pst_cdc_reader_read(reader, split, &err);
 	answer(status, &err);
 }
 
@@ -555,7 +561,10 @@ do_rnext(char *unused)
 
 	(void) unused;
 	if (status == PST_OK)
+	{
+		lent = event.database;
 		put_event(&event);
+	}
 	else
 		answer(status, &err);
 	pst_event_release(&event);
@@ -569,6 +578,7 @@ do_unread(char *unused)
 	(void) unused;
 	pst_cdc_reader_close(reader);
 	reader = NULL;
+	lent = NULL;
 	answer(PST_OK, &err);
 }
 

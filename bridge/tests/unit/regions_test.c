@@ -1,6 +1,6 @@
 /*
  * regions_test.c - regions that are told to be done after a restart: of the plan that the position is of, and of
- * no other one.
+ * no other one. And what is no event to be filled.
  */
 #include "test.h"
 
@@ -8,9 +8,10 @@
 #include "cdc/capture.h"
 #include "cdc/region_split.h"
 
-#define READ                                                                                       \
+#define READ_OF(oid)                                                                               \
 	"pst1:{\"kind\":\"all\",\"snapshot\":\"00000003-0000001B-1\",\"system\":\"7\",\"started\":"    \
-	"\"now\",\"database\":\"d\",\"schemas\":\"\",\"options\":\"\",\"relation\":16384}"
+	"\"now\",\"database\":\"d\",\"schemas\":\"\",\"options\":\"\",\"relation\":" oid "}"
+#define READ READ_OF("16384")
 
 /* t (16384) in three regions, the second one read; w (16400) whole; s (16500), under the slot's own snapshot. */
 static pst_cdc *
@@ -83,7 +84,9 @@ split_of(uint32_t oid)
 							   .column = oid == 16384 ? "id" : NULL,
 							   .lower = oid == 16384 ? "20" : NULL,
 							   .npieces = 1,
-							   .read = READ};
+							   .read = oid == 16400	  ? READ_OF("16400")
+									   : oid == 16500 ? READ_OF("16500")
+													  : READ};
 }
 
 static pst_status
@@ -208,6 +211,7 @@ a_region_of_another_plan_is_refused(void **state)
 	split.upper = "20";
 	assert_over(cdc, &split);
 	split = split_of(1);
+	split.read = READ_OF("1");
 	assert_over(cdc, &split);
 	/* A table under the slot's snapshot is not one under a view. */
 	split = split_of(16500);
@@ -252,6 +256,10 @@ what_is_none_of_the_captures_splits_is_refused(void **state)
 	split.read = "pst1:{}";
 	assert_int_equal(tell(cdc, &split, &err), PST_ERR_INVALID);
 	assert_int_equal(pst_cdc_region_done(cdc, READ, &err), PST_ERR_INVALID);
+	assert_int_equal(pst_cdc_region_done(cdc, NULL, &err), PST_ERR_INVALID);
+	split.read = READ_OF("16400");
+	assert_int_equal(tell(cdc, &split, &err), PST_ERR_INVALID);
+	assert_contains(err.message, "another table");
 	/* Nothing is planned yet. */
 	assert_ok(pst_cdc_plan(cdc, &splits, &n, &err), &err);
 	assert_true(n == 0 && splits[0] == NULL);
@@ -262,6 +270,56 @@ what_is_none_of_the_captures_splits_is_refused(void **state)
 	psti_regions_free(cdc);
 	assert_int_equal(pst_cdc_region_done(cdc, READ, &err), PST_ERR_STATE);
 	assert_contains(err.hint, "cdc.regions=plan");
+	free_capture(cdc);
+}
+
+/* Even where nothing was planned anew yet. */
+static void
+once_it_has_begun_no_region_of_before_is_done(void **state)
+{
+	pst_cdc *cdc = make_capture();
+	psti_region_split split = split_of(16400);
+
+	(void) state;
+	split.npieces = 2;
+	assert_done(cdc, &split);
+	cdc->begun = true;
+	assert_done(cdc, &split); /* told before, it changes nothing */
+	split.piece = 1;
+	assert_over(cdc, &split);
+	assert_int_equal(part(cdc, 16400, 0)->state, PSTI_PART_BEGUN);
+	split = split_of(16384);
+	assert_over(cdc, &split);
+	free_capture(cdc);
+}
+
+/* What it cannot hold would be lost: an array is moved into it. */
+static void
+an_event_of_no_version_is_refused(void **state)
+{
+	static const char *const none[] = {NULL};
+	static const size_t sizes[] = {0, sizeof(size_t), offsetof(pst_event, rows),
+								   sizeof(pst_event) - sizeof(size_t)};
+	pst_cdc *cdc = make_capture();
+	pst_cdc_reader *reader;
+	pst_error err = PST_ERROR_INIT;
+	pst_event event = PST_EVENT_INIT;
+
+	(void) state;
+	assert_ok(pst_cdc_reader_open(none, none, NULL, &reader, &err), &err);
+	for (size_t i = 0; i < 4; i++)
+	{
+		event.struct_size = sizes[i];
+		assert_int_equal(pst_cdc_next(cdc, 0, &event, &err), PST_ERR_INVALID);
+		assert_int_equal(pst_cdc_reader_next(reader, &event, &err), PST_ERR_INVALID);
+		assert_contains(err.message, "struct_size");
+	}
+	assert_false(cdc->begun || cdc->failed);
+	/* A larger one is of a later version. */
+	event.struct_size = sizeof(event) + 8;
+	assert_int_equal(pst_cdc_reader_next(reader, &event, &err), PST_ERR_STATE);
+	assert_contains(err.message, "no region is being read");
+	pst_cdc_reader_close(reader);
 	free_capture(cdc);
 }
 
@@ -303,6 +361,8 @@ main(void)
 		cmocka_unit_test(a_region_of_another_plan_is_refused),
 		cmocka_unit_test(a_place_inside_a_transaction_counts),
 		cmocka_unit_test(what_is_none_of_the_captures_splits_is_refused),
+		cmocka_unit_test(once_it_has_begun_no_region_of_before_is_done),
+		cmocka_unit_test(an_event_of_no_version_is_refused),
 		cmocka_unit_test(a_failed_allocation_is_told),
 	};
 
